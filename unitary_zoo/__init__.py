@@ -1,0 +1,34 @@
+"""Every unitary and orthogonal weight scheme behind one registry and one recurrent cell."""
+
+from unitary_zoo import initializers, linalg, nonlinearities, scan, schemes
+from unitary_zoo.base import (
+    NotProjectedError,
+    NotRepresentableError,
+    Parametrization,
+    SchemeInfo,
+    UnknownSchemeError,
+)
+from unitary_zoo.cells import UnitaryRNNCell
+from unitary_zoo.layers import UnitaryRNN
+from unitary_zoo.linalg import as_real
+from unitary_zoo.optim import attach, parameter_groups
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NotProjectedError",
+    "NotRepresentableError",
+    "Parametrization",
+    "SchemeInfo",
+    "UnitaryRNN",
+    "UnitaryRNNCell",
+    "UnknownSchemeError",
+    "as_real",
+    "attach",
+    "initializers",
+    "linalg",
+    "nonlinearities",
+    "parameter_groups",
+    "scan",
+    "schemes",
+]

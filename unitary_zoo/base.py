@@ -1,0 +1,811 @@
+"""Parametrization and its three families, SchemeInfo and LinearMap."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.registry import Registry
+
+# ------------------------------------------------------------------------------------- errors
+
+
+class UnknownSchemeError(LookupError):
+    """No scheme of that name is registered; the message suggests the nearest names."""
+
+
+class NotRepresentableError(ValueError):
+    """The scheme cannot represent the matrix it was asked to take.
+
+    Attributes:
+        residual: Spectral norm of the difference to the nearest matrix it found.
+    """
+
+    def __init__(self, message: str, residual: float) -> None:
+        super().__init__(message)
+        self.residual = residual
+
+
+class NotProjectedError(ValueError):
+    """A projected weight was read after an optimizer step but before its projection."""
+
+
+# --------------------------------------------------------------------------------------- info
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The claim that the unitarity defect stays below ``factor * n * eps``, with its reason."""
+
+    factor: float
+    reason: str
+
+    def __call__(self, n: int, dtype: torch.dtype) -> float:
+        """The bound for size ``n`` and ``dtype`` (real or complex)."""
+        return self.factor * n * linalg.eps(dtype)
+
+
+@dataclass(frozen=True)
+class FieldClaims:
+    """What a scheme claims over one field, "real" or "complex".
+
+    Attributes:
+        group: The set reached, in words: "SO(n)", "O(n)", "U(n)", "subset of U(n)".
+        dimension: n -> number of independent directions, the rank of dW/dtheta.
+        determinant: "+1"; "fixed", +1 or -1 as chosen by the option ``determinant`` or by
+            ``assign_``; "+-1", the same but a large step can change it; "unit circle".
+        cost: Operations of one application W h, as an order in n.
+    """
+
+    group: str
+    dimension: Callable[[int], int]
+    determinant: str
+    cost: str = "O(n^2)"
+
+
+def any_size(n: int) -> bool:
+    """Every n >= 1 is accepted."""
+    return n >= 1
+
+
+@dataclass(frozen=True)
+class SchemeInfo:
+    """What a scheme is and claims; every claim is checked by :mod:`unitary_zoo.testing`.
+
+    Attributes:
+        name: Registered name.
+        title: One line, the map as a formula.
+        reference: BibTeX entry of the source.
+        family: "static" W = f(theta); "rebased" W = f(A) B with A moved into B; "projected" W
+            stored and returned to the group after every optimizer step.
+        claims: The claims for each field served.
+        field: The field: of a class its default, of an instance what was chosen.
+        tolerance: Bound on the unitarity defect.
+        assignable: ``assign_`` reproduces every matrix that the scheme can produce.
+        default_init: Initialiser used when none is named.
+        accepts: n -> whether the scheme exists at that size.
+        retraction_order: Of a rebased or projected scheme: its step agrees with the geodesic
+            exp(tX) W up to O(t^(order + 1)); infinite where it is the geodesic.
+        exact: Unitary by construction. False: the defect is reported, not bounded.
+        expected_failures: Names of conformance checks known to fail, with the reason.
+    """
+
+    name: str
+    title: str
+    reference: str
+    family: str
+    claims: Mapping[str, FieldClaims]
+    field: str
+    tolerance: Tolerance
+    assignable: bool = True
+    default_init: str = "haar"
+    accepts: Callable[[int], bool] = any_size
+    retraction_order: float | None = None
+    exact: bool = True
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields served."""
+        return tuple(self.claims)
+
+    @property
+    def group(self) -> str:
+        """The set of matrices reached over :attr:`field`."""
+        return self.claims[self.field].group
+
+    @property
+    def determinant(self) -> str:
+        """What the determinant can be over :attr:`field`."""
+        return self.claims[self.field].determinant
+
+    @property
+    def cost(self) -> str:
+        """Order of the cost of one application."""
+        return self.claims[self.field].cost
+
+    def dimension(self, n: int) -> int:
+        """Number of independent directions at size ``n``, the rank of dW/dtheta."""
+        return self.claims[self.field].dimension(n)
+
+
+def real_skew_dimension(n: int) -> int:
+    """Dimension of SO(n): n(n-1)/2."""
+    return linalg.skew_dimension(n, "real")
+
+
+def complex_skew_dimension(n: int) -> int:
+    """Dimension of U(n): n^2."""
+    return linalg.skew_dimension(n, "complex")
+
+
+SPECIAL_ORTHOGONAL = FieldClaims("SO(n)", real_skew_dimension, "+1")
+ORTHOGONAL = FieldClaims("O(n)", real_skew_dimension, "fixed")
+UNITARY = FieldClaims("U(n)", complex_skew_dimension, "unit circle")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What :meth:`Parametrization.describe` reports."""
+
+    scheme: str
+    n: int
+    field: str
+    group: str
+    dtype: torch.dtype
+    device: torch.device
+    parameters: int
+    dimension: int
+    determinant: complex
+    defect: float
+    tolerance: float
+    eigenphases: Tensor
+
+    def __repr__(self) -> str:
+        """A readable summary, one quantity a line."""
+        phases = self.eigenphases
+        det = f"{self.determinant.real:+.6f}"
+        if self.field == "complex":
+            det += f"{self.determinant.imag:+.6f}i"
+        rows = {
+            "size": f"{self.n} x {self.n}, {self.field}, {self.dtype}, {self.device}",
+            "group": f"{self.group}, dimension {self.dimension}",
+            "parameters": str(self.parameters),
+            "determinant": det,
+            "unitarity defect": f"{self.defect:.2e} (tolerance {self.tolerance:.2e})",
+            "eigenphases": f"{phases.min():+.4f} to {phases.max():+.4f} rad",
+        }
+        width = max(map(len, rows))
+        lines = [f"  {key:<{width}}  {value}" for key, value in rows.items()]
+        return "\n".join([f"{self.scheme}:", *lines])
+
+
+# --------------------------------------------------------------------------------- linear maps
+
+
+def _without_autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, enabled=False)
+
+
+class LinearMap(ABC):
+    """:math:`h \\mapsto W h` with the factors of W computed once.
+
+    Rows are batches: ``map(h)`` is ``h @ W.T`` for h of shape (..., n). Computes in float32 or
+    better whatever the autocast state; the result has the precision of ``h``.
+    """
+
+    n: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """:math:`W h` for each row: ``h @ W.T``, shape (..., n)."""
+        return self._run(self._apply, h)
+
+    def adjoint(self, h: Tensor) -> Tensor:
+        """:math:`W^H h` for each row: ``h @ W.conj()``, shape (..., n)."""
+        return self._run(self._adjoint, h)
+
+    def _run(self, function: Callable[[Tensor], Tensor], h: Tensor) -> Tensor:
+        if h.shape[-1:] != (self.n,):
+            raise ValueError(
+                f"last dimension of h is {tuple(h.shape[-1:])}, but W is {self.n} x {self.n}; "
+                f"pass h of shape (..., {self.n})"
+            )
+        with _without_autocast(self.device):
+            out = function(h.to(self.dtype))
+        low = h.dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
+        return out.to(h.dtype) if low else out
+
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """W, shape (n, n)."""
+
+    @abstractmethod
+    def _apply(self, h: Tensor) -> Tensor:
+        """``h @ W.T``."""
+
+    @abstractmethod
+    def _adjoint(self, h: Tensor) -> Tensor:
+        """``h @ W.conj()``."""
+
+
+class DenseMap(LinearMap):
+    """The map of a matrix at hand."""
+
+    def __init__(self, w: Tensor) -> None:
+        self._w = w
+        self.n, self.dtype, self.device = w.shape[-1], w.dtype, w.device
+
+    def matrix(self) -> Tensor:
+        return self._w
+
+    def _apply(self, h: Tensor) -> Tensor:
+        return h @ self._w.mT
+
+    def _adjoint(self, h: Tensor) -> Tensor:
+        return h @ self._w.conj()
+
+
+# -------------------------------------------------------------------------------- the base class
+
+S = TypeVar("S", bound=type["Parametrization"])
+
+
+class Initializer(Protocol):
+    """n, field, determinant wanted of a real matrix, dtype, device, generator -> (n, n)."""
+
+    def __call__(
+        self,
+        n: int,
+        field: str,
+        *,
+        determinant: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None,
+    ) -> Tensor: ...
+
+
+INITIALIZERS: Registry[Initializer] = Registry("initialiser")
+_SCHEMES: Registry[type[Parametrization]] = Registry(
+    "scheme", error=UnknownSchemeError, entry_points="unitary_zoo.schemes"
+)
+
+
+class Parametrization(nn.Module, ABC):
+    r""":math:`\theta \mapsto W(\theta)` with :math:`W^H W = I`: one weight scheme at one size.
+
+    A scheme subclasses one of the families :class:`Static`, :class:`Rebased`, :class:`Projected`,
+    states its ``info`` and registers under a name. All learnable parameters are real.
+
+    Args:
+        n: Size of W, at least 1.
+        field: "real" or "complex", where the scheme serves both; None is its default.
+        device: Device of parameters and matrix.
+        dtype: Real dtype of the parameters; complex schemes give the complex dtype of the same
+            precision.
+
+    Raises:
+        ValueError: n or field is not one the scheme accepts.
+        TypeError: dtype is not a real floating-point dtype.
+    """
+
+    info: SchemeInfo
+    determinant: int = 1  # wanted of the matrices that real initialisers draw
+    _unitary_buffers: tuple[str, ...] = ()  # constant unitary factors, kept as real parts
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        field: str | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        name = self.info.name
+        if isinstance(n, bool) or not isinstance(n, int):
+            raise TypeError(f"{name}: n is {n!r}; pass an int, the number of rows of W")
+        if n < 1 or not self.info.accepts(n):
+            accepted = [k for k in range(1, 4 * max(n, 4)) if self.info.accepts(k)][:8]
+            raise ValueError(f"{name} does not accept n={n}; accepted sizes: {accepted} ...")
+        if field is not None and field not in self.info.fields:
+            raise ValueError(
+                f"{name} does not serve field={field!r}; choose one of {list(self.info.fields)}"
+            )
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(
+                f"{name}: dtype={dtype} is not a real floating-point dtype; parameters are real, "
+                "and complex schemes give the complex dtype of the same precision"
+            )
+        if field not in (None, self.info.field):
+            self.info = replace(self.info, field=field)
+        self.n = n
+        self._factory = {"device": device, "dtype": dtype or torch.get_default_dtype()}
+
+    # ------------------------------------------------------------------------------- registry
+
+    @staticmethod
+    def register(name: str) -> Callable[[S], S]:
+        """Class decorator that registers a scheme under ``info.name``.
+
+        Raises:
+            ValueError: The name is taken, or is not the name in the class's info.
+            TypeError: The class is no Parametrization or states no info.
+        """
+
+        def enter(scheme: S) -> S:
+            if not (isinstance(scheme, type) and issubclass(scheme, Parametrization)):
+                raise TypeError(f"{scheme!r} is not a subclass of Parametrization")
+            if not isinstance(getattr(scheme, "info", None), SchemeInfo):
+                raise TypeError(f"{scheme.__name__} states no info; set info = SchemeInfo(...)")
+            _SCHEMES.register(name)(scheme)
+            return scheme
+
+        return enter
+
+    @staticmethod
+    def get(name: str) -> type[Parametrization]:
+        """The scheme class called ``name``.
+
+        Raises:
+            UnknownSchemeError: No such scheme; the message suggests the nearest names.
+        """
+        return _SCHEMES.get(name)
+
+    @staticmethod
+    def create(name: str, n: int, **options: Any) -> Parametrization:
+        """``Parametrization.get(name)(n, **options)``."""
+        return _SCHEMES.get(name)(n, **options)
+
+    @staticmethod
+    def names(**claims: Any) -> tuple[str, ...]:
+        """Sorted names of the registered schemes whose info has the given values.
+
+        ``names(field="complex")``, ``names(family="static", assignable=True)``. A tuple-valued
+        attribute matches by membership: ``names(fields="complex")`` also lists the schemes that
+        are real by default.
+
+        Raises:
+            TypeError: No such info attribute.
+        """
+        known = {name for name in vars(SchemeInfo) if not name.startswith("_")}
+        known |= set(SchemeInfo.__dataclass_fields__)
+        known -= {"claims", "dimension", "accepts"}
+        for claim in claims:
+            if claim not in known:
+                raise TypeError(f"no scheme claim {claim!r}; filter by one of {sorted(known)}")
+
+        def matches(info: SchemeInfo) -> bool:
+            for claim, wanted in claims.items():
+                value = getattr(info, claim)
+                if wanted not in value if isinstance(value, tuple) else wanted != value:
+                    return False
+            return True
+
+        return tuple(name for name in _SCHEMES.names() if matches(_SCHEMES.get(name).info))
+
+    # ------------------------------------------------------------------------------ the matrix
+
+    @property
+    def field(self) -> str:
+        """ "real" or "complex"."""
+        return self.info.field
+
+    @property
+    def _anchor(self) -> Tensor:
+        return next(self.parameters())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of :meth:`matrix`: complex for complex schemes."""
+        dtype = self._anchor.dtype
+        return linalg.complex_dtype(dtype) if self.field == "complex" else dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return self._anchor.device
+
+    @abstractmethod
+    def _prepare(self) -> LinearMap:
+        """The map, in float32 or better; called with autocast disabled."""
+
+    def prepare(self) -> LinearMap:
+        """The map with its factors computed once, to be applied many times."""
+        with _without_autocast(self.device):
+            return self._prepare()
+
+    def matrix(self) -> Tensor:
+        """W, shape (n, n), differentiable in the parameters. Reading changes nothing."""
+        with _without_autocast(self.device):
+            return self._prepare().matrix().to(self.dtype)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """:math:`W h` for each row: ``h @ W.T``, shapes (..., n) -> (..., n)."""
+        return self.prepare()(h)
+
+    def adjoint(self, h: Tensor) -> Tensor:
+        """:math:`W^H h` for each row: ``h @ W.conj()``, shapes (..., n) -> (..., n)."""
+        return self.prepare().adjoint(h)
+
+    def _full(self, x: Tensor) -> Tensor:
+        """A parameter in the precision of the computation: float32 or better."""
+        return x.to(torch.promote_types(x.dtype, torch.float32))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        for name in self._unitary_buffers:
+            buffer = self._buffers.get(name)
+            if buffer is not None and buffer.dtype in (torch.float16, torch.bfloat16):
+                # Rounded to half precision it is not unitary, so it is never kept in it.
+                factor = linalg.polar(linalg.from_parts(buffer.float(), self.field))
+                self._buffers[name] = linalg.parts(factor)
+        return self
+
+    # ------------------------------------------------------------------------------- assignment
+
+    @torch.no_grad()
+    def assign_(self, w: Tensor, *, nearest: bool = False) -> float:
+        r"""Set the parameters so that ``matrix()`` is ``w``.
+
+        Args:
+            w: Shape (n, n), real or complex.
+            nearest: Take the nearest matrix the scheme finds instead of raising.
+
+        Returns:
+            The residual :math:`\|W(\theta) - w\|_2`.
+
+        Raises:
+            NotRepresentableError: The residual exceeds ``100 n eps``; parameters are unchanged.
+            ValueError: Wrong shape, or entries that are not finite.
+        """
+        if w.shape != (self.n, self.n):
+            raise ValueError(
+                f"w has shape {tuple(w.shape)}, but {self.info.name} holds {self.n} x {self.n}; "
+                "pass a square matrix of that size"
+            )
+        if not torch.isfinite(w).all():
+            raise ValueError("w has entries that are not finite; nothing was assigned")
+        wanted = linalg.double(w.detach().to(self.device))
+        before = {key: value.clone() for key, value in self.state_dict().items()}
+        self._assign(self._nearest(wanted))
+        residual = float(torch.linalg.matrix_norm(linalg.double(self.matrix()) - wanted, 2))
+        # Rounding of parameters and of w moves an entry by a few eps, the norm by up to n of them;
+        # the maps have conditions of order 10.
+        dtypes = (self.dtype, w.dtype if w.is_floating_point() or w.is_complex() else self.dtype)
+        limit = 100 * self.n * max(linalg.eps(dtype) for dtype in dtypes)
+        if not residual <= limit and not nearest:
+            self.load_state_dict(before)
+            raise NotRepresentableError(
+                f"{self.info.name} cannot represent this matrix: residual {residual:.3g}, limit "
+                f"{limit:.3g}; pass nearest=True to take the nearest matrix it can, or choose "
+                "another scheme",
+                residual,
+            )
+        return residual
+
+    def _nearest(self, w: Tensor) -> Tensor:
+        """The member of the group nearest to ``w`` (n, n), double precision."""
+        if self.field == "real":
+            w = w.real if w.is_complex() else w
+            u, _, vh = torch.linalg.svd(w)
+            if self.info.determinant == "+1" and torch.linalg.det(u @ vh) < 0:
+                u[:, -1].neg_()  # the direction of the least singular value costs least
+            return u @ vh
+        return linalg.polar(w.to(torch.complex128))
+
+    def _assign(self, w: Tensor) -> None:
+        """Set the parameters to the member of the group ``w``, as near as the scheme can.
+
+        This general method fits the parameters by L-BFGS and finds a local optimum; a scheme with
+        an inverse map has its own.
+        """
+        fit = copy.deepcopy(self).double()
+        optimizer = torch.optim.LBFGS(
+            fit.parameters(), max_iter=500, tolerance_grad=1e-14, tolerance_change=1e-16,
+            line_search_fn="strong_wolfe",
+        )  # fmt: skip
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            distance = (fit.matrix() - w).abs().square().sum()
+            distance.backward()
+            return distance
+
+        with torch.enable_grad():
+            optimizer.step(cast(Callable[[], float], loss))
+        for mine, fitted in zip(self.parameters(), fit.parameters(), strict=True):
+            mine.copy_(fitted)
+
+    # ---------------------------------------------------------------------------- initialisation
+
+    @torch.no_grad()
+    def reset_parameters(
+        self, init: str | Tensor | None = None, generator: torch.Generator | None = None
+    ) -> None:
+        """Start anew from an initialiser's matrix.
+
+        Args:
+            init: "haar", "henaff", "cayley", "torus", "identity", "dft", a matrix, or None for
+                the scheme's own default, ``info.default_init``.
+            generator: Source of randomness; None is torch's global one.
+
+        Raises:
+            NotRepresentableError: The scheme cannot represent the initialiser's matrix.
+            ValueError: Unknown initialiser, or one not defined for the field.
+        """
+        if isinstance(init, Tensor):
+            self.assign_(init)
+            return
+        if self.device.type == "meta":
+            return  # nothing to fill in; to_empty() and a second reset do it
+        self._initialize(init or self.info.default_init, generator)
+
+    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
+        """Start from the initialiser called ``init``."""
+        if not self.info.assignable:
+            raise NotRepresentableError(
+                f"{self.info.name} cannot start from init={init!r}: it represents no general "
+                f"matrix; use init={self.info.default_init!r}, or assign_(W, nearest=True)",
+                math.inf,
+            )
+        w = self._draw(init, generator)
+        residual = self.assign_(w, nearest=True)
+        # A draw only has to be near: a random matrix with an angle within a hair of pi loses
+        # digits in some coordinates. A wrong component or a foreign set is off by order 1.
+        if not residual <= 0.1:
+            raise NotRepresentableError(
+                f"{self.info.name} cannot start from init={init!r}: residual {residual:.3g}, "
+                f"limit 0.1; use init={self.info.default_init!r}, or another scheme",
+                residual,
+            )
+
+    def _draw(self, init: str, generator: torch.Generator | None) -> Tensor:
+        try:
+            initializer = INITIALIZERS.get(init)
+        except LookupError as error:
+            raise ValueError(str(error)) from None
+        return initializer(
+            self.n,
+            self.field,
+            determinant=self.determinant,
+            dtype=torch.float64,
+            device=generator.device if generator is not None else self.device,
+            generator=generator,
+        ).to(self.device)
+
+    # ---------------------------------------------------------------------------- training hooks
+
+    def begin_step_(self) -> None:
+        """What the optimizer hook calls before a step; nothing for most schemes."""
+
+    def step_(self) -> None:
+        """What the optimizer hook calls after a step: retract or rebase."""
+
+    # ------------------------------------------------------------------------------- description
+
+    def describe(self) -> Description:
+        """Parameters, dimension, determinant, unitarity defect and eigenphases of W as it is."""
+        w = linalg.double(self.matrix().detach())
+        return Description(
+            scheme=self.info.name,
+            n=self.n,
+            field=self.field,
+            group=self.info.group,
+            dtype=self.dtype,
+            device=self.device,
+            parameters=sum(p.numel() for p in self.parameters()),
+            dimension=self.info.dimension(self.n),
+            determinant=complex(torch.linalg.det(w).item()),
+            defect=float(linalg.unitarity_defect(w)),
+            tolerance=self.info.tolerance(self.n, self.dtype),
+            eigenphases=torch.linalg.eigvals(w).angle().sort().values,
+        )
+
+    def extra_repr(self) -> str:
+        """Size, field and group."""
+        return f"n={self.n}, {self.field}, {self.info.group}"
+
+
+# ----------------------------------------------------------------------------------- families
+
+
+class Static(Parametrization):
+    """W = f(theta): the parameters determine W alone, and a step needs no after-care."""
+
+
+def check_determinant(name: str, field: str, determinant: int) -> int:
+    """The ``determinant`` option of schemes on O(n).
+
+    Raises:
+        ValueError: Not +1 or -1, or -1 for a complex scheme, where it is not fixed.
+    """
+    if determinant not in (1, -1) or (determinant == -1 and field == "complex"):
+        raise ValueError(
+            f"{name}: determinant={determinant!r} with field={field!r}; pass 1 or -1 for a real "
+            "scheme, and leave it out for a complex one"
+        )
+    return determinant
+
+
+class Rebased(Parametrization):
+    r""":math:`W = f(A) B` with A skew and near 0; every K steps A moves into the base B.
+
+    The learnable coordinates of A are those of :func:`linalg.skew_from_coordinates`; at A = 0
+    their gradient is that of :math:`g = G W^H - W G^H`, so that with K = 1 a step of SGD is
+    :math:`W \leftarrow f(-\alpha g) W`. Forgetting to attach is safe: W stays unitary.
+
+    Args:
+        n: Size of W.
+        field: "real" or "complex".
+        determinant: +1 or -1, the component of O(n) that initialisers draw from (real only).
+        rebase_every: K, the number of steps between rebases.
+        device: Device.
+        dtype: Real dtype.
+    """
+
+    base: Tensor
+    steps: Tensor
+    _unitary_buffers = ("base",)
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        field: str | None = None,
+        determinant: int = 1,
+        rebase_every: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(n, field=field, device=device, dtype=dtype)
+        self.determinant = check_determinant(self.info.name, self.field, determinant)
+        if isinstance(rebase_every, bool) or not isinstance(rebase_every, int) or rebase_every < 1:
+            raise ValueError(
+                f"{self.info.name}: rebase_every={rebase_every!r}; pass an int of at least 1"
+            )
+        self.rebase_every = rebase_every
+        d = linalg.skew_dimension(n, self.field)
+        self.theta = nn.Parameter(torch.zeros(d, **self._factory))
+        eye = torch.eye(n, dtype=self._full(self.theta).dtype, device=self.device)
+        # The base is kept as real parts: distributed back ends fail on complex buffers.
+        eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
+        self.register_buffer("base", linalg.parts(eye).clone())
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
+        self.reset_parameters()
+
+    @staticmethod
+    @abstractmethod
+    def _map(a: Tensor) -> Tensor:
+        """f, with f(0) = I and f'(0) the identity."""
+
+    def _prepare(self) -> LinearMap:
+        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        return DenseMap(self._map(a) @ linalg.from_parts(self.base, self.field))
+
+    def _assign(self, w: Tensor) -> None:
+        self.theta.zero_()
+        self.base.copy_(linalg.parts(w))
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """Count a step; at every K-th, B <- f(A) B and A <- 0, W unchanged."""
+        self.steps += 1
+        if self.rebase_every > 1 and int(self.steps) % self.rebase_every:
+            return
+        # Thousands of products would let the defect of B grow as a random walk.
+        w = linalg.newton_schulz_step(self.prepare().matrix())
+        self.base.copy_(linalg.parts(w))
+        self.theta.zero_()
+
+
+class Projected(Parametrization):
+    r"""W is stored itself, and :meth:`step_` returns it to the group after each optimizer step.
+
+    Reading W after a change that left the group raises :class:`NotProjectedError`. While an
+    attached optimizer is inside its step (a closure evaluated several times), reading gives the
+    projection of the stored matrix, differentiably.
+    """
+
+    # Identity and version of the weight when it was last known to be on the group. It spares the
+    # data check; it is dropped by copies, which check once by their data.
+    _clean: tuple[int, int] | None = None
+    _stepping: bool = False
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        field: str | None = None,
+        determinant: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(n, field=field, device=device, dtype=dtype)
+        self.determinant = check_determinant(self.info.name, self.field, determinant)
+        eye = torch.eye(n, **self._factory)
+        if self.field == "complex":
+            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
+        self.weight = nn.Parameter(eye)
+        self.reset_parameters()
+
+    @abstractmethod
+    def _project(self, x: Tensor) -> Tensor:
+        """The point of the group nearest to ``x`` (n, n), differentiable."""
+
+    def _stored(self) -> Tensor:
+        return linalg.from_parts(self._full(self.weight), self.field)
+
+    def _prepare(self) -> LinearMap:
+        x = self._stored()
+        if self._stepping:
+            return DenseMap(self._project(x))
+        if self._clean != (id(self.weight), self.weight._version):
+            off = float((self._project(x.detach()) - x.detach()).abs().amax())
+            # Entries of a freshly projected matrix are right to a few eps, with the sqrt(n) growth
+            # of rounding in products of that length; any real step is far larger.
+            limit = 4 * math.sqrt(self.n) * linalg.eps(self.weight.dtype)
+            if not off <= limit:
+                raise NotProjectedError(
+                    f"{self.info.name}: the stored weight is {off:.3g} off the group (limit "
+                    f"{limit:.3g}), so it was changed without a projection; call "
+                    "unitary_zoo.attach(model, optimizer) before training, or step_() after "
+                    "every optimizer step"
+                )
+        return DenseMap(x)
+
+    def _nearest(self, w: Tensor) -> Tensor:
+        if self.field == "real":
+            return self._project(w.real if w.is_complex() else w)
+        return self._project(w.to(torch.complex128))
+
+    def _assign(self, w: Tensor) -> None:
+        self.weight.copy_(linalg.parts(w))
+        self._clean = (id(self.weight), self.weight._version)
+
+    def begin_step_(self) -> None:
+        """Until :meth:`step_`, read W as the projection of what is stored."""
+        self._stepping = True
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """W <- projection of W."""
+        self._stepping = False
+        self._assign(self._project(self._stored()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies check their weight by its data, not by this object's version counter."""
+        state = self.__dict__.copy()
+        state.pop("_clean", None)
+        return state
+
+
+__all__ = [
+    "INITIALIZERS",
+    "ORTHOGONAL",
+    "SPECIAL_ORTHOGONAL",
+    "UNITARY",
+    "DenseMap",
+    "Description",
+    "FieldClaims",
+    "LinearMap",
+    "NotProjectedError",
+    "NotRepresentableError",
+    "Parametrization",
+    "Projected",
+    "Rebased",
+    "SchemeInfo",
+    "Static",
+    "Tolerance",
+    "UnknownSchemeError",
+]

@@ -1,0 +1,153 @@
+"""attach(model, optimizer) and parameter_groups: the only code that retracts or rebases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from torch import nn
+from torch.optim import Optimizer
+
+from unitary_zoo.base import Parametrization
+
+
+class AttachError(ValueError):
+    """A model and its optimizers do not fit together."""
+
+
+class AttachHandle:
+    """Returned by :func:`attach`; :meth:`remove` undoes it."""
+
+    def __init__(
+        self,
+        hooks: list[Any],
+        schemes: list[Parametrization],
+        optimizers: tuple[Optimizer, ...],
+    ) -> None:
+        self._hooks, self._schemes, self._optimizers = hooks, schemes, optimizers
+
+    def remove(self) -> None:
+        """Take the hooks off the optimizers; a second call does nothing."""
+        for hook in self._hooks:
+            hook.remove()
+        for optimizer in self._optimizers:
+            for scheme in self._schemes:
+                _attached[optimizer].discard(scheme)
+        self._hooks, self._schemes = [], []
+
+
+# Which schemes each optimizer serves, so that no step is counted twice.
+_attached: WeakKeyDictionary[Optimizer, WeakSet[Parametrization]] = WeakKeyDictionary()
+
+
+def _schemes(model: nn.Module) -> Iterator[tuple[str, Parametrization]]:
+    for name, module in model.named_modules():
+        if isinstance(module, Parametrization):
+            yield name, module
+
+
+def _held(optimizer: Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
+    """After every step of an optimizer, retract or rebase the schemes it trains.
+
+    Works through the optimizers' own step hooks: closures, ``GradScaler`` and parameter groups
+    added later need nothing more. A scheme whose parameters are spread over several optimizers
+    is served after the step of each.
+
+    Args:
+        model: A module that is or contains :class:`Parametrization` modules.
+        optimizers: The optimizers that, together, hold the parameters of all of them.
+
+    Returns:
+        A handle whose ``remove()`` undoes the call.
+
+    Raises:
+        AttachError: The model contains no scheme; a scheme has trainable parameters in none of
+            the optimizers; or one of them is attached to the optimizer already.
+        TypeError: An argument is no ``torch.optim.Optimizer``.
+    """
+    for optimizer in optimizers:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{optimizer!r} is not a torch.optim.Optimizer")
+    if not optimizers:
+        raise AttachError("no optimizer given; call attach(model, optimizer)")
+    schemes = dict(_schemes(model))
+    if not schemes:
+        raise AttachError(
+            f"{type(model).__name__} contains no Parametrization, so there is nothing to retract; "
+            "attach the model that holds the unitary layers"
+        )
+    held = set().union(*map(_held, optimizers))
+    for name, scheme in schemes.items():
+        for optimizer in optimizers:
+            if scheme in _attached.get(optimizer, ()):
+                raise AttachError(
+                    f"{scheme.info.name!r} at {name or 'the model itself'!r} is attached to this "
+                    f"{type(optimizer).__name__} already; call remove() on that handle first"
+                )
+        trainable = [p for p in scheme.parameters() if p.requires_grad]
+        missing = [p for p in trainable if id(p) not in held]
+        if missing:
+            raise AttachError(
+                f"{len(missing)} of {len(trainable)} parameters of {scheme.info.name!r} at "
+                f"{name or 'the model itself'!r} are in none of the {len(optimizers)} optimizers "
+                "given; add them to one, pass the optimizer that holds them as well, or freeze "
+                "them with requires_grad_(False)"
+            )
+
+    def served(optimizer: Optimizer) -> Iterator[Parametrization]:
+        # Looked up at every step, so parameter groups and modules added later are served too.
+        ids = _held(optimizer)
+        for _, scheme in _schemes(model):
+            if any(id(p) in ids for p in scheme.parameters()):
+                yield scheme
+
+    def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for scheme in served(optimizer):
+            scheme.begin_step_()
+
+    def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for scheme in served(optimizer):
+            scheme.step_()
+
+    hooks: list[Any] = []
+    for optimizer in optimizers:
+        hooks += [
+            optimizer.register_step_pre_hook(before),
+            optimizer.register_step_post_hook(after),
+        ]
+        _attached.setdefault(optimizer, WeakSet()).update(schemes.values())
+    return AttachHandle(hooks, list(schemes.values()), optimizers)
+
+
+def parameter_groups(
+    model: nn.Module, lr: float, unitary_lr: float | None = None, **options: Any
+) -> list[dict[str, Any]]:
+    """Parameter groups for any ``torch.optim`` optimizer: free ones, and those of the schemes.
+
+    The schemes' group has no weight decay, which would pull W towards a matrix nobody chose.
+
+    Args:
+        model: The model.
+        lr: Learning rate of the free parameters.
+        unitary_lr: Learning rate of the schemes' parameters; None is ``lr``. The literature
+            mostly uses ``lr / 10``.
+        options: More options of the free parameters' group, such as ``weight_decay``.
+
+    Returns:
+        One or two groups; an empty one is left out.
+    """
+    constrained = {id(p): p for _, scheme in _schemes(model) for p in scheme.parameters()}
+    free = [p for p in model.parameters() if id(p) not in constrained]
+    unitary = {
+        **options,
+        "params": list(constrained.values()),
+        "lr": lr if unitary_lr is None else unitary_lr,
+        "weight_decay": 0.0,
+    }
+    groups = [{"params": free, "lr": lr, **options}, unitary]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,179 @@
+"""recurrent_scan: checks one recurrence, chooses a backend, bounds its memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recompute
+
+from unitary_zoo import nonlinearities
+from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.scan import portable, reference
+from unitary_zoo.scan.problem import Problem
+
+
+class Backend(Protocol):
+    """A module that runs recurrences."""
+
+    def supports(self, problem: Problem) -> tuple[bool, str]: ...
+
+    def run(self, problem: Problem) -> Tensor: ...
+
+
+BACKENDS: MappingProxyType[str, Backend] = MappingProxyType(
+    {"portable": portable, "reference": reference}
+)
+
+ENVIRONMENT = "UNITARY_ZOO_SCAN"
+
+# From this size on, a structured map by its factors beats its dense matrix; below, the matrix is
+# built once and the dense loop is faster. Measured by comparisons/benchmarks/scan_speed.py.
+STRUCTURED_FROM = 512
+
+
+def recurrent_scan(
+    x: Tensor,
+    W: Tensor | LinearMap,
+    h0: Tensor,
+    nonlinearity: str,
+    *,
+    weight_ih: Tensor | None = None,
+    bias: Tensor | None = None,
+    threshold: Tensor | None = None,
+    return_sequence: bool = True,
+    backend: str = "auto",
+    checkpoint: int | None = None,
+) -> Tensor:
+    r""":math:`h_t = \phi(W h_{t-1} + x_t + b)`, t = 1..T, or with :math:`V x_t` for x_t.
+
+    Computes in float32 or better whatever the autocast state; the result has the precision of
+    ``x``.
+
+    Args:
+        x: (T, B, n) pre-activations; with ``weight_ih``, (T, B, m) inputs.
+        W: (n, n), or a LinearMap from ``Parametrization.prepare()``.
+        h0: (B, n).
+        nonlinearity: modrelu, relu, leaky_relu, abs, tanh, sigmoid or identity; complex states
+            take modrelu and identity.
+        weight_ih: V (n, m).
+        bias: b (n).
+        threshold: (n), real: the threshold of modReLU; None is zero.
+        return_sequence: Return all states (T, B, n), or the last one (B, n).
+        backend: "auto", or one of :func:`backends`; the environment variable
+            ``UNITARY_ZOO_SCAN`` overrides "auto".
+        checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
+            and recompute those between: less memory, about a third more time.
+
+    Raises:
+        ValueError: A shape, nonlinearity, backend or checkpoint that does not fit.
+    """
+    problem = _checked(x, W, h0, nonlinearity, weight_ih, bias, threshold, return_sequence)
+    name = os.environ.get(ENVIRONMENT, "auto") if backend == "auto" else backend
+    with torch.autocast(x.device.type, enabled=False):
+        chosen, problem = _choose(name, problem)
+        if checkpoint is None:
+            out = chosen.run(problem)
+        else:
+            out = _in_segments(chosen, problem, checkpoint)
+    low = x.dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
+    return out.to(x.dtype) if low else out
+
+
+def backends() -> tuple[str, ...]:
+    """The names of the backends, in the order in which "auto" tries them."""
+    return tuple(BACKENDS)
+
+
+def _choose(name: str, problem: Problem) -> tuple[Backend, Problem]:
+    if name == "auto":
+        problem = _cheapest_form(problem)
+        backend = next(b for b in BACKENDS.values() if b.supports(problem)[0])
+        return backend, problem
+    if name not in BACKENDS:
+        raise ValueError(f"unknown scan backend {name!r}; choose auto or one of {backends()}")
+    ok, reason = BACKENDS[name].supports(problem)
+    if not ok:
+        raise ValueError(f"scan backend {name!r} cannot run this: {reason}; use backend='auto'")
+    return BACKENDS[name], problem
+
+
+def _cheapest_form(problem: Problem) -> Problem:
+    """The recurrence with a structured map made dense where the dense loop is the faster one."""
+    w = problem.w
+    if isinstance(w, Tensor) or isinstance(w, DenseMap) or w.n >= STRUCTURED_FROM:
+        return problem
+    return replace(problem, w=w.matrix())
+
+
+def _in_segments(backend: Backend, problem: Problem, length: int) -> Tensor:
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise ValueError(f"checkpoint={length!r}; pass the number of steps between kept states")
+
+    def segment(x: Tensor, h: Tensor) -> Tensor:
+        return backend.run(replace(problem, x=x, h0=h))
+
+    outs: list[Tensor] = []
+    h = problem.h0
+    for x in problem.x.split(length):
+        out = recompute(segment, x, h, use_reentrant=False)
+        h = out[-1] if problem.return_sequence else out
+        outs.append(out)
+    return torch.cat(outs) if problem.return_sequence else h
+
+
+def _checked(
+    x: Tensor,
+    w: Tensor | LinearMap,
+    h0: Tensor,
+    nonlinearity: str,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    return_sequence: bool,
+) -> Problem:
+    activation = nonlinearities.get(nonlinearity)
+    n = w.n if isinstance(w, LinearMap) else w.shape[-1]
+    if isinstance(w, Tensor) and w.shape != (n, n):
+        raise ValueError(f"W has shape {tuple(w.shape)}; pass a square matrix (n, n)")
+    width = n if weight_ih is None else weight_ih.shape[-1]
+    if x.dim() != 3 or x.shape[-1] != width:
+        raise ValueError(f"x has shape {tuple(x.shape)}; pass (T, B, {width})")
+    if x.shape[0] == 0:
+        raise ValueError("x has T = 0 steps; pass at least one")
+    wanted = {
+        "h0": (h0, (x.shape[1], n)),
+        "weight_ih": (weight_ih, (n, width)),
+        "bias": (bias, (n,)),
+        "threshold": (threshold, (n,)),
+    }
+    for name, (tensor, shape) in wanted.items():
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; pass {shape}")
+    if threshold is not None and not activation.has_threshold:
+        raise ValueError(f"threshold given, but nonlinearity {nonlinearity!r} has none")
+    dtype = torch.promote_types(w.dtype, torch.float32)
+    for tensor in (x, h0, weight_ih, bias):
+        if tensor is not None:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+    activation.check(dtype.is_complex)
+    if activation.has_threshold and threshold is None:
+        threshold = x.real.new_zeros(n)
+    if isinstance(w, Tensor):
+        w = w.to(dtype)
+    elif w.dtype != dtype:
+        w = DenseMap(w.matrix().to(dtype))
+    return Problem(
+        x=x.to(dtype),
+        w=w,
+        h0=h0.to(dtype),
+        activation=activation,
+        weight_ih=None if weight_ih is None else weight_ih.to(dtype),
+        bias=None if bias is None else bias.to(dtype),
+        threshold=None if threshold is None else threshold.to(dtype.to_real()),
+        return_sequence=return_sequence,
+    )

@@ -1,0 +1,241 @@
+"""The recurrence in PyTorch operations with its own backward pass, on any device.
+
+Only the states are kept for the backward pass: each derivative is a function of the state (for
+|x| of the sign of the pre-activation, kept as one byte). The pre-activations are computed in the
+buffer of the states, and the gradient of W is one matrix product over all steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unitary_zoo import nonlinearities
+from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.scan import reference
+from unitary_zoo.scan.problem import Problem
+
+_aten = torch.ops.aten
+
+
+def supports(problem: Problem) -> tuple[bool, str]:
+    """Dense matrices and the activations whose derivative the state determines."""
+    if isinstance(problem.w, LinearMap) and not isinstance(problem.w, DenseMap):
+        return False, f"{type(problem.w).__name__} is applied by its factors, not by a matrix"
+    return True, "dense recurrence in PyTorch operations"
+
+
+def run(problem: Problem) -> Tensor:
+    """All states (T, B, n), or the last one (B, n)."""
+    p = problem
+    w = p.w.matrix() if isinstance(p.w, LinearMap) else p.w
+    out: Tensor = _Scan.apply(
+        p.x, w, p.h0, p.weight_ih, p.bias, p.threshold, p.activation.name, p.return_sequence
+    )
+    return out
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        w: Tensor,
+        h0: Tensor,
+        weight_ih: Tensor | None,
+        bias: Tensor | None,
+        threshold: Tensor | None,
+        name: str,
+        return_sequence: bool,
+    ) -> Tensor:
+        steps, batch = x.shape[:2]
+        n = w.shape[0]
+        differentiate = any(ctx.needs_input_grad)
+        ctx.name, ctx.return_sequence = name, return_sequence
+        activate = _ACTIVATE[name]
+        transposed = w.mT.contiguous()  # the product runs on the layout the library likes best
+        if not (differentiate or return_sequence):
+            return _last_state(x, transposed, h0, weight_ih, bias, threshold, activate)
+        states = x.new_empty(steps + 1, batch, n, dtype=w.dtype)
+        states[0] = h0
+        flat = states[1:].view(steps * batch, n)
+        _pre_activations(x.reshape(steps * batch, -1), weight_ih, bias, out=flat)
+        # Not sign(z): the step z -> |z| needs the sign, which the state has lost.
+        negative = (
+            torch.empty(steps, batch, n, dtype=torch.bool, device=x.device)
+            if name == "abs" and differentiate
+            else None
+        )
+        slots = states.unbind(0)
+        for t in range(steps):
+            z = slots[t + 1].addmm_(slots[t], transposed)
+            if negative is not None:
+                torch.lt(z, 0, out=negative[t])
+            activate(z, threshold)
+        ctx.save_for_backward(x, w, h0, weight_ih, bias, threshold, states, negative)
+        return states[1:] if return_sequence else states[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, w, h0, weight_ih, bias, threshold, states, negative = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # A derivative of this derivative is wanted: differentiate the plain loop instead.
+            return _reference_backward(ctx, grad, x, w, h0, weight_ih, bias, threshold)
+        steps, batch, n = states.shape[0] - 1, states.shape[1], states.shape[2]
+        conjugate = w.conj().resolve_conj()
+        dz = torch.empty_like(states[1:])
+        derive = _DERIVATIVE[ctx.name](states[1:], negative, threshold)
+        grads = grad.unbind(0) if ctx.return_sequence else None
+        dz_slots = dz.unbind(0)
+        g = grads[-1] if grads is not None else grad
+        for t in range(steps - 1, -1, -1):
+            derive(t, g, dz_slots[t])
+            if t and grads is not None:
+                g = torch.addmm(grads[t - 1], dz_slots[t], conjugate)
+            else:
+                g = dz_slots[t] @ conjugate
+        flat = dz.view(steps * batch, n)
+        dx = dw = dv = db = dthreshold = None
+        if ctx.needs_input_grad[0]:
+            dx = dz if weight_ih is None else (flat @ weight_ih.conj()).view(x.shape)
+        if ctx.needs_input_grad[1]:
+            dw = flat.mT @ states[:-1].reshape(steps * batch, n).conj()
+        if weight_ih is not None and ctx.needs_input_grad[3]:
+            dv = flat.mT @ x.reshape(steps * batch, -1).conj()
+        if bias is not None and ctx.needs_input_grad[4]:
+            db = flat.sum(0)
+        if threshold is not None and ctx.needs_input_grad[5]:
+            dthreshold = (dz * states[1:].sgn().conj()).real.sum((0, 1))
+        return dx, dw, g, dv, db, dthreshold, None, None
+
+
+def _pre_activations(
+    x: Tensor, weight_ih: Tensor | None, bias: Tensor | None, out: Tensor
+) -> None:
+    """V x + b for each row of ``x``, written into ``out``."""
+    if weight_ih is None:
+        torch.add(x, 0 if bias is None else bias, out=out)
+    elif bias is None:
+        torch.mm(x, weight_ih.mT, out=out)
+    else:
+        torch.addmm(bias, x, weight_ih.mT, out=out)
+
+
+def _last_state(
+    x: Tensor,
+    transposed: Tensor,
+    h0: Tensor,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    activate: Callable[[Tensor, Tensor | None], object],
+) -> Tensor:
+    """The loop for inference: two states in memory, whatever T."""
+    h, z = h0.clone(), torch.empty_like(h0)
+    for x_t in x.unbind(0):
+        _pre_activations(x_t, weight_ih, bias, out=z)
+        z.addmm_(h, transposed)
+        activate(z, threshold)
+        h, z = z, h
+    return h
+
+
+def _reference_backward(
+    ctx: Any,
+    grad: Tensor,
+    x: Tensor,
+    w: Tensor,
+    h0: Tensor,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+) -> tuple[Tensor | None, ...]:
+    inputs = (x, w, h0, weight_ih, bias, threshold)
+    activation = nonlinearities.get(ctx.name)
+    out = reference.run(
+        Problem(x, w, h0, activation, weight_ih, bias, threshold, ctx.return_sequence)
+    )
+    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[:6]) if needed]
+    found = torch.autograd.grad(
+        out, [inputs[i] for i in wanted], grad, create_graph=True, allow_unused=True
+    )
+    grads: list[Tensor | None] = [None] * 8
+    for i, g in zip(wanted, found, strict=True):
+        grads[i] = g
+    return tuple(grads)
+
+
+# ----------------------------------------------------------- activations, in place on z (B, n)
+
+
+def _modrelu_(z: Tensor, threshold: Tensor | None) -> None:
+    assert threshold is not None
+    modulus = z.abs()
+    if z.is_complex():
+        modulus.clamp_(min=torch.finfo(modulus.dtype).tiny)
+        z.mul_((modulus + threshold).relu_().div_(modulus))
+    else:
+        z.sgn_().mul_(modulus.add_(threshold).relu_())
+
+
+_ACTIVATE: dict[str, Callable[[Tensor, Tensor | None], object]] = {
+    "modrelu": _modrelu_,
+    "relu": lambda z, _: z.relu_(),
+    "leaky_relu": lambda z, _: functional.leaky_relu_(z, nonlinearities.LEAKY_SLOPE),
+    "abs": lambda z, _: z.abs_(),
+    "tanh": lambda z, _: z.tanh_(),
+    "sigmoid": lambda z, _: z.sigmoid_(),
+    "identity": lambda z, _: z,
+}
+
+# ------------------------------------------- derivatives: step, gradient of h_t -> gradient of z_t
+
+Derivative = Callable[[int, Tensor, Tensor], object]
+
+
+def _modrelu_derivative(h: Tensor, negative: Tensor | None, threshold: Tensor | None) -> Derivative:
+    assert threshold is not None
+    if not h.is_complex():
+        active = h != 0
+        return lambda t, g, dz: torch.mul(g, active[t], out=dz)
+    # dz = k g + (1 - k) u Re(conj(u) g), with u = h/|h| and k = |h|/|z|, |z| = |h| - b. For b > 0
+    # that difference cancels where |z| << b, but z itself carries the rounding of W h there.
+    modulus = h.abs()
+    tiny = torch.finfo(modulus.dtype).tiny
+    floor = (modulus * torch.finfo(modulus.dtype).eps).clamp_(min=tiny)
+    k = modulus / torch.maximum(modulus - threshold, floor)
+    u = h.sgn()
+    radial = (1 - k) * u
+
+    def derive(t: int, g: Tensor, dz: Tensor) -> None:
+        along = (u[t].conj() * g).real
+        torch.mul(g, k[t], out=dz)
+        dz.addcmul_(radial[t], along.to(dz.dtype))
+
+    return derive
+
+
+_DERIVATIVE: dict[str, Callable[[Tensor, Tensor | None, Tensor | None], Derivative]] = {
+    "modrelu": _modrelu_derivative,
+    "relu": lambda h, *_: (
+        lambda t, g, dz: _aten.threshold_backward.grad_input(g, h[t], 0, grad_input=dz)
+    ),
+    "leaky_relu": lambda h, *_: (
+        lambda t, g, dz: _aten.leaky_relu_backward.grad_input(
+            g, h[t], nonlinearities.LEAKY_SLOPE, True, grad_input=dz
+        )
+    ),
+    "abs": lambda h, negative, _: (
+        # sign(z): -1 where negative, 0 where h = 0, else 1
+        lambda t, g, dz: torch.mul(torch.where(negative[t], -g, g), h[t] != 0, out=dz)
+    ),
+    "tanh": lambda h, *_: lambda t, g, dz: _aten.tanh_backward.grad_input(g, h[t], grad_input=dz),
+    "sigmoid": lambda h, *_: (
+        lambda t, g, dz: _aten.sigmoid_backward.grad_input(g, h[t], grad_input=dz)
+    ),
+    "identity": lambda h, *_: lambda t, g, dz: dz.copy_(g),
+}

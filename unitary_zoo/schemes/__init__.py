@@ -1,0 +1,19 @@
+"""The schemes, one file each; importing this package registers them all."""
+
+from unitary_zoo.schemes.arjovsky import Arjovsky
+from unitary_zoo.schemes.cayley import Cayley
+from unitary_zoo.schemes.eigenphase import Eigenphase
+from unitary_zoo.schemes.expm import Expm
+from unitary_zoo.schemes.full_capacity import FullCapacity
+from unitary_zoo.schemes.lie_exp import LieExp
+from unitary_zoo.schemes.svd_projection import SVDProjection
+
+__all__ = [
+    "Arjovsky",
+    "Cayley",
+    "Eigenphase",
+    "Expm",
+    "FullCapacity",
+    "LieExp",
+    "SVDProjection",
+]

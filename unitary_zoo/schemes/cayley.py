@@ -1,0 +1,75 @@
+r"""W = (I + A)^{-1} (I - A): the Cayley transform of a skew matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    SPECIAL_ORTHOGONAL,
+    UNITARY,
+    DenseMap,
+    LinearMap,
+    Parametrization,
+    SchemeInfo,
+    Static,
+    Tolerance,
+)
+
+
+@Parametrization.register("cayley")
+class Cayley(Static):
+    r""":math:`W = (I + A)^{-1} (I - A)`, A skew: SO(n) or U(n) without the eigenvalue -1.
+
+    Learnable: ``theta``, the n(n-1)/2 (real) or n^2 (complex) coordinates of A, see
+    :func:`unitary_zoo.linalg.skew_from_coordinates`. An eigenvalue :math:`ia` of A becomes the
+    angle :math:`-2 \arctan a` of W. A matrix with an eigenvalue -1 is a limit, not a value:
+    ``assign_(w, nearest=True)`` stops just short of it.
+
+    Args:
+        n: Size of W.
+        field: "real" (default) or "complex".
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Source: Helfrich, Willmott and Ye, Orthogonal recurrent neural networks with scaled Cayley
+    transform, 2018 (here with D = I).
+    """
+
+    info = SchemeInfo(
+        name="cayley",
+        title="W = (I + A)^{-1} (I - A), A skew",
+        reference="""@inproceedings{helfrich2018orthogonal,
+  title     = {Orthogonal Recurrent Neural Networks with Scaled {Cayley} Transform},
+  author    = {Helfrich, Kyle and Willmott, Devin and Ye, Qiang},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2018}
+}""",
+        family="static",
+        claims={"real": SPECIAL_ORTHOGONAL, "complex": UNITARY},
+        field="real",
+        tolerance=Tolerance(4.0, "a Newton-Schulz step follows the solve, so what is left is the "
+                                 "rounding of a few products of length n"),
+        default_init="cayley",
+    )  # fmt: skip
+
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
+        d = linalg.skew_dimension(n, self.field)
+        self.theta = nn.Parameter(torch.zeros(d, **self._factory))
+        self.reset_parameters()
+
+    def _prepare(self) -> LinearMap:
+        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        return DenseMap(linalg.cayley(a))
+
+    def _assign(self, w: Tensor) -> None:
+        # Within sqrt(eps) of -1 the coordinates, of size 2/sqrt(eps), would drown the others: all
+        # angles are shrunk by that factor. Away from -1 the inverse map is exact.
+        margin = linalg.eps(self.theta.dtype) ** 0.5
+        if (torch.linalg.eigvals(w) + 1).abs().min() < margin:
+            w = linalg.expm_skew(linalg.log_unitary(w) * (1 - margin))
+        self.theta.copy_(linalg.skew_to_coordinates(linalg.inverse_cayley(w)))

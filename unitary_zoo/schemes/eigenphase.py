@@ -1,0 +1,209 @@
+r"""W = Q Lambda Q^H with Q fixed and the eigenphases learned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    DenseMap,
+    FieldClaims,
+    LinearMap,
+    Parametrization,
+    SchemeInfo,
+    Static,
+    Tolerance,
+    check_determinant,
+)
+
+
+def _half(n: int) -> int:
+    return n // 2
+
+
+def _half_less_one(n: int) -> int:
+    return (n - 1) // 2
+
+
+def _all(n: int) -> int:
+    return n
+
+
+class CirculantMap(LinearMap):
+    r""":math:`W = F^H \Lambda F` applied by two FFTs, F the unitary DFT."""
+
+    def __init__(self, eigenvalues: Tensor) -> None:
+        self._eigenvalues = eigenvalues
+        self.n, self.dtype = eigenvalues.numel(), eigenvalues.dtype
+        self.device = eigenvalues.device
+
+    def matrix(self) -> Tensor:
+        return self._apply(torch.eye(self.n, dtype=self.dtype, device=self.device)).mT
+
+    def _apply(self, h: Tensor) -> Tensor:
+        return torch.fft.ifft(self._eigenvalues * torch.fft.fft(h))
+
+    def _adjoint(self, h: Tensor) -> Tensor:
+        return torch.fft.ifft(self._eigenvalues.conj() * torch.fft.fft(h))
+
+
+@Parametrization.register("eigenphase")
+class Eigenphase(Static):
+    r""":math:`W = Q \Lambda Q^H`, Q a fixed unitary basis, the phases of Lambda learned.
+
+    Complex: :math:`\Lambda = \mathrm{diag}(e^{i \phi_1}, \dots, e^{i \phi_n})`. Real: 2 x 2
+    rotations by the learned angles on pairs of columns of an orthogonal Q, and fixed eigenvalues
+    on the rest: +-1 on the last column for odd n, (+1, -1) on the last two for even n with
+    ``determinant=-1``. The named initialisers set the spectrum: W gets the eigenvalues of the
+    initialiser's matrix in the fixed basis.
+
+    Args:
+        n: Size of W.
+        basis: "haar" (drawn once), "dft" (complex: W is circulant and applied by FFT; real: the
+            sines and cosines) or a matrix (n, n).
+        field: "complex" (default) or "real".
+        determinant: +1 or -1, real only.
+        generator: Source of randomness for the basis and the phases.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Source: named by this project's mission; the maximal torus of the group in a fixed basis.
+    """
+
+    info = SchemeInfo(
+        name="eigenphase",
+        title="W = Q diag(exp(i phi)) Q^H, Q fixed",
+        reference="""@misc{unitaryzoo2026eigenphase,
+  title  = {Fixed eigenbasis with learned eigenphases},
+  author = {{The unitary\\_zoo developers}},
+  year   = {2026}
+}""",
+        family="static",
+        claims={
+            "complex": FieldClaims("subset of U(n)", _all, "unit circle"),
+            "real": FieldClaims("subset of O(n)", _half, "fixed"),
+        },
+        field="complex",
+        tolerance=Tolerance(6.0, "two products with a basis that is itself unitary to a few eps"),
+    )
+
+    q: Tensor
+    _unitary_buffers = ("q",)
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        basis: str | Tensor = "haar",
+        field: str | None = None,
+        determinant: int = 1,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(n, field=field, device=device, dtype=dtype)
+        self.determinant = check_determinant(self.info.name, self.field, determinant)
+        if determinant == -1:
+            reflected = FieldClaims("subset of O(n)", _half_less_one, "fixed")
+            self.info = replace(self.info, claims={"real": reflected})
+        self.phases = nn.Parameter(torch.zeros(self.info.dimension(n), **self._factory))
+        self.circulant = isinstance(basis, str) and basis == "dft" and self.field == "complex"
+        if not self.circulant:
+            q = linalg.parts(self._basis(basis, generator))
+            self.register_buffer("q", q.to(self._full(self.phases).dtype).clone())
+        self.reset_parameters(generator=generator)
+
+    def _basis(self, basis: str | Tensor, generator: torch.Generator | None) -> Tensor:
+        if isinstance(basis, Tensor):
+            q = linalg.double(basis.to(self.device))
+            if q.shape != (self.n, self.n) or (q.is_complex() and self.field == "real"):
+                raise ValueError(
+                    f"eigenphase: basis has shape {tuple(q.shape)} and dtype {q.dtype}; pass a "
+                    f"{self.field} matrix of shape ({self.n}, {self.n})"
+                )
+            defect = float(linalg.unitarity_defect(q))
+            limit = self.info.tolerance(self.n, basis.dtype)
+            if not defect <= limit:
+                raise ValueError(
+                    f"eigenphase: basis has unitarity defect {defect:.3g}, limit {limit:.3g}; "
+                    "pass a unitary matrix, for instance torch.linalg.qr(basis).Q"
+                )
+            return linalg.polar(q.to(torch.complex128) if self.field == "complex" else q)
+        if basis == "haar":
+            if self.device.type == "meta":
+                return linalg.identity_like(self.phases.new_empty(self.n, self.n)).to(self.dtype)
+            return self._draw("haar", generator)
+        if basis == "dft":
+            return _real_fourier(self.n, self.device)
+        raise ValueError(f"eigenphase: basis={basis!r}; pass 'haar', 'dft' or a matrix")
+
+    def _fixed(self) -> Tensor:
+        """The fixed real eigenvalues, which stand on the last columns of Q."""
+        signs = [1.0] * (self.n - 2 * self.phases.numel())
+        if self.determinant == -1:
+            signs[-1] = -1.0
+        return torch.tensor(signs, dtype=torch.float64, device=self.device)
+
+    def _prepare(self) -> LinearMap:
+        phases = self._full(self.phases)
+        if self.circulant:
+            return CirculantMap(torch.polar(torch.ones_like(phases), phases))
+        q = linalg.from_parts(self.q, self.field)
+        if self.field == "complex":
+            return DenseMap((q * torch.polar(torch.ones_like(phases), phases)) @ q.mH)
+        k = 2 * phases.numel()
+        a, b = q[:, 0:k:2], q[:, 1:k:2]
+        cos, sin = phases.cos(), phases.sin()
+        rotated = torch.stack([a * cos + b * sin, b * cos - a * sin], dim=-1).flatten(1)
+        turned = torch.cat([rotated, q[:, k:] * self._fixed().to(q.dtype)], dim=1)
+        return DenseMap(turned @ q.mT)
+
+    def eigenphases(self) -> Tensor:
+        """The n eigenphases of W in (-pi, pi]; real: the angles, their negatives, the fixed."""
+        phases = self._full(self.phases)
+        if self.field == "real":
+            fixed = torch.where(self._fixed() < 0, math.pi, 0.0).to(phases.dtype)
+            phases = torch.cat([phases, -phases, fixed])
+        return math.pi - torch.remainder(math.pi - phases, 2 * math.pi)
+
+    def _assign(self, w: Tensor) -> None:
+        # For each column (pair) the phase that maximises Re tr(W(phi)^H w): the nearest matrix.
+        if self.circulant:
+            spectrum = torch.fft.fft(torch.fft.ifft(w, dim=1), dim=0)
+        else:
+            q = linalg.double(linalg.from_parts(self.q, self.field))
+            spectrum = q.mH @ w @ q
+        if self.field == "complex":
+            self.phases.copy_(spectrum.diagonal().angle())
+            return
+        i = torch.arange(0, 2 * self.phases.numel(), 2, device=w.device)
+        sin = spectrum[i + 1, i] - spectrum[i, i + 1]
+        cos = spectrum[i, i] + spectrum[i + 1, i + 1]
+        self.phases.copy_(torch.atan2(sin, cos))
+
+    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
+        angles = linalg.unitary_eigh(self._draw(init, generator))[0]
+        if self.field == "real":
+            # Conjugate pairs stand side by side once sorted by size; a lone -1 comes first, a
+            # lone +1 last, and those two are fixed.
+            angles = angles.abs().sort(descending=True).values
+            angles = angles[self.determinant == -1 :: 2][: self.phases.numel()]
+        self.phases.copy_(angles)
+
+
+def _real_fourier(n: int, device: torch.device) -> Tensor:
+    """Orthogonal (n, n): cosine and sine of each frequency in pairs, then the unpaired waves."""
+    t = torch.arange(n, dtype=torch.float64, device=device)
+    columns = []
+    for k in range(1, (n + 1) // 2):
+        columns += [torch.cos(2 * math.pi * k * t / n), torch.sin(2 * math.pi * k * t / n)]
+    columns.append(torch.ones_like(t))
+    if n % 2 == 0:
+        columns.append(torch.cos(math.pi * t))
+    q = torch.stack(columns, dim=1)
+    return q / q.norm(dim=0)

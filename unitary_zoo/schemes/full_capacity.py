@@ -1,0 +1,114 @@
+r"""W <- (I + alpha/2 A)^{-1} (I - alpha/2 A) W with A = G W^H - W G^H: full-capacity uRNN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    UNITARY,
+    DenseMap,
+    LinearMap,
+    Parametrization,
+    Rebased,
+    SchemeInfo,
+    Tolerance,
+)
+
+
+@Parametrization.register("full_capacity")
+class FullCapacity(Rebased):
+    r""":math:`W \leftarrow (I + \tfrac{\alpha}{2} A)^{-1} (I - \tfrac{\alpha}{2} A) W`, complex.
+
+    :math:`A = G W^H - W G^H` with :math:`G = \partial C / \partial \mathrm{Re} W + i\, \partial C
+    / \partial \mathrm{Im} W`. (The form often printed, :math:`A = G^H W - W^H G` multiplied from
+    the left, does not descend.) Stored as :math:`W = \mathrm{Cay}(X) B`, so that this is a step
+    of SGD followed by the rebase.
+
+    Args:
+        n: Size of W.
+        rms_normalize: Divide G entrywise by the root of its running mean square before A is
+            formed (real and imaginary parts apart). Needs ``attach``.
+        rms_decay: Decay of the running mean square.
+        rms_eps: Added to the root.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Source: Wisdom, Powers, Hershey, Le Roux and Atlas, Full-capacity unitary recurrent neural
+    networks, 2016; the curve is Tagare's, 2011.
+    """
+
+    info = SchemeInfo(
+        name="full_capacity",
+        title="W <- (I + a/2 A)^{-1} (I - a/2 A) W, A = G W^H - W G^H",
+        reference="""@inproceedings{wisdom2016full,
+  title     = {Full-Capacity Unitary Recurrent Neural Networks},
+  author    = {Wisdom, Scott and Powers, Thomas and Hershey, John and Le Roux, Jonathan and
+               Atlas, Les},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2016}
+}""",
+        family="rebased",
+        claims={"complex": UNITARY},
+        field="complex",
+        retraction_order=2,
+        tolerance=Tolerance(4.0, "the base is restored by a Newton-Schulz step at every rebase"),
+    )
+
+    square_average: Tensor
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        rms_normalize: bool = False,
+        rms_decay: float = 0.9,
+        rms_eps: float = 1e-8,
+        **options: Any,
+    ) -> None:
+        if not 0 <= rms_decay < 1:
+            raise ValueError(f"full_capacity: rms_decay={rms_decay!r}; pass a number in [0, 1)")
+        # Set first: the base class reads the matrix when it draws the start.
+        self.rms_normalize, self.rms_decay, self.rms_eps = rms_normalize, rms_decay, rms_eps
+        super().__init__(n, **options)
+        self._gradient: Tensor | None = None  # G summed since the last step
+        if rms_normalize:
+            self.register_buffer("square_average", torch.zeros_like(self.base))
+
+    @staticmethod
+    def _map(a: Tensor) -> Tensor:
+        return linalg.cayley(-a / 2)
+
+    def _prepare(self) -> LinearMap:
+        w = super()._prepare().matrix()
+        if self.rms_normalize and w.requires_grad:
+            w.register_hook(self._accumulate)
+        return DenseMap(w)
+
+    def _accumulate(self, g: Tensor) -> None:
+        # After zero_grad() the coordinates have no gradient, or a zero one: a new sum begins.
+        grad = self.theta.grad
+        fresh = self._gradient is None or grad is None or not grad.any()
+        self._gradient = g.detach() if fresh else self._gradient + g.detach()
+
+    @torch.no_grad()
+    def begin_step_(self) -> None:
+        """Replace the gradient of the coordinates by that of the normalised G."""
+        if not self.rms_normalize or self.theta.grad is None or self._gradient is None:
+            return
+        w = self.prepare().matrix()
+        g, self._gradient = self._gradient, None
+        # Whatever scaled the gradient of theta since (loss scaling undone, clipping) scales G.
+        raw = self._coordinates(g, w)
+        g = g * (self.theta.grad @ raw) / (raw @ raw).clamp(min=torch.finfo(raw.dtype).tiny)
+        g = linalg.parts(g.resolve_conj())
+        self.square_average.lerp_(g.square(), 1 - self.rms_decay)
+        g = g / (self.square_average.sqrt() + self.rms_eps)
+        self.theta.grad.copy_(self._coordinates(linalg.from_parts(g, self.field), w))
+
+    def _coordinates(self, g: Tensor, w: Tensor) -> Tensor:
+        """The gradient in the coordinates of A when that in W is ``g``: those of G W^H - W G^H."""
+        return 2 * linalg.skew_to_coordinates(g @ w.mH)

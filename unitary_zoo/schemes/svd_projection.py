@@ -1,0 +1,79 @@
+r"""W <- U V^H after every optimizer step: the SVD projection, and its contractive variant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    UNITARY,
+    FieldClaims,
+    Parametrization,
+    Projected,
+    SchemeInfo,
+    Tolerance,
+    real_skew_dimension,
+)
+
+
+def _square(n: int) -> int:
+    return n * n
+
+
+def _twice_square(n: int) -> int:
+    return 2 * n * n
+
+
+@Parametrization.register("svd_projection")
+class SVDProjection(Projected):
+    r""":math:`W \leftarrow U V^H` for :math:`W = U \Sigma V^H`, after every optimizer step.
+
+    With ``contractive=True``, :math:`W \leftarrow U \min(\Sigma, 1) V^H`: not unitary, but of
+    norm at most 1, and its info says so.
+
+    Args:
+        n: Size of W.
+        contractive: Clip the singular values at 1 instead of setting them to 1.
+        field: "real" (default) or "complex".
+        determinant: +1 or -1, the component of O(n) that initialisers draw from; a step that
+            crosses a singular matrix ends in the other one.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Source: Emami, Sahraee-Ardakan, Rangan and Fletcher, Input-output equivalence of unitary and
+    contractive RNNs, 2019.
+    """
+
+    info = SchemeInfo(
+        name="svd_projection",
+        title="W <- U V^H, the polar factor, after each step",
+        reference="""@inproceedings{emami2019input,
+  title     = {Input-Output Equivalence of Unitary and Contractive {RNN}s},
+  author    = {Emami, Melikasadat and Sahraee-Ardakan, Mojtaba and Rangan, Sundeep and
+               Fletcher, Alyson K.},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2019}
+}""",
+        family="projected",
+        claims={"real": FieldClaims("O(n)", real_skew_dimension, "+-1"), "complex": UNITARY},
+        field="real",
+        retraction_order=2,
+        tolerance=Tolerance(4.0, "the product of two computed singular bases, each orthonormal to "
+                                 "a few eps times sqrt(n)"),
+    )  # fmt: skip
+
+    def __init__(self, n: int, *, contractive: bool = False, **options: Any) -> None:
+        self.contractive = contractive  # first: the base class projects when it draws the start
+        super().__init__(n, **options)
+        if contractive:
+            contraction = {
+                "real": FieldClaims("contractions", _square, "any in [-1, 1]"),
+                "complex": FieldClaims("contractions", _twice_square, "any in the unit disc"),
+            }
+            self.info = replace(self.info, exact=False, claims=contraction)
+
+    def _project(self, x: Tensor) -> Tensor:
+        return linalg.contract(x) if self.contractive else linalg.polar(x)
