@@ -6,7 +6,8 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
@@ -43,14 +44,18 @@ class NotProjectedError(ValueError):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The claim that the unitarity defect stays below ``factor * n * eps``, with its reason."""
+    """The claim that the unitarity defect stays below ``factor sqrt(n) eps``, with its reason.
+
+    Rounding makes entries of W^H W - I of about eps; a matrix of n x n such independent entries
+    of size eps / sqrt(n) to eps has a norm that grows like sqrt(n) at most.
+    """
 
     factor: float
     reason: str
 
     def __call__(self, n: int, dtype: torch.dtype) -> float:
         """The bound for size ``n`` and ``dtype`` (real or complex)."""
-        return self.factor * n * linalg.eps(dtype)
+        return self.factor * math.sqrt(n) * linalg.eps(dtype)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class SchemeInfo:
     accepts: Callable[[int], bool] = any_size
     retraction_order: float | None = None
     exact: bool = True
-    expected_failures: Mapping[str, str] = field(default_factory=dict)
+    expected_failures: Mapping[str, str] = dataclass_field(default_factory=dict)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -196,7 +201,7 @@ def _without_autocast(device: torch.device) -> torch.autocast:
 
 
 class LinearMap(ABC):
-    """:math:`h \\mapsto W h` with the factors of W computed once.
+    r""":math:`h \mapsto W h` with the factors of W computed once.
 
     Rows are batches: ``map(h)`` is ``h @ W.T`` for h of shape (..., n). Computes in float32 or
     better whatever the autocast state; the result has the precision of ``h``.
@@ -246,6 +251,7 @@ class DenseMap(LinearMap):
         self.n, self.dtype, self.device = w.shape[-1], w.dtype, w.device
 
     def matrix(self) -> Tensor:
+        """W, shape (n, n)."""
         return self._w
 
     def _apply(self, h: Tensor) -> Tensor:
@@ -330,7 +336,10 @@ class Parametrization(nn.Module, ABC):
         if field not in (None, self.info.field):
             self.info = replace(self.info, field=field)
         self.n = n
-        self._factory = {"device": device, "dtype": dtype or torch.get_default_dtype()}
+        self._factory: dict[str, Any] = {
+            "device": device,
+            "dtype": dtype or torch.get_default_dtype(),
+        }
 
     # ------------------------------------------------------------------------------- registry
 
@@ -398,7 +407,7 @@ class Parametrization(nn.Module, ABC):
 
     @property
     def field(self) -> str:
-        """ "real" or "complex"."""
+        """The field of W: "real" or "complex"."""
         return self.info.field
 
     @property
@@ -512,9 +521,8 @@ class Parametrization(nn.Module, ABC):
         """
         fit = copy.deepcopy(self).double()
         optimizer = torch.optim.LBFGS(
-            fit.parameters(), max_iter=500, tolerance_grad=1e-14, tolerance_change=1e-16,
-            line_search_fn="strong_wolfe",
-        )  # fmt: skip
+            fit.parameters(), max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
+        )
 
         def loss() -> Tensor:
             optimizer.zero_grad()
@@ -744,7 +752,8 @@ class Projected(Parametrization):
         """The point of the group nearest to ``x`` (n, n), differentiable."""
 
     def _stored(self) -> Tensor:
-        return linalg.from_parts(self._full(self.weight), self.field)
+        # A copy: a matrix that was read must not change with the next step.
+        return linalg.from_parts(self._full(self.weight).clone(), self.field)
 
     def _prepare(self) -> LinearMap:
         x = self._stored()

@@ -30,9 +30,7 @@ def build_recurrent(
                 "when that is built, or pass the scheme by name"
             )
         if scheme.n != n:
-            raise ValueError(
-                f"scheme has n={scheme.n}, but hidden_size={n}; pass one of size {n}"
-            )
+            raise ValueError(f"scheme has n={scheme.n}, but hidden_size={n}; pass one of size {n}")
         return scheme
     if isinstance(scheme, str):
         return Parametrization.create(scheme, n, **options)
@@ -206,5 +204,3 @@ class UnitaryRNNCell(nn.Module):
     def extra_repr(self) -> str:
         """Sizes and nonlinearity."""
         return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity!r}"
-
-

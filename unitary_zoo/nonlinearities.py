@@ -18,7 +18,9 @@ LEAKY_SLOPE = 0.01
 class Nonlinearity(Protocol):
     """phi(z, threshold) -> h, elementwise; ``threshold`` is None unless the name is modrelu."""
 
-    def __call__(self, z: Tensor, threshold: Tensor | None = None) -> Tensor: ...
+    def __call__(self, z: Tensor, threshold: Tensor | None = None) -> Tensor:
+        """phi(z, threshold)."""
+        ...
 
 
 @dataclass(frozen=True)

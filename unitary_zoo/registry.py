@@ -78,8 +78,10 @@ class Registry(Generic[T]):
 
     def _miss(self, name: object) -> str:
         near = difflib.get_close_matches(str(name).lower(), self._entries, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else (
-            f"known: {', '.join(sorted(self._entries)) or 'none'}"
+        hint = (
+            f"did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else (f"known: {', '.join(sorted(self._entries)) or 'none'}")
         )
         return f"unknown {self.kind} {name!r}; {hint}"
 

@@ -20,9 +20,13 @@ from unitary_zoo.scan.problem import Problem
 class Backend(Protocol):
     """A module that runs recurrences."""
 
-    def supports(self, problem: Problem) -> tuple[bool, str]: ...
+    def supports(self, problem: Problem) -> tuple[bool, str]:
+        """Whether it can run this, and why (not)."""
+        ...
 
-    def run(self, problem: Problem) -> Tensor: ...
+    def run(self, problem: Problem) -> Tensor:
+        """All states (T, B, n), or the last one (B, n)."""
+        ...
 
 
 BACKENDS: MappingProxyType[str, Backend] = MappingProxyType(
@@ -105,7 +109,7 @@ def _choose(name: str, problem: Problem) -> tuple[Backend, Problem]:
 def _cheapest_form(problem: Problem) -> Problem:
     """The recurrence with a structured map made dense where the dense loop is the faster one."""
     w = problem.w
-    if isinstance(w, Tensor) or isinstance(w, DenseMap) or w.n >= STRUCTURED_FROM:
+    if isinstance(w, (Tensor, DenseMap)) or w.n >= STRUCTURED_FROM:
         return problem
     return replace(problem, w=w.matrix())
 

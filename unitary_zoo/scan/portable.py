@@ -113,9 +113,7 @@ class _Scan(torch.autograd.Function):
         return dx, dw, g, dv, db, dthreshold, None, None
 
 
-def _pre_activations(
-    x: Tensor, weight_ih: Tensor | None, bias: Tensor | None, out: Tensor
-) -> None:
+def _pre_activations(x: Tensor, weight_ih: Tensor | None, bias: Tensor | None, out: Tensor) -> None:
     """V x + b for each row of ``x``, written into ``out``."""
     if weight_ih is None:
         torch.add(x, 0 if bias is None else bias, out=out)
@@ -159,14 +157,14 @@ def _reference_backward(
     out = reference.run(
         Problem(x, w, h0, activation, weight_ih, bias, threshold, ctx.return_sequence)
     )
-    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[:6]) if needed]
-    found = torch.autograd.grad(
-        out, [inputs[i] for i in wanted], grad, create_graph=True, allow_unused=True
-    )
-    grads: list[Tensor | None] = [None] * 8
-    for i, g in zip(wanted, found, strict=True):
-        grads[i] = g
-    return tuple(grads)
+    wanted = {
+        i: tensor
+        for i, tensor in enumerate(inputs)
+        if tensor is not None and ctx.needs_input_grad[i]
+    }
+    found = torch.autograd.grad(out, list(wanted.values()), grad, create_graph=True)
+    grads = dict(zip(wanted, found, strict=True))
+    return tuple(grads.get(i) for i in range(8))
 
 
 # ----------------------------------------------------------- activations, in place on z (B, n)
@@ -219,6 +217,12 @@ def _modrelu_derivative(h: Tensor, negative: Tensor | None, threshold: Tensor | 
     return derive
 
 
+def _abs_derivative(h: Tensor, negative: Tensor | None, _: Tensor | None) -> Derivative:
+    assert negative is not None
+    sign = torch.where(negative, -1.0, 1.0).to(h.dtype).mul_(h != 0)
+    return lambda t, g, dz: torch.mul(g, sign[t], out=dz)
+
+
 _DERIVATIVE: dict[str, Callable[[Tensor, Tensor | None, Tensor | None], Derivative]] = {
     "modrelu": _modrelu_derivative,
     "relu": lambda h, *_: (
@@ -229,10 +233,7 @@ _DERIVATIVE: dict[str, Callable[[Tensor, Tensor | None, Tensor | None], Derivati
             g, h[t], nonlinearities.LEAKY_SLOPE, True, grad_input=dz
         )
     ),
-    "abs": lambda h, negative, _: (
-        # sign(z): -1 where negative, 0 where h = 0, else 1
-        lambda t, g, dz: torch.mul(torch.where(negative[t], -g, g), h[t] != 0, out=dz)
-    ),
+    "abs": _abs_derivative,
     "tanh": lambda h, *_: lambda t, g, dz: _aten.tanh_backward.grad_input(g, h[t], grad_input=dz),
     "sigmoid": lambda h, *_: (
         lambda t, g, dz: _aten.sigmoid_backward.grad_input(g, h[t], grad_input=dz)

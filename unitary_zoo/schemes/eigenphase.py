@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +42,7 @@ class CirculantMap(LinearMap):
         self.device = eigenvalues.device
 
     def matrix(self) -> Tensor:
+        """W, shape (n, n)."""
         return self._apply(torch.eye(self.n, dtype=self.dtype, device=self.device)).mT
 
     def _apply(self, h: Tensor) -> Tensor:
@@ -89,7 +89,9 @@ class Eigenphase(Static):
             "real": FieldClaims("subset of O(n)", _half, "fixed"),
         },
         field="complex",
-        tolerance=Tolerance(6.0, "two products with a basis that is itself unitary to a few eps"),
+        tolerance=Tolerance(
+            20.0, "two products with a basis that has a defect of its own, counted twice"
+        ),
     )
 
     q: Tensor

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from unitary_zoo import NotRepresentableError, Parametrization, linalg
+
+
+def dense_product(p):
+    """D3 R2 F^-1 D2 P R1 F D1 with scipy's DFT matrix, factor by factor in complex128."""
+    n = p.n
+    phases = p.phases.detach().double().numpy()
+    v = p.reflectors.detach().double().numpy()
+    v = v[..., 0] + 1j * v[..., 1]
+    f = scipy.linalg.dft(n, scale="sqrtn")
+    d1, d2, d3 = (np.diag(np.exp(1j * row)) for row in phases)
+    r1, r2 = (np.eye(n) - 2 * np.outer(x, x.conj()) / np.vdot(x, x) for x in v)
+    permute = np.eye(n)[p.permutation.numpy()]
+    return d3 @ r2 @ np.linalg.inv(f) @ d2 @ permute @ r1 @ f @ d1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 17, 33, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_the_explicit_product(n, dtype):
+    p = Parametrization.create("arjovsky", n, dtype=dtype)
+    wanted = dense_product(p)
+    # Eight factors, each with entries right to a few eps; phases up to pi rounded to eps.
+    limit = 40 * np.finfo(np.float32 if dtype == torch.float32 else np.float64).eps
+    np.testing.assert_allclose(p.matrix().detach().numpy(), wanted, rtol=0, atol=limit)
+    h = torch.randn(4, n, dtype=p.dtype)
+    scale = float(h.norm())
+    np.testing.assert_allclose(
+        p(h).detach().numpy(), h.numpy() @ wanted.T, rtol=0, atol=limit * scale
+    )
+    np.testing.assert_allclose(
+        p.adjoint(h).detach().numpy(), h.numpy() @ wanted.conj(), rtol=0, atol=limit * scale
+    )
+
+
+def test_application_never_builds_a_matrix():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        numel = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                Largest.numel = max(Largest.numel, out.numel())
+            return out
+
+    n, batch = 256, 3
+    p = Parametrization.create("arjovsky", n)
+    with torch.no_grad(), Largest():
+        p(torch.randn(batch, n, dtype=p.dtype))
+    assert Largest.numel <= 2 * 2 * n * batch
+
+
+def test_reflector_length_does_not_matter():
+    p = Parametrization.create("arjovsky", 9, dtype=torch.float64)
+    w = p.matrix().detach()
+    for factor in (1e-170, 1e-8, 1e8, 1e170):
+        with torch.no_grad():
+            p.reflectors.mul_(factor)
+            torch.testing.assert_close(p.matrix(), w, rtol=0, atol=1e-14)
+            p.reflectors.div_(factor)
+
+
+def test_zero_reflector_is_the_identity_with_finite_gradients():
+    p = Parametrization.create("arjovsky", 5, dtype=torch.float64)
+    with torch.no_grad():
+        p.reflectors.zero_()
+    w = p.matrix()
+    assert linalg.unitarity_defect(w) < 1e-14
+    w.real.sum().backward()
+    assert torch.isfinite(p.reflectors.grad).all()
+
+
+def test_starts_as_in_the_paper():
+    p = Parametrization.create("arjovsky", 4000)
+    assert p.phases.abs().max() <= torch.pi
+    assert p.reflectors.abs().max() <= 1
+    # Uniform on (-a, a): standard deviation a/sqrt(3); its estimate from m draws is off by about
+    # sqrt(1/(5 m)) relative, five of which are allowed.
+    for values, a in ((p.phases, torch.pi), (p.reflectors, 1.0)):
+        relative = float(values.detach().std()) / (a / 3**0.5) - 1
+        assert abs(relative) < 5 * (1 / (5 * values.numel())) ** 0.5
+    assert torch.equal(p.permutation.sort().values, torch.arange(4000))
+    assert not torch.equal(p.permutation, torch.arange(4000))
+
+
+def test_generator_determines_everything():
+    def build():
+        return Parametrization.create(
+            "arjovsky", 12, generator=torch.Generator().manual_seed(4)
+        ).matrix()
+
+    torch.testing.assert_close(build(), build(), rtol=0, atol=0)
+
+
+def test_cannot_be_all_of_the_group_beyond_n_5():
+    # The dimension counts: 7n - 7 directions against n^2 (the paper's count of 7n says n <= 7).
+    info = Parametrization.get("arjovsky").info
+    assert [n for n in range(1, 12) if info.dimension(n) == n * n] == [1, 2, 3, 4, 5]
+
+
+def test_nearest_recovers_its_own_matrix_and_reports_a_true_residual():
+    p = Parametrization.create("arjovsky", 4, dtype=torch.float64)
+    w = p.matrix().detach()
+    assert p.assign_(w) < 1e-12
+    target = Parametrization.create("full_capacity", 4, dtype=torch.float64).matrix().detach()
+    before = float(torch.linalg.matrix_norm(w - target, 2))
+    residual = p.assign_(target, nearest=True)
+    found = float(torch.linalg.matrix_norm(p.matrix().detach() - target, 2))
+    assert residual == pytest.approx(found, abs=1e-12)
+    assert residual < before
+
+
+def test_other_initialisers_are_refused_with_the_remedy():
+    p = Parametrization.create("arjovsky", 6)
+    with pytest.raises(NotRepresentableError, match="init='arjovsky'"):
+        p.reset_parameters("haar")

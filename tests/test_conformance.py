@@ -1,0 +1,28 @@
+"""Every registered scheme x every check that its claims call for."""
+
+import pytest
+
+from unitary_zoo import Parametrization
+from unitary_zoo.testing import check_parametrization, parametrize_with_checks
+
+
+@parametrize_with_checks(Parametrization.names())
+def test_conformance(scheme, check):
+    check(scheme)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("svd_projection", {"contractive": True}),
+        ("svd_projection", {"determinant": -1, "field": "real"}),
+        ("lie_exp", {"determinant": -1, "field": "real"}),
+        ("lie_exp", {"rebase_every": 3}),
+        ("full_capacity", {"rms_normalize": True}),
+        ("eigenphase", {"basis": "dft"}),
+        ("eigenphase", {"field": "real", "determinant": -1}),
+    ],
+    ids=str,
+)
+def test_options_conform(scheme, options):
+    check_parametrization(scheme, **options)

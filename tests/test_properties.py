@@ -1,0 +1,63 @@
+"""W^H W = I and what follows from it, for every registered scheme at random points."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unitary_zoo import Parametrization, linalg
+from unitary_zoo.testing.strategies import batch_shapes, parametrizations, seeds
+
+EXACT = Parametrization.names(exact=True)
+
+
+def states(p, shape, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, p.n, dtype=p.dtype, generator=generator)
+
+
+@pytest.mark.parametrize("name", EXACT)
+@given(data=st.data())
+def test_unitary(name, data):
+    p = data.draw(parametrizations(name))
+    w = p.matrix().detach()
+    limit = p.info.tolerance(p.n, p.dtype)
+    assert linalg.unitarity_defect(w) <= limit
+    # The other product has the same singular values, so the same defect.
+    assert linalg.unitarity_defect(w.mH) <= limit
+
+
+@pytest.mark.parametrize("name", EXACT)
+@given(data=st.data(), shape=batch_shapes(), seed=seeds())
+def test_norms_are_kept_and_the_adjoint_inverts(name, data, shape, seed):
+    p = data.draw(parametrizations(name))
+    h = states(p, shape, seed)
+    image = p(h)
+    # ||W h||^2 - ||h||^2 = h^H (W^H W - I) h, and the products round like the defect does.
+    limit = 2 * p.info.tolerance(p.n, p.dtype)
+    size = h.norm(dim=-1)
+    assert ((image.norm(dim=-1) - size).abs() <= limit * size).all()
+    assert ((p.adjoint(image) - h).norm(dim=-1) <= 2 * limit * size).all()
+
+
+@pytest.mark.parametrize("name", EXACT)
+@given(data=st.data())
+def test_eigenvalues_lie_on_the_unit_circle(name, data):
+    p = data.draw(parametrizations(name, largest=12))
+    eigenvalues = torch.linalg.eigvals(linalg.double(p.matrix().detach()))
+    # W is normal up to its defect, so its eigenvalues are as well conditioned as singular values.
+    assert ((eigenvalues.abs() - 1).abs() <= p.info.tolerance(p.n, p.dtype)).all()
+
+
+@pytest.mark.parametrize("name", Parametrization.names())
+@given(data=st.data())
+def test_a_step_keeps_the_matrix_unitary(name, data):
+    p = data.draw(parametrizations(name, largest=8))
+    rate = data.draw(st.sampled_from([1e-3, 1e-1, 10.0]))
+    generator = torch.Generator().manual_seed(data.draw(seeds()))
+    weight = torch.randn(p.n, p.n, dtype=p.dtype, generator=generator)
+    (p.matrix() * weight).real.sum().backward()
+    p.begin_step_()
+    torch.optim.SGD(p.parameters(), lr=rate).step()
+    p.step_()
+    assert linalg.unitarity_defect(p.matrix()) <= p.info.tolerance(p.n, p.dtype)

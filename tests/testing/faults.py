@@ -1,0 +1,368 @@
+"""Schemes with one fault each, and the check that must find it."""
+
+import itertools
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from unitary_zoo import Parametrization, linalg
+from unitary_zoo.base import DenseMap, LinearMap
+
+Cayley = Parametrization.get("cayley")
+Expm = Parametrization.get("expm")
+LieExp = Parametrization.get("lie_exp")
+FullCapacity = Parametrization.get("full_capacity")
+Projection = Parametrization.get("svd_projection")
+
+FAULTS: list[tuple[str, type[Parametrization]]] = []
+
+
+def fault(check):
+    def enter(scheme):
+        FAULTS.append((check, scheme))
+        return scheme
+
+    return enter
+
+
+@fault("info")
+class NoReason(Cayley):
+    info = replace(Cayley.info, tolerance=replace(Cayley.info.tolerance, reason=" "))
+
+
+@fault("info")
+class WrongFamily(Cayley):
+    info = replace(Cayley.info, family="rebased", retraction_order=2)
+
+
+@fault("info")
+class UnbalancedReference(Cayley):
+    info = replace(Cayley.info, reference="@article{key, title = {half")
+
+
+@fault("bad_arguments")
+class SwallowsBadSize(Cayley):
+    def __init__(self, n, **options):
+        super().__init__(max(int(n), 1), **options)
+
+
+@fault("bad_arguments")
+class SilentAboutTheValue(Cayley):
+    def __init__(self, n, **options):
+        if isinstance(n, int) and n < 1:
+            raise ValueError("bad size")
+        super().__init__(n, **options)
+
+
+@fault("matrix_form")
+class AlwaysFloat64(Cayley):
+    def matrix(self):
+        return super().matrix().double()
+
+
+@fault("real_parameters")
+class ComplexParameter(Cayley):
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        self.extra = nn.Parameter(torch.zeros(1, dtype=torch.complex64))
+
+
+@fault("reproducible")
+class IgnoresTheSeed(Cayley):
+    counter = itertools.count()
+
+    def _draw(self, init, generator):
+        return super()._draw(init, torch.Generator().manual_seed(next(self.counter)))
+
+
+@fault("reproducible")
+class IgnoresTheGenerator(Cayley):
+    def _draw(self, init, generator):
+        return super()._draw(init, None)
+
+
+@fault("reading_is_pure")
+class ReadingDrawsNumbers(Cayley):
+    def _prepare(self):
+        torch.rand(())
+        return super()._prepare()
+
+
+@fault("reading_is_pure")
+class ReadingRebases(LieExp):
+    def _prepare(self):
+        out = super()._prepare()
+        self.steps += 1
+        return out
+
+
+@fault("serialises")
+class StateOutsideTheStateDict(Cayley):
+    def __init__(self, n, **options):
+        self.turn = float(torch.rand(()))
+        super().__init__(n, **options)
+
+    def _prepare(self):
+        w = super()._prepare().matrix()
+        return DenseMap(w @ w if self.turn < 0.5 else w.mT @ w.mT)
+
+
+@fault("low_precision")
+class ComputesInHalf(LieExp):
+    _unitary_buffers = ()
+
+
+@fault("low_precision")
+class LeavesAutocastOn(Expm):
+    def matrix(self):
+        return self._prepare().matrix().to(self.dtype)
+
+
+@fault("initializers")
+class HalvesTheAngles(Expm):
+    def _assign(self, w):
+        super()._assign(w)
+        self.theta.mul_(0.5)
+
+
+@fault("unitary")
+class TooLong(Cayley):
+    def matrix(self):
+        return 1.01 * super().matrix()
+
+
+@fault("unitary")
+class TruncatedSeries(Cayley):
+    def _prepare(self):
+        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        return DenseMap(
+            2 * sum(torch.linalg.matrix_power(-a, k) for k in range(6)) - torch.eye(self.n)
+        )
+
+
+class _Transposed(DenseMap):
+    def _apply(self, h):
+        return h @ self._w
+
+
+@fault("apply")
+class AppliesTheTranspose(Cayley):
+    def _prepare(self):
+        return _Transposed(super()._prepare().matrix())
+
+
+@fault("apply")
+class DetachedApply(Cayley):
+    def forward(self, h):
+        return h @ self.matrix().detach().mT
+
+
+class _Unconjugated(DenseMap):
+    def _adjoint(self, h):
+        return h @ self._w
+
+
+@fault("adjoint")
+class ForgetsToConjugate(FullCapacity):
+    def _prepare(self):
+        return _Unconjugated(super()._prepare().matrix())
+
+
+@fault("determinant")
+class WrongComponent(Cayley):
+    def _prepare(self):
+        w = super()._prepare().matrix().clone()
+        return DenseMap(torch.cat([-w[:, :1], w[:, 1:]], dim=1))
+
+
+@fault("determinant")
+class IgnoresTheDeterminant(LieExp):
+    def _initialize(self, init, generator):
+        self.base.copy_(torch.eye(self.n))
+
+
+@fault("assign")
+class AssignsTheInverse(Cayley):
+    def _assign(self, w):
+        super()._assign(w.mT)
+
+
+@fault("assign")
+class NeverRefuses(Cayley):
+    def assign_(self, w, *, nearest=False):
+        return super().assign_(w, nearest=True)
+
+
+@fault("assign")
+class RefusesTooLate(Cayley):
+    def load_state_dict(self, *args, **kwargs):
+        return None
+
+
+@fault("describe")
+class Boastful(Cayley):
+    def describe(self):
+        return replace(super().describe(), determinant=1.5)
+
+
+@fault("gradient")
+class StraightThrough(Expm):
+    def _prepare(self):
+        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        w = linalg.expm_skew(a)
+        return DenseMap(a + (w - a).detach())
+
+
+@fault("finite_gradients")
+class DifferentiatesTheSVD(Projection):
+    def _project(self, x):
+        u, _, vh = torch.linalg.svd(x)
+        return u @ vh
+
+
+@fault("gradient_reaches")
+class CachedFirstRead(Cayley):
+    def _prepare(self):
+        if "cache" not in self.__dict__:
+            self.__dict__["cache"] = super()._prepare()
+        return self.__dict__["cache"]
+
+
+@fault("gradient_reaches")
+class IdleParameter(Cayley):
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        self.idle = nn.Parameter(torch.zeros(1, dtype=self.theta.dtype))
+
+
+@fault("dimension")
+class ClaimsTooMuch(Parametrization.get("arjovsky")):
+    info = replace(
+        Parametrization.get("arjovsky").info,
+        claims={
+            "complex": replace(
+                Parametrization.get("arjovsky").info.claims["complex"],
+                dimension=lambda n: min(7 * n, n * n),
+            )
+        },
+    )
+
+
+@fault("training")
+class Ascends(Cayley):
+    def _prepare(self):
+        w = super()._prepare().matrix()
+        if w.requires_grad:
+            w.register_hook(torch.neg)
+        return DenseMap(w)
+
+
+@fault("training")
+class NeverProjects(Projection):
+    @torch.no_grad()
+    def step_(self):
+        self._stepping = False
+        self._assign(self._stored())
+
+
+@fault("weight_decay")
+class SignsAsParameters(Cayley):
+    """What torch's householder does: signs kept as parameters and truncated to integers."""
+
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        self.signs = nn.Parameter(torch.ones(n, dtype=self.theta.dtype))
+
+    def _prepare(self):
+        return DenseMap(super()._prepare().matrix() * self.signs.int() + 0 * self.signs)
+
+
+@fault("step_moves")
+class Frozen(LieExp):
+    @torch.no_grad()
+    def step_(self):
+        self.theta.zero_()
+
+
+@fault("step_moves")
+class DriftsAtRest(LieExp):
+    @torch.no_grad()
+    def step_(self):
+        self.theta.add_(0.01)
+        super().step_()
+
+
+@fault("retraction")
+class TwiceTooFast(FullCapacity):
+    @staticmethod
+    def _map(a):
+        return linalg.cayley(-a)
+
+
+@fault("retraction")
+class ClaimsTheGeodesic(FullCapacity):
+    info = replace(FullCapacity.info, retraction_order=float("inf"))
+
+
+@fault("retraction")
+class QRInsteadOfPolar(Projection):
+    """A retraction of order 1 under the claim of order 2."""
+
+    def _project(self, x):
+        q, r = torch.linalg.qr(x)
+        return q * r.diagonal().sgn()
+
+
+@fault("rebase")
+class LosesTheStep(LieExp):
+    @torch.no_grad()
+    def step_(self):
+        self.theta.zero_()
+
+
+@fault("rebase")
+class BaseDrifts(LieExp):
+    @torch.no_grad()
+    def step_(self):
+        self.base.copy_(linalg.parts(self.prepare().matrix()) * (1 + 1e-6))
+        self.theta.zero_()
+
+
+@fault("stale_weight")
+class ReadsWhatIsStored(Projection):
+    def _prepare(self):
+        return DenseMap(self._stored())
+
+
+class _Leaking(DenseMap):
+    def _apply(self, h):
+        return 0.999 * h @ self._w.mT
+
+
+@fault("norm")
+class Leaks(Cayley):
+    def _prepare(self):
+        return _Leaking(super()._prepare().matrix())
+
+
+class _Shifted(LinearMap):
+    """A structured map with a constant added to its image."""
+
+    def __init__(self, w):
+        self._w, self.n, self.dtype, self.device = w, w.shape[-1], w.dtype, w.device
+
+    def matrix(self):
+        return self._w.roll(1, 0)
+
+    def _apply(self, h):
+        return h @ self._w.mT
+
+    def _adjoint(self, h):
+        return h @ self._w.conj()
+
+
+@fault("scan")
+class MapIsAnotherMatrix(Cayley):
+    def prepare(self):
+        return _Shifted(super()._prepare().matrix())

@@ -1,0 +1,10 @@
+"""The checks: one function a property, chosen by family and claims, never by name.
+
+A check takes a :class:`~unitary_zoo.testing.subject.Subject` and yields ``Measure`` objects; it
+fails if one does not hold, or if it raises. The first line of its docstring is the property.
+"""
+
+from unitary_zoo.testing.checks import algebra, calculus, interface, motion, recurrence
+from unitary_zoo.testing.checks.common import CHECKS
+
+__all__ = ["CHECKS", "algebra", "calculus", "interface", "motion", "recurrence"]

@@ -1,0 +1,69 @@
+"""What the checks share: their list, and the few comparisons they are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from unitary_zoo import linalg
+from unitary_zoo.base import SchemeInfo
+from unitary_zoo.testing.subject import Measure, Subject
+
+Check = Callable[[Subject], Iterator[Measure]]
+CHECKS: dict[str, tuple[Check, Callable[[SchemeInfo], bool]]] = {}
+
+FLOAT64 = (torch.float64,)
+HALF = (torch.bfloat16, torch.float16)
+
+
+def always(info: SchemeInfo) -> bool:
+    """Every scheme."""
+    return True
+
+
+def exact(info: SchemeInfo) -> bool:
+    """Schemes that claim to be unitary."""
+    return info.exact
+
+
+def check(applies: Callable[[SchemeInfo], bool] = always) -> Callable[[Check], Check]:
+    """Decorator that enters a check for the schemes to which it applies."""
+
+    def enter(function: Check) -> Check:
+        CHECKS[function.__name__.removeprefix("check_")] = (function, applies)
+        return function
+
+    return enter
+
+
+def rounding(n: int, dtype: torch.dtype) -> float:
+    """Bound on an entry of a product of a few n x n matrices of norm 1: 20 sqrt(n) eps."""
+    return 20 * math.sqrt(n) * linalg.eps(dtype)
+
+
+def holds(condition: bool, where: str) -> Measure:
+    """A measure of something that is so or not."""
+    return Measure(0.0 if condition else math.inf, 0.0, where)
+
+
+def refuses(
+    where: str,
+    kind: type[Exception],
+    mention: str,
+    call: Callable[..., object],
+    *args: Any,
+    **options: Any,
+) -> Measure:
+    """``call(*args, **options)`` must raise ``kind`` with ``mention`` in its message."""
+    try:
+        call(*args, **options)
+    except kind as error:
+        wrong = "" if mention in str(error) else f": message {str(error)!r} lacks {mention!r}"
+    except Exception as error:
+        wrong = f": raised {type(error).__name__}: {error}"
+    else:
+        wrong = ": did not raise"
+    return holds(not wrong, where + wrong)

@@ -1,0 +1,141 @@
+"""What a check is given: a scheme with its options, built at any size, field and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo.base import Parametrization, Projected, SchemeInfo
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One comparison: it holds if ``residual <= tolerance``.
+
+    Attributes:
+        residual: What was measured.
+        tolerance: What is allowed; each check derives it in a comment.
+        where: The case, in words.
+    """
+
+    residual: float
+    tolerance: float
+    where: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the residual is within the tolerance; NaN is not."""
+        return self.residual <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A scheme class with fixed options."""
+
+    scheme: type[Parametrization]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def info(self) -> SchemeInfo:
+        """The info with the options applied; the class's if it cannot even be built."""
+        try:
+            return self.build(self.sizes()[-1]).info
+        except Exception:  # every check that builds it will report this
+            return self.scheme.info
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields to check."""
+        given = self.options.get("field")
+        return (given,) if given else self.scheme.info.fields
+
+    def sizes(self, *wanted: int) -> list[int]:
+        """The sizes wanted that the scheme accepts, else its smallest."""
+        accepts = self.scheme.info.accepts
+        wanted = wanted or (1, 2, 3, 5, 8)
+        return [n for n in wanted if accepts(n)] or [next(n for n in range(1, 1025) if accepts(n))]
+
+    def build(
+        self,
+        n: int,
+        field: str | None = None,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+    ) -> Parametrization:
+        """An instance drawn from ``seed``; the global random state is left as it was."""
+        options = dict(self.options)
+        if field is not None and len(self.scheme.info.fields) > 1:
+            options["field"] = field
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.scheme(n, dtype=dtype, **options)
+
+    def cases(
+        self, *sizes: int, dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    ) -> Iterator[tuple[str, Parametrization]]:
+        """Instances over fields, sizes and dtypes, each with its description."""
+        for of in self.fields:
+            for n in self.sizes(*sizes):
+                for dtype in dtypes:
+                    yield f"{of}, n={n}, {dtype}", self.build(n, of, dtype)
+
+
+def normal(*shape: int, dtype: torch.dtype, seed: int = 1) -> Tensor:
+    """Gaussian numbers from a seed of their own."""
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def haar(n: int, dtype: torch.dtype, seed: int = 2, determinant: int | None = None) -> Tensor:
+    """A Haar matrix with random phases, by a route no scheme uses: polar factor by the eigh."""
+    g = linalg.double(normal(n, n, dtype=dtype, seed=seed))
+    values, v = torch.linalg.eigh(g.mH @ g)
+    w = g @ (v * values.rsqrt()) @ v.mH
+    w = w @ (1.5 * linalg.identity_like(w) - 0.5 * w.mH @ w)
+    if determinant is not None and not w.is_complex() and torch.linalg.det(w) * determinant < 0:
+        w[:, 0].neg_()
+    return w.to(dtype)
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    """Largest entry of the difference, in double precision; NaN if any is."""
+    difference = (linalg.double(a.detach()) - linalg.double(b.detach())).abs()
+    return float(difference.amax()) if difference.numel() else 0.0
+
+
+def defect(p: Parametrization) -> float:
+    """The unitarity defect of an instance."""
+    return float(linalg.unitarity_defect(p.matrix()))
+
+
+def differentiable_matrix(p: Parametrization) -> Tensor:
+    """W as a function of parameters that may be off the group: projected schemes project."""
+    if isinstance(p, Projected):
+        p.begin_step_()
+    return p.matrix()
+
+
+def flat_gradient(output: Tensor, p: Parametrization, seed: int = 3) -> Tensor:
+    """Gradient of a random real functional of ``output`` in all parameters, flattened."""
+    weight = normal(*output.shape, dtype=output.dtype, seed=seed)
+    loss = (output * weight).real.sum()
+    grads = torch.autograd.grad(loss, list(p.parameters()), allow_unused=True)
+    return torch.cat(
+        [
+            (torch.zeros_like(q) if g is None else g).reshape(-1)
+            for q, g in zip(p.parameters(), grads, strict=True)
+        ]
+    )
+
+
+@torch.no_grad()
+def generic_point(p: Parametrization) -> None:
+    """Move the parameters off the special points of the start."""
+    for q in p.parameters():
+        q.add_(0.1 * normal(*q.shape, dtype=q.dtype, seed=6))
+        if isinstance(p, Projected):
+            q.mul_(0.5)  # a projection onto a ball has its kink on the sphere
