@@ -41,6 +41,11 @@ class UnbalancedReference(Cayley):
     info = replace(Cayley.info, reference="@article{key, title = {half")
 
 
+@fault("info")
+class WrongGroup(Cayley):
+    info = replace(Cayley.info, claims={"real": replace(Cayley.info.claims["real"], group="U(n)")})
+
+
 @fault("bad_arguments")
 class SwallowsBadSize(Cayley):
     def __init__(self, n, **options):
@@ -167,6 +172,14 @@ class _Unconjugated(DenseMap):
 class ForgetsToConjugate(FullCapacity):
     def _prepare(self):
         return _Unconjugated(super()._prepare().matrix())
+
+
+@fault("cost")
+class ClaimsToBeCheap(Cayley):
+    info = replace(
+        Cayley.info,
+        claims={"real": replace(Cayley.info.claims["real"], cost="O(n log n)")},
+    )
 
 
 @fault("determinant")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
@@ -73,6 +76,44 @@ def check_adjoint(subject: Subject) -> Iterator[Measure]:
         size = max(1.0, float(y.abs().max()))
         yield Measure(distance(p.adjoint(y), y @ w.conj()), limit * size, f"{where}: y conj(W)")
         yield Measure(distance(p.prepare().adjoint(y), p.adjoint(y)), limit * size, f"{where}: map")
+
+
+_GROWTH: dict[str, Callable[[int], float]] = {
+    "O(n)": lambda n: n,
+    "O(n log n)": lambda n: n * math.log2(n),
+    "O(n^2)": lambda n: n**2,
+}
+
+
+class _Work(TorchDispatchMode):
+    """Counts the multiplications of products and, for all else (FFTs too), the entries written."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            inner = args[0].shape[-1] if func.overloadpacket.__name__ in ("mm", "mv", "bmm") else 1
+            self.total += out.numel() * inner
+        return out
+
+
+@check()
+def check_cost(subject: Subject) -> Iterator[Measure]:
+    """The work of one application grows with n as claimed."""
+    for field in subject.fields:
+        small, large = subject.sizes(32)[0], subject.sizes(256)[0]
+        counts = []
+        for n in (small, large):
+            q = subject.build(n, field, torch.float32).prepare()
+            with torch.no_grad(), _Work() as work:
+                q(normal(3, n, dtype=q.dtype))
+            counts.append(work.total)
+        claim = subject.build(small, field).info.cost
+        yield holds(claim in _GROWTH, f"{field}: cost {claim!r} is one of {sorted(_GROWTH)}")
+        # Lower-order terms make the measured growth smaller, not larger; 1.1 is for odd entries.
+        bound = 1.1 * _GROWTH[claim](large) / _GROWTH[claim](small)
+        yield Measure(counts[1] / counts[0], bound, f"{field}: work from n={small} to n={large}")
 
 
 @check(exact)

@@ -15,6 +15,7 @@ from torch import Tensor
 from unitary_zoo import linalg
 from unitary_zoo.base import (
     INITIALIZERS,
+    FieldClaims,
     NotRepresentableError,
     Projected,
     Rebased,
@@ -62,8 +63,26 @@ def check_info(subject: Subject) -> Iterator[Measure]:
     for name, reason in info.expected_failures.items():
         yield holds(name in CHECKS, f"expected failure {name!r} is the name of a check")
         yield holds(bool(reason.strip()), f"expected failure {name!r} has a reason")
+    for field, claims in info.claims.items():
+        yield _group_agrees(field, claims)
     if info.family != "static":
         yield holds(info.retraction_order is not None, "a retraction order is claimed")
+
+
+def _group_agrees(field: str, claims: FieldClaims) -> Measure:
+    """Dimension and determinant claimed are those of the group claimed."""
+    sizes = range(1, 10)
+    full = [linalg.skew_dimension(n, field) for n in sizes]
+    dimensions = [claims.dimension(n) for n in sizes]
+    signs = {"fixed", "+-1"}
+    known: dict[str, bool] = {
+        "SO(n)": field == "real" and dimensions == full and claims.determinant == "+1",
+        "O(n)": field == "real" and dimensions == full and claims.determinant in signs,
+        "U(n)": field == "complex" and dimensions == full and claims.determinant == "unit circle",
+    }
+    inside = all(d <= whole for d, whole in zip(dimensions, full, strict=True))
+    agrees = known.get(claims.group, inside if claims.group.startswith("subset of ") else True)
+    return holds(agrees, f"{field}: group {claims.group!r}, dimension and determinant agree")
 
 
 @check()
