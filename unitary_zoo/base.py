@@ -225,10 +225,12 @@ class LinearMap(ABC):
                 f"last dimension of h is {tuple(h.shape[-1:])}, but W is {self.n} x {self.n}; "
                 f"pass h of shape (..., {self.n})"
             )
+        if h.is_complex() and not self.dtype.is_complex:
+            return torch.complex(self._run(function, h.real), self._run(function, h.imag))
         with _without_autocast(self.device):
             out = function(h.to(self.dtype))
-        low = h.dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
-        return out.to(h.dtype) if low else out
+        # Half precision has no complex numbers; there the result stays in single precision.
+        return out.to(linalg.complex_dtype(h.dtype) if out.is_complex() else h.dtype)
 
     @abstractmethod
     def matrix(self) -> Tensor:
@@ -282,8 +284,26 @@ class Initializer(Protocol):
 
 
 INITIALIZERS: Registry[Initializer] = Registry("initialiser")
+
+
+def _check_scheme(name: str, scheme: type[Parametrization]) -> None:
+    if not (isinstance(scheme, type) and issubclass(scheme, Parametrization)):
+        raise TypeError(f"{scheme!r} is not a subclass of Parametrization")
+    info = getattr(scheme, "info", None)
+    if not isinstance(info, SchemeInfo):
+        raise TypeError(f"{scheme.__name__} states no info; set info = SchemeInfo(...)")
+    if info.name != name:
+        raise ValueError(
+            f"{scheme.__name__} is to be registered as {name!r}, but its info says "
+            f"{info.name!r}; use one name"
+        )
+
+
 _SCHEMES: Registry[type[Parametrization]] = Registry(
-    "scheme", error=UnknownSchemeError, entry_points="unitary_zoo.schemes"
+    "scheme",
+    error=UnknownSchemeError,
+    entry_points="unitary_zoo.schemes",
+    validate=_check_scheme,
 )
 
 
@@ -351,16 +371,7 @@ class Parametrization(nn.Module, ABC):
             ValueError: The name is taken, or is not the name in the class's info.
             TypeError: The class is no Parametrization or states no info.
         """
-
-        def enter(scheme: S) -> S:
-            if not (isinstance(scheme, type) and issubclass(scheme, Parametrization)):
-                raise TypeError(f"{scheme!r} is not a subclass of Parametrization")
-            if not isinstance(getattr(scheme, "info", None), SchemeInfo):
-                raise TypeError(f"{scheme.__name__} states no info; set info = SchemeInfo(...)")
-            _SCHEMES.register(name)(scheme)
-            return scheme
-
-        return enter
+        return cast(Callable[[S], S], _SCHEMES.register(name))
 
     @staticmethod
     def get(name: str) -> type[Parametrization]:
@@ -452,13 +463,16 @@ class Parametrization(nn.Module, ABC):
         return x.to(torch.promote_types(x.dtype, torch.float32))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        before = {name: self._buffers[name] for name in self._unitary_buffers}
         super()._apply(fn, recurse)
-        for name in self._unitary_buffers:
-            buffer = self._buffers.get(name)
-            if buffer is not None and buffer.dtype in (torch.float16, torch.bfloat16):
-                # Rounded to half precision it is not unitary, so it is never kept in it.
-                factor = linalg.polar(linalg.from_parts(buffer.float(), self.field))
-                self._buffers[name] = linalg.parts(factor)
+        for name, old in before.items():
+            buffer = self._buffers[name]
+            if old is None or buffer is None or old.dtype == buffer.dtype:
+                continue
+            # Unitary to the old precision, or rounded to a lower one: made unitary to the new,
+            # and never kept in less than float32.
+            factor = linalg.from_parts(self._full(buffer), self.field)
+            self._buffers[name] = linalg.parts(linalg.polar(factor))
         return self
 
     # ------------------------------------------------------------------------------- assignment
@@ -558,6 +572,10 @@ class Parametrization(nn.Module, ABC):
         if self.device.type == "meta":
             return  # nothing to fill in; to_empty() and a second reset do it
         self._initialize(init or self.info.default_init, generator)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what past steps have left: counters and running means."""
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
         """Start from the initialiser called ``init``."""
@@ -705,6 +723,9 @@ class Rebased(Parametrization):
         self.theta.zero_()
         self.base.copy_(linalg.parts(w))
 
+    def _forget(self) -> None:
+        self.steps.zero_()
+
     @torch.no_grad()
     def step_(self) -> None:
         """Count a step; at every K-th, B <- f(A) B and A <- 0, W unchanged."""
@@ -725,9 +746,6 @@ class Projected(Parametrization):
     projection of the stored matrix, differentiably.
     """
 
-    # Identity and version of the weight when it was last known to be on the group. It spares the
-    # data check; it is dropped by copies, which check once by their data.
-    _clean: tuple[int, int] | None = None
     _stepping: bool = False
 
     def __init__(
@@ -755,15 +773,21 @@ class Projected(Parametrization):
         # A copy: a matrix that was read must not change with the next step.
         return linalg.from_parts(self._full(self.weight).clone(), self.field)
 
+    def _off_group(self, x: Tensor) -> float:
+        """How far ``x`` is from the group, in the Frobenius norm; zero but for rounding on it."""
+        return float((x.mH @ x - linalg.identity_like(x)).norm())
+
+    def _off_limit(self) -> float:
+        # Rounding the entries of a unitary matrix moves W^H W by at most sqrt(n) eps.
+        return 4 * math.sqrt(self.n) * linalg.eps(self.weight.dtype)
+
     def _prepare(self) -> LinearMap:
         x = self._stored()
-        if self._stepping:
-            return DenseMap(self._project(x))
-        if self._clean != (id(self.weight), self.weight._version):
-            off = float((self._project(x.detach()) - x.detach()).abs().amax())
-            # Entries of a freshly projected matrix are right to a few eps, with the sqrt(n) growth
-            # of rounding in products of that length; any real step is far larger.
-            limit = 4 * math.sqrt(self.n) * linalg.eps(self.weight.dtype)
+        low = self.weight.dtype in (torch.float16, torch.bfloat16)
+        if not self._stepping:
+            # Judged by the data: fused optimizers and writes by way of .data escape the version
+            # counter.
+            off, limit = self._off_group(x.detach()), self._off_limit()
             if not off <= limit:
                 raise NotProjectedError(
                     f"{self.info.name}: the stored weight is {off:.3g} off the group (limit "
@@ -771,7 +795,7 @@ class Projected(Parametrization):
                     "unitary_zoo.attach(model, optimizer) before training, or step_() after "
                     "every optimizer step"
                 )
-        return DenseMap(x)
+        return DenseMap(self._project(x) if self._stepping or low else x)
 
     def _nearest(self, w: Tensor) -> Tensor:
         if self.field == "real":
@@ -780,7 +804,6 @@ class Projected(Parametrization):
 
     def _assign(self, w: Tensor) -> None:
         self.weight.copy_(linalg.parts(w))
-        self._clean = (id(self.weight), self.weight._version)
 
     def begin_step_(self) -> None:
         """Until :meth:`step_`, read W as the projection of what is stored."""
@@ -792,11 +815,15 @@ class Projected(Parametrization):
         self._stepping = False
         self._assign(self._project(self._stored()))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies check their weight by its data, not by this object's version counter."""
-        state = self.__dict__.copy()
-        state.pop("_clean", None)
-        return state
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        before, meta = self.weight.dtype, self.device.type == "meta"
+        on_group = not meta and self._off_group(self._stored().detach()) <= self._off_limit()
+        super()._apply(fn, recurse)
+        if self.weight.dtype != before and on_group:
+            # Unitary to the old precision only: projected again in the new one.
+            with torch.no_grad():
+                self._assign(self._project(self._stored()))
+        return self
 
 
 __all__ = [

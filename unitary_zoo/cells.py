@@ -62,7 +62,8 @@ class UnitaryRNNCell(nn.Module):
         h0: The learned initial state (n) or None.
 
     The learnable tensors are real: those of a complex cell hold real and imaginary parts in a
-    last dimension of length 2, and the attributes above are complex views of them.
+    last dimension of length 2, and the attributes above are complex views of them (in half
+    precision, which has no complex numbers, float32 copies).
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class UnitaryRNNCell(nn.Module):
         self.is_complex = self.recurrent.field == "complex"
         activation = nonlinearities.get(nonlinearity)
         activation.check(self.is_complex)
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        # A ready scheme brings its own device and dtype, and the rest follows it.
+        like = next(self.recurrent.parameters())
+        factory: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(*shape, *((2,) if self.is_complex else ()), **factory))
@@ -119,7 +122,6 @@ class UnitaryRNNCell(nn.Module):
     def _view(self, x: Tensor) -> Tensor:
         if not self.is_complex:
             return x
-        # Half precision has no complex numbers to speak of; there the view is a float32 copy.
         low = x.dtype in (torch.float16, torch.bfloat16)
         return torch.view_as_complex(x.float() if low else x)
 
@@ -133,15 +135,15 @@ class UnitaryRNNCell(nn.Module):
         n = self.hidden_size
         # A complex V counts as its 2n real rows, as in Arjovsky's code.
         bound = math.sqrt(6 / (self.input_size + n * (2 if self.is_complex else 1)))
-        self.weight_ih_parts.uniform_(-bound, bound, generator=generator)
+        _uniform_(self.weight_ih_parts, bound, generator)
         if self.bias_parts is not None:
             self.bias_parts.zero_()
         if self.threshold is not None:
-            self.threshold.uniform_(-0.01, 0.01, generator=generator)
+            _uniform_(self.threshold, 0.01, generator)
         if self.h0_parts is not None:
             # Each part with variance 1/(2n): a complex state has expected squared norm 1.
             bound = math.sqrt(3 / (2 * n))
-            self.h0_parts.uniform_(-bound, bound, generator=generator)
+            _uniform_(self.h0_parts, bound, generator)
 
     def initial_state(self, batch: int) -> Tensor:
         """(batch, n): the learned initial state, or zeros."""
@@ -204,3 +206,10 @@ class UnitaryRNNCell(nn.Module):
     def extra_repr(self) -> str:
         """Sizes and nonlinearity."""
         return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity!r}"
+
+
+def _uniform_(x: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    """Fill with numbers uniform in (-bound, bound), drawn where the generator lives."""
+    device = x.device if generator is None else generator.device
+    draw = torch.empty(x.shape, dtype=x.dtype, device=device)
+    x.copy_(draw.uniform_(-bound, bound, generator=generator))

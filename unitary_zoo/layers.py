@@ -160,7 +160,10 @@ class UnitaryRNN(nn.Module):
         order = packed.sorted_indices
         if order is not None:
             output, lengths = output.index_select(1, order), lengths[order.cpu()]
-        data = pack_padded_sequence(output, lengths).data
+        # Packing knows no gradients of complex numbers, so it is given their parts.
+        data = pack_padded_sequence(as_real(output), lengths).data
+        if output.is_complex():
+            data = torch.complex(*data.chunk(2, dim=-1))
         return PackedSequence(data, packed.batch_sizes, order, packed.unsorted_indices), h_n
 
     def _run(

@@ -67,10 +67,13 @@ def unitarity_defect(w: Tensor) -> Tensor:
         w: Shape (..., m, n), m >= n.
 
     Returns:
-        Real tensor of shape (...), float64.
+        Real tensor of shape (...), float64; infinite where ``w`` is not finite.
     """
     w = double(w.detach())
-    return torch.linalg.matrix_norm(w.mH @ w - identity_like(w.mH @ w), 2)
+    gram = w.mH @ w
+    finite = gram.isfinite().all(-1).all(-1)  # the norm refuses what is not
+    excess = torch.where(finite[..., None, None], gram - identity_like(gram), 0.0)
+    return torch.where(finite, torch.linalg.matrix_norm(excess, 2), math.inf)
 
 
 # --------------------------------------------------------------------------- skew coordinates
@@ -131,8 +134,8 @@ def expm_skew(a: Tensor) -> Tensor:
 
     ``torch.matrix_exp`` is not used: for a single small matrix its float32 result is off by
     2.5e-5. The scaling uses :math:`\|A\|_2 \le \|A^2\|_1^{1/2}`, valid since A is normal. Every
-    squaring doubles the rounding error, so a Newton-Schulz step follows where there was one: the
-    defect stays near the unit roundoff for arguments of any size.
+    squaring doubles the defect, so Newton-Schulz steps go between: W is unitary to rounding for
+    arguments of any size.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.
@@ -145,7 +148,7 @@ def expm_skew(a: Tensor) -> Tensor:
     squarings = 0
     if bound > 0 and math.isfinite(bound):
         squarings = max(0, math.ceil(math.log2(bound / _EXPM_RADIUS[real_dtype(a.dtype)])))
-    a, a2 = a / 2**squarings, a2 / 4**squarings
+    a, a2 = a * 0.5**squarings, a2 * 0.25**squarings
     a3, a4 = a2 @ a, a2 @ a2
     one = identity_like(a)
 
@@ -154,11 +157,10 @@ def expm_skew(a: Tensor) -> Tensor:
         return f[0] * one + f[1] * a + f[2] * a2 + f[3] * a3
 
     w = cubic(0) + a4 @ (cubic(4) + a4 @ (cubic(8) + a4 / math.factorial(12)))
-    for _ in range(squarings):
+    for left in range(squarings - 1, -1, -1):
         w = w @ w
-    # One step squares the defect, about 2^s eps; beyond s = 8 a second one is needed.
-    for _ in range((squarings > 0) + (squarings > 8)):
-        w = newton_schulz_step(w)
+        if left % 4 == 0:  # the defect has grown to 16 eps at most; the step squares it
+            w = newton_schulz_step(w)
     return w
 
 
@@ -259,7 +261,8 @@ def cayley(a: Tensor) -> Tensor:
     r""":math:`W = (I + A)^{-1}(I - A)` for skew A: eigenvalue ia becomes angle -2 arctan a.
 
     Never has the eigenvalue -1 at finite A. The solve alone loses the digits of the norm of A (a
-    defect of 3000 eps at a norm of 1e4); a Newton-Schulz step restores them.
+    defect of 3000 eps at a norm of 1e4); a Newton-Schulz step restores them, and past a norm of
+    eps^(-1/2), where it may not converge, the polar factor.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.
@@ -267,7 +270,9 @@ def cayley(a: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    return newton_schulz_step(_cayley_transform(a))
+    w = _cayley_transform(a)
+    largest = float(torch.linalg.matrix_norm(a.detach(), 1).amax()) if a.numel() else 0.0
+    return newton_schulz_step(polar(w) if largest > eps(a.dtype) ** -0.5 else w)
 
 
 def _cayley_transform(x: Tensor) -> Tensor:
@@ -311,6 +316,11 @@ class _SingularValueMap(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         u, s, vh, f = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            return _SingularValueMap._adjoint(grad, u, s, vh, f), None
+
+    @staticmethod
+    def _adjoint(grad: Tensor, u: Tensor, s: Tensor, vh: Tensor, f: Tensor) -> Tensor:
         m = u.mH @ grad @ vh.mH
         ds = s.unsqueeze(-1) - s.unsqueeze(-2)
         df = f.unsqueeze(-1) - f.unsqueeze(-2)
@@ -320,14 +330,14 @@ class _SingularValueMap(torch.autograd.Function):
         total = s.unsqueeze(-1) + s.unsqueeze(-2)
         # A singular matrix has no unique polar factor; the clamp keeps its gradient finite.
         p = (f.unsqueeze(-1) + f.unsqueeze(-2)) / total.clamp(min=eps(s.dtype))
-        return u @ (d * (m + m.mH) / 2 + p * (m - m.mH) / 2) @ vh, None
+        return u @ (d * (m + m.mH) / 2 + p * (m - m.mH) / 2) @ vh
 
 
 def polar(x: Tensor) -> Tensor:
     r"""Polar factor :math:`U V^H` of :math:`X = U \Sigma V^H`: the nearest unitary matrix.
 
     Finite gradients at exactly unitary points, where those of an SVD are NaN. First derivatives
-    only.
+    only, and none by the transforms of ``torch.func``.
 
     Args:
         x: Shape (..., n, n), float32 or float64, real or complex.

@@ -85,13 +85,13 @@ def modrelu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     b = z.real.new_zeros(()) if threshold is None else threshold
     if not z.is_complex():
         return z.sign() * functional.relu(z.abs() + b)
-    # Neither sgn nor angle: their gradients blow up near zero (1e15 and NaN). The square root is
-    # kept off zero by the inner `where`, so that no NaN enters the gradient of the other branch.
-    squared = z.real.square() + z.imag.square()
-    nonzero = squared >= torch.finfo(squared.dtype).tiny  # a subnormal square has lost its digits
-    modulus = torch.where(nonzero, squared, 1.0).sqrt()
-    scale = functional.relu(modulus + b) / modulus
-    return z * torch.where(nonzero, scale, 0.0)
+    # Real arithmetic throughout, and no square of |z|: nothing over- or underflows but z itself,
+    # and no NaN of sgn or angle enters. Below the normal numbers z counts as zero.
+    modulus = z.abs()
+    nonzero = modulus >= torch.finfo(modulus.dtype).tiny
+    safe = torch.where(nonzero, modulus, 1.0)
+    length = torch.where(nonzero, functional.relu(safe + b), 0.0)
+    return torch.complex(z.real / safe * length, z.imag / safe * length)
 
 
 @_enter("relu")

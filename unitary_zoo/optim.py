@@ -22,23 +22,23 @@ class AttachHandle:
     def __init__(
         self,
         hooks: list[Any],
-        schemes: list[Parametrization],
+        model: nn.Module,
         optimizers: tuple[Optimizer, ...],
     ) -> None:
-        self._hooks, self._schemes, self._optimizers = hooks, schemes, optimizers
+        self._hooks, self._model, self._optimizers = hooks, model, optimizers
 
     def remove(self) -> None:
         """Take the hooks off the optimizers; a second call does nothing."""
         for hook in self._hooks:
             hook.remove()
-        for optimizer in self._optimizers:
-            for scheme in self._schemes:
-                _attached[optimizer].discard(scheme)
-        self._hooks, self._schemes = [], []
+        if self._hooks:
+            for optimizer in self._optimizers:
+                _attached[optimizer].discard(self._model)
+        self._hooks = []
 
 
-# Which schemes each optimizer serves, so that no step is counted twice.
-_attached: WeakKeyDictionary[Optimizer, WeakSet[Parametrization]] = WeakKeyDictionary()
+# Which models each optimizer serves, so that no step is counted twice.
+_attached: WeakKeyDictionary[Optimizer, WeakSet[nn.Module]] = WeakKeyDictionary()
 
 
 def _schemes(model: nn.Module) -> Iterator[tuple[str, Parametrization]]:
@@ -73,6 +73,8 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
     for optimizer in optimizers:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{optimizer!r} is not a torch.optim.Optimizer")
+    if len(set(map(id, optimizers))) < len(optimizers):
+        raise AttachError("an optimizer is given twice; name each once")
     if not optimizers:
         raise AttachError("no optimizer given; call attach(model, optimizer)")
     schemes = dict(_schemes(model))
@@ -84,7 +86,7 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
     held = set().union(*map(_held, optimizers))
     for name, scheme in schemes.items():
         for optimizer in optimizers:
-            if scheme in _attached.get(optimizer, ()):
+            if any(scheme in model.modules() for model in _attached.get(optimizer, ())):
                 raise AttachError(
                     f"{scheme.info.name!r} at {name or 'the model itself'!r} is attached to this "
                     f"{type(optimizer).__name__} already; call remove() on that handle first"
@@ -120,8 +122,8 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
             optimizer.register_step_pre_hook(before),
             optimizer.register_step_post_hook(after),
         ]
-        _attached.setdefault(optimizer, WeakSet()).update(schemes.values())
-    return AttachHandle(hooks, list(schemes.values()), optimizers)
+        _attached.setdefault(optimizer, WeakSet()).add(model)
+    return AttachHandle(hooks, model, optimizers)
 
 
 def parameter_groups(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import re
 import warnings
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -18,6 +19,7 @@ class Registry(Generic[T]):
         kind: What the entries are, in the singular ("scheme", "task"); used in messages.
         error: The ``LookupError`` subclass that :meth:`get` raises.
         entry_points: Name of the entry-point group whose members are loaded at the first look-up.
+        validate: Called with (name, entry) before an entry is taken; raises if it is unfit.
     """
 
     def __init__(
@@ -26,11 +28,13 @@ class Registry(Generic[T]):
         *,
         error: type[LookupError] = LookupError,
         entry_points: str | None = None,
+        validate: Callable[[str, T], None] | None = None,
     ) -> None:
         self.kind = kind
         self._error = error
         self._group = entry_points
         self._pending = entry_points is not None
+        self._validate = validate
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -39,7 +43,7 @@ class Registry(Generic[T]):
         Raises:
             ValueError: The name is taken (the message names the owner) or is no plain name.
         """
-        if not name or not name.replace("_", "").isalnum():
+        if not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
             raise ValueError(
                 f"{self.kind} name {name!r} must consist of letters, digits and underscores; "
                 "choose such a name"
@@ -52,6 +56,8 @@ class Registry(Generic[T]):
                     f"{self.kind} name {name!r} is already taken by {_describe(owner)}; "
                     f"choose another name for {_describe(entry)}"
                 )
+            if self._validate is not None:
+                self._validate(name, entry)
             self._entries[name] = entry
             return entry
 
@@ -69,12 +75,13 @@ class Registry(Generic[T]):
             LookupError: (the subclass given at construction) No such name; the message suggests
                 the nearest names.
         """
+        if not isinstance(name, str):
+            raise self._error(self._miss(name))
         if name not in self._entries:
             self._load_entry_points()
-        try:
-            return self._entries[name]
-        except (KeyError, TypeError):
-            raise self._error(self._miss(name)) from None
+        if name not in self._entries:
+            raise self._error(self._miss(name))
+        return self._entries[name]
 
     def _miss(self, name: object) -> str:
         near = difflib.get_close_matches(str(name).lower(), self._entries, n=3, cutoff=0.5)
@@ -92,7 +99,7 @@ class Registry(Generic[T]):
         self._pending = False
         for point in importlib.metadata.entry_points(group=self._group or ""):
             try:
-                entry = point.load()
+                self.register(point.name)(point.load())
             except Exception as error:
                 # One broken plug-in must not take the others down, nor vanish without a word.
                 warnings.warn(
@@ -101,8 +108,6 @@ class Registry(Generic[T]):
                     RuntimeWarning,
                     stacklevel=3,
                 )
-                continue
-            self.register(point.name)(entry)
 
 
 def _describe(entry: object) -> str:

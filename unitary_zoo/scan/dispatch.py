@@ -55,8 +55,8 @@ def recurrent_scan(
 ) -> Tensor:
     r""":math:`h_t = \phi(W h_{t-1} + x_t + b)`, t = 1..T, or with :math:`V x_t` for x_t.
 
-    Computes in float32 or better whatever the autocast state; the result has the precision of
-    ``x``.
+    Computes in float32 or better whatever the autocast state, in the highest precision given; if
+    ``x`` is in half precision, so is a real result.
 
     Args:
         x: (T, B, n) pre-activations; with ``weight_ih``, (T, B, m) inputs.
@@ -77,7 +77,7 @@ def recurrent_scan(
         ValueError: A shape, nonlinearity, backend or checkpoint that does not fit.
     """
     problem = _checked(x, W, h0, nonlinearity, weight_ih, bias, threshold, return_sequence)
-    name = os.environ.get(ENVIRONMENT, "auto") if backend == "auto" else backend
+    name = (os.environ.get(ENVIRONMENT) or "auto") if backend == "auto" else backend
     with torch.autocast(x.device.type, enabled=False):
         chosen, problem = _choose(name, problem)
         if checkpoint is None:
@@ -102,7 +102,10 @@ def _choose(name: str, problem: Problem) -> tuple[Backend, Problem]:
         raise ValueError(f"unknown scan backend {name!r}; choose auto or one of {backends()}")
     ok, reason = BACKENDS[name].supports(problem)
     if not ok:
-        raise ValueError(f"scan backend {name!r} cannot run this: {reason}; use backend='auto'")
+        raise ValueError(
+            f"scan backend {name!r} cannot run this: {reason}; use backend='auto' and "
+            f"leave {ENVIRONMENT} unset"
+        )
     return BACKENDS[name], problem
 
 
@@ -124,7 +127,7 @@ def _in_segments(backend: Backend, problem: Problem, length: int) -> Tensor:
     outs: list[Tensor] = []
     h = problem.h0
     for x in problem.x.split(length):
-        out = recompute(segment, x, h, use_reentrant=False)
+        out = recompute(segment, x, h, use_reentrant=False, preserve_rng_state=False)
         h = out[-1] if problem.return_sequence else out
         outs.append(out)
     return torch.cat(outs) if problem.return_sequence else h

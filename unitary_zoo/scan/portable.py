@@ -8,6 +8,7 @@ buffer of the states, and the gradient of W is one matrix product over all steps
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,6 +34,12 @@ def run(problem: Problem) -> Tensor:
     """All states (T, B, n), or the last one (B, n)."""
     p = problem
     w = p.w.matrix() if isinstance(p.w, LinearMap) else p.w
+    tensors = (p.x, w, p.h0, p.weight_ih, p.bias, p.threshold)
+    # Asked here, since inside the function gradients always look wanted.
+    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if not (wanted or p.return_sequence):
+        activate = _ACTIVATE[p.activation.name]
+        return _last_state(p.x, w.mT, p.h0, p.weight_ih, p.bias, p.threshold, activate)
     out: Tensor = _Scan.apply(
         p.x, w, p.h0, p.weight_ih, p.bias, p.threshold, p.activation.name, p.return_sequence
     )
@@ -58,12 +65,10 @@ class _Scan(torch.autograd.Function):
         ctx.name, ctx.return_sequence = name, return_sequence
         activate = _ACTIVATE[name]
         transposed = w.mT.contiguous()  # the product runs on the layout the library likes best
-        if not (differentiate or return_sequence):
-            return _last_state(x, transposed, h0, weight_ih, bias, threshold, activate)
         states = x.new_empty(steps + 1, batch, n, dtype=w.dtype)
         states[0] = h0
         flat = states[1:].view(steps * batch, n)
-        _pre_activations(x.reshape(steps * batch, -1), weight_ih, bias, out=flat)
+        _pre_activations(x.reshape(steps * batch, x.shape[2]), weight_ih, bias, out=flat)
         # Not sign(z): the step z -> |z| needs the sign, which the state has lost.
         negative = (
             torch.empty(steps, batch, n, dtype=torch.bool, device=x.device)
@@ -81,36 +86,41 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, w, h0, weight_ih, bias, threshold, states, negative = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            # A derivative of this derivative is wanted: differentiate the plain loop instead.
-            return _reference_backward(ctx, grad, x, w, h0, weight_ih, bias, threshold)
-        steps, batch, n = states.shape[0] - 1, states.shape[1], states.shape[2]
-        conjugate = w.conj().resolve_conj()
-        dz = torch.empty_like(states[1:])
-        derive = _DERIVATIVE[ctx.name](states[1:], negative, threshold)
-        grads = grad.unbind(0) if ctx.return_sequence else None
-        dz_slots = dz.unbind(0)
-        g = grads[-1] if grads is not None else grad
-        for t in range(steps - 1, -1, -1):
-            derive(t, g, dz_slots[t])
-            if t and grads is not None:
-                g = torch.addmm(grads[t - 1], dz_slots[t], conjugate)
-            else:
-                g = dz_slots[t] @ conjugate
-        flat = dz.view(steps * batch, n)
-        dx = dw = dv = db = dthreshold = None
-        if ctx.needs_input_grad[0]:
-            dx = dz if weight_ih is None else (flat @ weight_ih.conj()).view(x.shape)
-        if ctx.needs_input_grad[1]:
-            dw = flat.mT @ states[:-1].reshape(steps * batch, n).conj()
-        if weight_ih is not None and ctx.needs_input_grad[3]:
-            dv = flat.mT @ x.reshape(steps * batch, -1).conj()
-        if bias is not None and ctx.needs_input_grad[4]:
-            db = flat.sum(0)
-        if threshold is not None and ctx.needs_input_grad[5]:
-            dthreshold = (dz * states[1:].sgn().conj()).real.sum((0, 1))
-        return dx, dw, g, dv, db, dthreshold, None, None
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                # A derivative of this derivative is wanted: differentiate the plain loop instead.
+                return _reference_backward(ctx, grad)
+            return _backward(ctx, grad)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, w, _, weight_ih, bias, threshold, states, negative = ctx.saved_tensors
+    steps, batch, n = states.shape[0] - 1, states.shape[1], states.shape[2]
+    conjugate = w.conj().resolve_conj()
+    dz = torch.empty_like(states[1:])
+    derivative = _DERIVATIVE[ctx.name](states[1:], negative, threshold)
+    grads = grad.unbind(0) if ctx.return_sequence else None
+    dz_slots = dz.unbind(0)
+    g = grads[-1] if grads is not None else grad
+    for t in range(steps - 1, -1, -1):
+        derivative.step(t, g, dz_slots[t])
+        if t and grads is not None:
+            g = torch.addmm(grads[t - 1], dz_slots[t], conjugate)
+        else:
+            g = dz_slots[t] @ conjugate
+    flat = dz.view(steps * batch, n)
+    dx = dw = dv = db = dthreshold = None
+    if ctx.needs_input_grad[0]:
+        dx = dz if weight_ih is None else (flat @ weight_ih.conj()).view(x.shape)
+    if ctx.needs_input_grad[1]:
+        dw = flat.mT @ states[:-1].reshape(steps * batch, n).conj()
+    if weight_ih is not None and ctx.needs_input_grad[3]:
+        dv = flat.mT @ x.reshape(steps * batch, x.shape[2]).conj()
+    if bias is not None and ctx.needs_input_grad[4]:
+        db = flat.sum(0)
+    if derivative.threshold is not None and ctx.needs_input_grad[5]:
+        dthreshold = derivative.threshold(dz)
+    return dx, dw, g, dv, db, dthreshold, None, None
 
 
 def _pre_activations(x: Tensor, weight_ih: Tensor | None, bias: Tensor | None, out: Tensor) -> None:
@@ -142,16 +152,8 @@ def _last_state(
     return h
 
 
-def _reference_backward(
-    ctx: Any,
-    grad: Tensor,
-    x: Tensor,
-    w: Tensor,
-    h0: Tensor,
-    weight_ih: Tensor | None,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-) -> tuple[Tensor | None, ...]:
+def _reference_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, w, h0, weight_ih, bias, threshold, *_ = ctx.saved_tensors
     inputs = (x, w, h0, weight_ih, bias, threshold)
     activation = nonlinearities.get(ctx.name)
     out = reference.run(
@@ -190,53 +192,75 @@ _ACTIVATE: dict[str, Callable[[Tensor, Tensor | None], object]] = {
     "identity": lambda z, _: z,
 }
 
-# ------------------------------------------- derivatives: step, gradient of h_t -> gradient of z_t
+# ----------------------------------------------------------------------------------- derivatives
 
-Derivative = Callable[[int, Tensor, Tensor], object]
+
+@dataclass(frozen=True)
+class Derivative:
+    """From the gradient of h_t to that of z_t, and the gradient of the threshold at the end.
+
+    Attributes:
+        step: (t, gradient of h_t, out: gradient of z_t).
+        threshold: All gradients of z (T, B, n) -> that of the threshold (n); modReLU only.
+    """
+
+    step: Callable[[int, Tensor, Tensor], object]
+    threshold: Callable[[Tensor], Tensor] | None = None
 
 
 def _modrelu_derivative(h: Tensor, negative: Tensor | None, threshold: Tensor | None) -> Derivative:
     assert threshold is not None
-    if not h.is_complex():
-        active = h != 0
-        return lambda t, g, dz: torch.mul(g, active[t], out=dz)
-    # dz = k g + (1 - k) u Re(conj(u) g), with u = h/|h| and k = |h|/|z|, |z| = |h| - b. For b > 0
+    if h.is_complex():
+        return _complex_modrelu_derivative(h, threshold)
+    active = h != 0
+    return Derivative(
+        lambda t, g, dz: torch.mul(g, active[t], out=dz),
+        lambda dz: (dz * h.sgn()).sum((0, 1)),
+    )
+
+
+def _complex_modrelu_derivative(h: Tensor, threshold: Tensor) -> Derivative:
+    # dz = u (Re + i k Im)(conj(u) g), with u = h/|h|, k = |h|/|z| and |z| = |h| - b. For b > 0
     # that difference cancels where |z| << b, but z itself carries the rounding of W h there.
     modulus = h.abs()
     tiny = torch.finfo(modulus.dtype).tiny
     floor = (modulus * torch.finfo(modulus.dtype).eps).clamp_(min=tiny)
     k = modulus / torch.maximum(modulus - threshold, floor)
     u = h.sgn()
-    radial = (1 - k) * u
+    # Not from dz at the end: where k is huge its radial part is lost in the rounding of the other.
+    radial = torch.zeros_like(modulus[0])
 
-    def derive(t: int, g: Tensor, dz: Tensor) -> None:
-        along = (u[t].conj() * g).real
-        torch.mul(g, k[t], out=dz)
-        dz.addcmul_(radial[t], along.to(dz.dtype))
+    def step(t: int, g: Tensor, dz: Tensor) -> None:
+        turned = u[t].conj() * g
+        radial.add_(turned.real)
+        torch.complex(turned.real, turned.imag * k[t], out=dz)
+        dz.mul_(u[t])
 
-    return derive
+    return Derivative(step, lambda dz: radial.sum(0))
 
 
 def _abs_derivative(h: Tensor, negative: Tensor | None, _: Tensor | None) -> Derivative:
     assert negative is not None
     sign = torch.where(negative, -1.0, 1.0).to(h.dtype).mul_(h != 0)
-    return lambda t, g, dz: torch.mul(g, sign[t], out=dz)
+    return Derivative(lambda t, g, dz: torch.mul(g, sign[t], out=dz))
 
 
 _DERIVATIVE: dict[str, Callable[[Tensor, Tensor | None, Tensor | None], Derivative]] = {
     "modrelu": _modrelu_derivative,
-    "relu": lambda h, *_: (
+    "relu": lambda h, *_: Derivative(
         lambda t, g, dz: _aten.threshold_backward.grad_input(g, h[t], 0, grad_input=dz)
     ),
-    "leaky_relu": lambda h, *_: (
+    "leaky_relu": lambda h, *_: Derivative(
         lambda t, g, dz: _aten.leaky_relu_backward.grad_input(
             g, h[t], nonlinearities.LEAKY_SLOPE, True, grad_input=dz
         )
     ),
     "abs": _abs_derivative,
-    "tanh": lambda h, *_: lambda t, g, dz: _aten.tanh_backward.grad_input(g, h[t], grad_input=dz),
-    "sigmoid": lambda h, *_: (
+    "tanh": lambda h, *_: Derivative(
+        lambda t, g, dz: _aten.tanh_backward.grad_input(g, h[t], grad_input=dz)
+    ),
+    "sigmoid": lambda h, *_: Derivative(
         lambda t, g, dz: _aten.sigmoid_backward.grad_input(g, h[t], grad_input=dz)
     ),
-    "identity": lambda h, *_: lambda t, g, dz: dz.copy_(g),
+    "identity": lambda h, *_: Derivative(lambda t, g, dz: dz.copy_(g)),
 }

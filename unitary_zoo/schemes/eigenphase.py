@@ -94,7 +94,7 @@ class Eigenphase(Static):
         ),
     )
 
-    q: Tensor
+    q: Tensor | None
     _unitary_buffers = ("q",)
 
     def __init__(
@@ -115,9 +115,12 @@ class Eigenphase(Static):
             self.info = replace(self.info, claims={"real": reflected})
         self.phases = nn.Parameter(torch.zeros(self.info.dimension(n), **self._factory))
         self.circulant = isinstance(basis, str) and basis == "dft" and self.field == "complex"
+        self.basis = basis if isinstance(basis, str) else "given"
+        q = None
         if not self.circulant:
             q = linalg.parts(self._basis(basis, generator))
-            self.register_buffer("q", q.to(self._full(self.phases).dtype).clone())
+            q = q.to(self._full(self.phases).dtype).clone()
+        self.register_buffer("q", q)
         self.reset_parameters(generator=generator)
 
     def _basis(self, basis: str | Tensor, generator: torch.Generator | None) -> Tensor:
@@ -144,6 +147,10 @@ class Eigenphase(Static):
             return _real_fourier(self.n, self.device)
         raise ValueError(f"eigenphase: basis={basis!r}; pass 'haar', 'dft' or a matrix")
 
+    def _q(self) -> Tensor:
+        assert self.q is not None  # circulant matrices have no stored basis
+        return linalg.from_parts(self.q, self.field)
+
     def _fixed(self) -> Tensor:
         """The fixed real eigenvalues, which stand on the last columns of Q."""
         signs = [1.0] * (self.n - 2 * self.phases.numel())
@@ -155,7 +162,7 @@ class Eigenphase(Static):
         phases = self._full(self.phases)
         if self.circulant:
             return CirculantMap(torch.polar(torch.ones_like(phases), phases))
-        q = linalg.from_parts(self.q, self.field)
+        q = self._q()
         if self.field == "complex":
             return DenseMap((q * torch.polar(torch.ones_like(phases), phases)) @ q.mH)
         k = 2 * phases.numel()
@@ -178,7 +185,7 @@ class Eigenphase(Static):
         if self.circulant:
             spectrum = torch.fft.fft(torch.fft.ifft(w, dim=1), dim=0)
         else:
-            q = linalg.double(linalg.from_parts(self.q, self.field))
+            q = linalg.double(self._q())
             spectrum = q.mH @ w @ q
         if self.field == "complex":
             self.phases.copy_(spectrum.diagonal().angle())
@@ -189,6 +196,9 @@ class Eigenphase(Static):
         self.phases.copy_(torch.atan2(sin, cos))
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
+        if self.q is not None and not linalg.unitarity_defect(self._q()) < 0.1:
+            # Memory that was never filled, after a start on the meta device.
+            self.q.copy_(linalg.parts(self._basis(self.basis, generator)))
         angles = linalg.unitary_eigh(self._draw(init, generator))[0]
         if self.field == "real":
             # Conjugate pairs stand side by side once sorted by size; a lone -1 comes first, a

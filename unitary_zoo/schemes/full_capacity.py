@@ -62,6 +62,9 @@ class FullCapacity(Rebased):
     )
 
     square_average: Tensor
+    _gradient: Tensor | None = None  # G summed over the backward passes since the last step
+    _backward_pass: int = -1
+    _stepping: bool = False
 
     def __init__(
         self,
@@ -77,7 +80,11 @@ class FullCapacity(Rebased):
         # Set first: the base class reads the matrix when it draws the start.
         self.rms_normalize, self.rms_decay, self.rms_eps = rms_normalize, rms_decay, rms_eps
         super().__init__(n, **options)
-        self._gradient: Tensor | None = None  # G summed since the last step
+        if rms_normalize and self.rebase_every != 1:
+            raise ValueError(
+                f"full_capacity: rms_normalize=True with rebase_every={self.rebase_every}; G "
+                "gives the gradient of the coordinates at A = 0 only, so leave rebase_every at 1"
+            )
         if rms_normalize:
             self.register_buffer("square_average", torch.zeros_like(self.base))
 
@@ -91,28 +98,54 @@ class FullCapacity(Rebased):
             w.register_hook(self._accumulate)
         return DenseMap(w)
 
-    def _accumulate(self, g: Tensor) -> None:
-        # After zero_grad() the coordinates have no gradient, or a zero one: a new sum begins.
+    def _accumulate(self, g: Tensor) -> Tensor | None:
+        """Add ``g`` to G; inside a step (a closure) return what makes the sum the normalised G."""
         grad = self.theta.grad
-        if self._gradient is None or grad is None or not grad.any():
-            self._gradient = g.detach()
-        else:
-            self._gradient = self._gradient + g.detach()
+        # After zero_grad() a new sum begins, but not with every read of W in one backward pass,
+        # at whose end only the coordinates get their gradient.
+        present = torch._C._current_graph_task_id()
+        cleared = (grad is None or not grad.any()) and present != self._backward_pass
+        before = None if cleared else self._gradient
+        self._backward_pass = present
+        self._gradient = g.detach() if before is None else before + g.detach()
+        if not self._stepping:
+            return None
+        after = self._normalized(self._gradient)
+        return after if before is None else after - self._normalized(before)
+
+    def _normalized(self, g: Tensor) -> Tensor:
+        x = linalg.parts(g.resolve_conj())
+        mean = self.square_average.lerp(x.square(), 1 - self.rms_decay)
+        return linalg.from_parts(x / (mean.sqrt() + self.rms_eps), self.field)
 
     @torch.no_grad()
     def begin_step_(self) -> None:
         """Replace the gradient of the coordinates by that of the normalised G."""
+        self._stepping = True
         if not self.rms_normalize or self.theta.grad is None or self._gradient is None:
             return
         w = self.prepare().matrix()
-        g, self._gradient = self._gradient, None
         # Whatever scaled the gradient of theta since (loss scaling undone, clipping) scales G.
-        raw = self._coordinates(g, w)
-        g = g * (self.theta.grad @ raw) / (raw @ raw).clamp(min=torch.finfo(raw.dtype).tiny)
-        g = linalg.parts(g.resolve_conj())
-        self.square_average.lerp_(g.square(), 1 - self.rms_decay)
-        g = g / (self.square_average.sqrt() + self.rms_eps)
-        self.theta.grad.copy_(self._coordinates(linalg.from_parts(g, self.field), w))
+        raw = self._coordinates(self._gradient, w)
+        scale = (self.theta.grad @ raw) / (raw @ raw).clamp(min=torch.finfo(raw.dtype).tiny)
+        self._gradient = self._gradient * scale
+        self.theta.grad.copy_(self._coordinates(self._normalized(self._gradient), w))
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """Rebase, and let G enter its running mean square."""
+        self._stepping = False
+        if self._gradient is not None:
+            square = linalg.parts(self._gradient.resolve_conj()).square()
+            self.square_average.lerp_(square, 1 - self.rms_decay)
+            self._gradient = None
+        super().step_()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._gradient = None
+        if "square_average" in self._buffers:  # not yet there at the first start
+            self.square_average.zero_()
 
     def _coordinates(self, g: Tensor, w: Tensor) -> Tensor:
         """The gradient in the coordinates of A when that in W is ``g``: those of G W^H - W G^H."""

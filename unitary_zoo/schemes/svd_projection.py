@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
@@ -62,7 +63,7 @@ class SVDProjection(Projected):
         field="real",
         retraction_order=2,
         tolerance=Tolerance(
-            16.0, "the product of two computed singular bases, each with a defect of several eps"
+            8.0, "the Newton-Schulz step at the end leaves the rounding of two products"
         ),
     )
 
@@ -77,4 +78,12 @@ class SVDProjection(Projected):
             self.info = replace(self.info, exact=False, claims=contraction)
 
     def _project(self, x: Tensor) -> Tensor:
-        return linalg.contract(x) if self.contractive else linalg.polar(x)
+        if self.contractive:
+            return linalg.contract(x)
+        # The step squares what the two singular bases lack in orthogonality.
+        return linalg.newton_schulz_step(linalg.polar(x))
+
+    def _off_group(self, x: Tensor) -> float:
+        if self.contractive:
+            return float((torch.linalg.svdvals(x) - 1).clamp(min=0).norm())
+        return super()._off_group(x)

@@ -1,0 +1,34 @@
+"""Settings for every test: seed, threads, Hypothesis profiles, and what needs a GPU."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+
+# No deadline: the first call of a torch function is far slower than the next, and would miss it.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
+)
+
+# The matrices are small, and threads that outnumber free cores (pytest-xdist, a busy machine) spin
+# while they wait for one another: fifty times slower, measured on two cores.
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `cuda` where there is no device."""
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA device, and torch.cuda.is_available() is False")
+    for item in items:
+        if "cuda" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """What a test draws without a seed of its own is the same in any order and any worker."""
+    torch.manual_seed(0)

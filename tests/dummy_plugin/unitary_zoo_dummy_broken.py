@@ -1,0 +1,3 @@
+"""A plug-in that cannot be imported."""
+
+raise ImportError("the plug-in is missing its library")

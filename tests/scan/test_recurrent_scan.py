@@ -1,0 +1,445 @@
+"""The entry point: choice of a backend, precision, what it accepts and what it leaves alone."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from unitary_zoo import Parametrization
+from unitary_zoo.scan import backends, dispatch, recurrent_scan
+from unitary_zoo.testing.subject import haar, normal
+
+T, B, N, M = 5, 3, 4, 2
+REAL = ["modrelu", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "identity"]
+ACTIVATIONS = [(name, torch.float64) for name in REAL]
+ACTIVATIONS += [("modrelu", torch.complex128), ("identity", torch.complex128)]
+EVERY = pytest.mark.parametrize("backend", ["auto", *backends()])
+# A few products of sums of at most T B N terms of order 1 to 10, in double precision.
+CLOSE = {"rtol": 0.0, "atol": T * B * N * 100 * torch.finfo(torch.float64).eps}
+
+
+def inputs(name: str = "tanh", dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    real = dtype.to_real() if dtype.is_complex else dtype
+    threshold = {"threshold": 0.1 * normal(N, dtype=real, seed=6)} if name == "modrelu" else {}
+    return {
+        "x": normal(T, B, M, dtype=dtype, seed=1),
+        "W": haar(N, dtype),
+        "h0": normal(B, N, dtype=dtype, seed=3),
+        "weight_ih": normal(N, M, dtype=dtype, seed=4),
+        "bias": normal(N, dtype=dtype, seed=5),
+        **threshold,
+    }
+
+
+def leaves(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: t.detach().clone().requires_grad_() for key, t in tensors.items()}
+
+
+def gradients(out: Tensor, tensors: dict[str, Tensor]) -> list[Tensor]:
+    weight = normal(*out.shape, dtype=out.dtype, seed=8)
+    return list(torch.autograd.grad((weight.conj() * out).real.sum(), list(tensors.values())))
+
+
+def assert_close(got: list[Tensor], wanted: list[Tensor]) -> None:
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, **CLOSE)
+
+
+# ------------------------------------------------------------------------------ choosing a backend
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the backends that ran."""
+    names: list[str] = []
+    for name, module in dispatch.BACKENDS.items():
+
+        def run(problem, name=name, original=module.run):
+            names.append(name)
+            return original(problem)
+
+        monkeypatch.setattr(module, "run", run)
+    monkeypatch.delenv("UNITARY_ZOO_SCAN", raising=False)
+    return names
+
+
+def test_backends_are_listed():
+    assert {"portable", "reference"} <= set(backends())
+    assert backends()[-1] == "reference"  # the last resort of "auto"
+
+
+def test_auto_takes_the_fast_path_and_a_name_forces_one(ran):
+    recurrent_scan(**inputs(), nonlinearity="tanh")
+    recurrent_scan(**inputs(), nonlinearity="tanh", backend="reference")
+    recurrent_scan(**inputs(), nonlinearity="tanh", backend="portable")
+    assert ran == ["portable", "reference", "portable"]
+
+
+def test_environment_overrides_auto_only(ran, monkeypatch):
+    monkeypatch.setenv("UNITARY_ZOO_SCAN", "reference")
+    recurrent_scan(**inputs(), nonlinearity="tanh")
+    recurrent_scan(**inputs(), nonlinearity="tanh", backend="portable")
+    monkeypatch.setenv("UNITARY_ZOO_SCAN", "auto")
+    recurrent_scan(**inputs(), nonlinearity="tanh")
+    assert ran == ["reference", "portable", "portable"]
+
+
+def test_unknown_backend_names_the_choices(monkeypatch):
+    message = r"unknown scan backend 'fastest'.*portable.*reference"
+    with pytest.raises(ValueError, match=message):
+        recurrent_scan(**inputs(), nonlinearity="tanh", backend="fastest")
+    monkeypatch.setenv("UNITARY_ZOO_SCAN", "fastest")
+    with pytest.raises(ValueError, match=message):
+        recurrent_scan(**inputs(), nonlinearity="tanh")
+
+
+def test_forced_backend_that_cannot_says_why():
+    tensors = inputs(dtype=torch.complex128)
+    tensors["W"] = Parametrization.create("arjovsky", N, dtype=torch.float64).prepare()
+    with pytest.raises(ValueError, match=r"'portable' cannot.*ArjovskyMap.*backend='auto'"):
+        recurrent_scan(**tensors, nonlinearity="identity", backend="portable")
+    recurrent_scan(**tensors, nonlinearity="identity", backend="reference")
+
+
+# -------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("x", (T, B)),
+        ("x", (T, B, M + 1)),
+        ("x", (T, B, N)),
+        ("W", (N, N + 1)),
+        ("W", (N + 1, N + 1)),
+        ("W", (2, N, N)),
+        ("h0", (N,)),
+        ("h0", (B + 1, N)),
+        ("h0", (1, N)),
+        ("h0", (B, N + 1)),
+        ("weight_ih", (N, M + 1)),
+        ("weight_ih", (N + 1, M)),
+        ("bias", (N + 1,)),
+        ("bias", (1,)),
+        ("threshold", (N + 1,)),
+        ("threshold", ()),
+    ],
+)
+@EVERY
+def test_wrong_shapes_are_refused(key, shape, backend):
+    tensors = inputs("modrelu")
+    tensors[key] = torch.zeros(shape, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"has shape \(.*pass "):
+        recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
+
+
+def test_without_input_weights_x_has_the_width_of_the_state():
+    tensors = inputs()
+    del tensors["weight_ih"]
+    with pytest.raises(ValueError, match=rf"x has shape \({T}, {B}, {M}\); pass \(T, B, {N}\)"):
+        recurrent_scan(**tensors, nonlinearity="tanh")
+
+
+@EVERY
+def test_no_steps_are_refused(backend):
+    tensors = inputs()
+    tensors["x"] = tensors["x"][:0]
+    with pytest.raises(ValueError, match="T = 0"):
+        recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
+
+
+@pytest.mark.parametrize("checkpoint", [0, -1, True, 2.5, "3"])
+def test_bad_checkpoint_is_refused(checkpoint):
+    with pytest.raises(ValueError, match="checkpoint="):
+        recurrent_scan(**inputs(), nonlinearity="tanh", checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("name", [name for name in REAL if name != "modrelu"])
+def test_threshold_belongs_to_modrelu_alone(name):
+    with pytest.raises(ValueError, match=f"threshold.*'{name}'"):
+        recurrent_scan(**inputs(), nonlinearity=name, threshold=torch.zeros(N))
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_modrelu_without_threshold_has_threshold_zero(dtype, backend):
+    tensors = inputs(dtype=dtype)
+    zero = torch.zeros(N, dtype=torch.float64)
+    assert torch.equal(
+        recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend),
+        recurrent_scan(**tensors, nonlinearity="modrelu", threshold=zero, backend=backend),
+    )
+
+
+# ------------------------------------------------------------------------------------- precision
+
+
+@EVERY
+@pytest.mark.parametrize("name", REAL)
+def test_autocast_changes_no_bit(name, backend):
+    tensors = leaves(inputs(name, torch.float32))
+    wanted = recurrent_scan(**tensors, nonlinearity=name, backend=backend)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = recurrent_scan(**tensors, nonlinearity=name, backend=backend)
+        assert (tensors["x"] @ tensors["weight_ih"].mT).dtype == torch.bfloat16  # it is on
+    assert got.dtype == torch.float32
+    assert torch.equal(got, wanted)
+    for a, b in zip(gradients(got, tensors), gradients(wanted, tensors), strict=True):
+        assert torch.equal(a, b)
+
+
+@EVERY
+def test_autocast_around_checkpoints_changes_no_bit(backend):
+    tensors = leaves(inputs("tanh", torch.float32))
+    options = {"nonlinearity": "tanh", "backend": backend, "checkpoint": 2}
+    wanted = gradients(recurrent_scan(**tensors, **options), tensors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = recurrent_scan(**tensors, **options)
+    for a, b in zip(gradients(out, tensors), wanted, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("checkpoint", [None, 2])
+@pytest.mark.parametrize("backend", ["auto", "portable"])
+@pytest.mark.parametrize("name", REAL)
+def test_backward_under_autocast_changes_no_bit(name, backend, checkpoint):
+    """The reverse loop runs in the precision of the forward one, even where autocast is on."""
+    tensors = leaves(inputs(name, torch.float32))
+    options = {"nonlinearity": name, "backend": backend, "checkpoint": checkpoint}
+    wanted = gradients(recurrent_scan(**tensors, **options), tensors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = gradients(recurrent_scan(**tensors, **options), tensors)
+    for a, b in zip(got, wanted, strict=True):
+        assert torch.equal(a, b)
+
+
+@EVERY
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", REAL)
+def test_half_precision_computes_in_single_and_rounds_once(name, low, backend):
+    given = {key: t.to(low) for key, t in inputs(name, torch.float32).items()}
+    got = recurrent_scan(**given, nonlinearity=name, backend=backend)
+    wanted = recurrent_scan(
+        **{key: t.float() for key, t in given.items()}, nonlinearity=name, backend=backend
+    )
+    assert got.dtype == low
+    assert torch.equal(got, wanted.to(low))
+    given = leaves(given)
+    for key, grad in zip(
+        given,
+        gradients(recurrent_scan(**given, nonlinearity=name, backend=backend), given),
+        strict=True,
+    ):
+        assert grad.dtype == low, key
+        assert torch.isfinite(grad).all(), key
+
+
+@EVERY
+def test_half_precision_inputs_of_a_complex_recurrence(backend):
+    tensors = inputs("modrelu", torch.complex64)
+    tensors["x"] = tensors["x"].real.bfloat16()
+    got = recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
+    tensors["x"] = tensors["x"].to(torch.complex64)
+    assert got.dtype == torch.complex64
+    assert torch.equal(got, recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend))
+
+
+@EVERY
+@pytest.mark.parametrize("key", ["x", "W", "h0", "weight_ih", "bias"])
+def test_the_widest_dtype_rules(key, backend):
+    """One complex double tensor among real single ones makes all of them complex doubles."""
+    tensors = inputs("modrelu", torch.float32)
+    tensors[key] = tensors[key].to(torch.complex128) * (0.6 + 0.8j)
+    wide = {
+        key: t.to(torch.float64 if key == "threshold" else torch.complex128)
+        for key, t in tensors.items()
+    }
+    tensors, wide = leaves(tensors), leaves(wide)
+    got = recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
+    wanted = recurrent_scan(**wide, nonlinearity="modrelu", backend=backend)
+    assert got.dtype == torch.complex128
+    assert torch.equal(got, wanted)
+    for name, a, b in zip(tensors, gradients(got, tensors), gradients(wanted, wide), strict=True):
+        # A real tensor gets the real part of the gradient of its complex copy, rounded.
+        assert torch.equal(a, (b if a.is_complex() else b.real).to(tensors[name].dtype)), name
+
+
+@EVERY
+def test_map_of_a_scheme_in_another_precision(backend):
+    p = Parametrization.create("cayley", N)  # single precision
+    tensors = inputs()
+    tensors["W"] = p.prepare()
+    got = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
+    tensors["W"] = p.matrix().double()
+    wanted = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
+    assert got.dtype == torch.float64
+    torch.testing.assert_close(got, wanted, **CLOSE)
+
+
+# ----------------------------------------------------------------------------- gradient machinery
+
+
+@EVERY
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
+def test_no_grad_and_inference_mode_give_the_same(name, dtype, return_sequence, backend):
+    tensors = leaves(inputs(name, dtype))
+    options = {"nonlinearity": name, "return_sequence": return_sequence, "backend": backend}
+    wanted = recurrent_scan(**tensors, **options)
+    assert wanted.requires_grad
+    with torch.no_grad():
+        plain = recurrent_scan(**tensors, **options)
+    with torch.inference_mode():
+        inference = recurrent_scan(**tensors, **options)
+    bare = recurrent_scan(**{key: t.detach() for key, t in tensors.items()}, **options)
+    for got in (plain, inference, bare):
+        assert not got.requires_grad
+        torch.testing.assert_close(got.clone(), wanted.detach(), **CLOSE)
+
+
+@EVERY
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
+def test_layout_of_the_inputs_does_not_matter(name, dtype, return_sequence, backend):
+    """Transposed, strided, expanded and lazily conjugated inputs, and such gradients."""
+    options = {"nonlinearity": name, "return_sequence": return_sequence, "backend": backend}
+    real = dtype.to_real() if dtype.is_complex else dtype
+    bases = {
+        "x": normal(B, M, T, dtype=dtype, seed=1),
+        "W": haar(N, dtype),
+        "h0": normal(1, N, dtype=dtype, seed=3),
+        "weight_ih": normal(2 * M, 3 * N, dtype=dtype, seed=4),
+        "bias": normal(N, 2, dtype=dtype, seed=5),
+    }
+    views = {
+        "x": lambda t: t.permute(2, 0, 1),
+        "W": lambda t: t.mH,
+        "h0": lambda t: t.expand(B, N),
+        "weight_ih": lambda t: t[::2, 1::3].mT.conj(),
+        "bias": lambda t: t[:, 1],
+    }
+    if name == "modrelu":
+        bases["threshold"] = 0.1 * normal(1, dtype=real, seed=6)
+        views["threshold"] = lambda t: t.expand(N)
+
+    def run(contiguous: bool) -> list[Tensor]:
+        tensors = leaves(bases)
+        given = {key: views[key](tensors[key]) for key in tensors}
+        if contiguous:
+            given = {key: t.contiguous().resolve_conj() for key, t in given.items()}
+        else:
+            assert not any(t.is_contiguous() and not t.is_conj() for t in given.values())
+        out = recurrent_scan(**given, **options)
+        # The gradient of a sum is one number expanded; that of conj is a lazy conjugate.
+        loss = (out.real + (out.conj().imag if out.is_complex() else 0)).sum()
+        return [out, *torch.autograd.grad(loss, list(tensors.values()))]
+
+    assert_close(run(contiguous=False), run(contiguous=True))
+
+
+@EVERY
+@pytest.mark.parametrize("checkpoint", [None, 2])
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
+def test_inputs_are_left_alone(name, dtype, return_sequence, checkpoint, backend):
+    tensors = leaves(inputs(name, dtype))
+    before = copy.deepcopy(tensors)
+    versions = {key: t._version for key, t in tensors.items()}
+    out = recurrent_scan(
+        **tensors, nonlinearity=name, return_sequence=return_sequence, backend=backend,
+        checkpoint=checkpoint,
+    )  # fmt: skip
+    gradients(out, tensors)
+    with torch.no_grad():
+        recurrent_scan(**tensors, nonlinearity=name, return_sequence=False, backend=backend)
+    for key, tensor in tensors.items():
+        assert torch.equal(tensor, before[key]), key
+        assert tensor._version == versions[key], key
+
+
+@EVERY
+def test_output_of_inference_shares_no_memory_with_the_inputs(backend):
+    for name, dtype in ACTIVATIONS:
+        tensors = inputs(name, dtype)
+        before = copy.deepcopy(tensors)
+        for return_sequence in (True, False):
+            recurrent_scan(
+                **tensors, nonlinearity=name, return_sequence=return_sequence, backend=backend
+            ).zero_()
+        assert all(torch.equal(tensors[key], before[key]) for key in tensors)
+
+
+@EVERY
+@pytest.mark.parametrize("visible", [True, False])
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
+def test_writing_into_the_output_never_corrupts_gradients(
+    name, dtype, return_sequence, visible, backend
+):
+    """Written with autograd looking on, or behind its back: right, or an error that says so."""
+    options = {"nonlinearity": name, "return_sequence": return_sequence, "backend": backend}
+    tensors = leaves(inputs(name, dtype))
+    out = recurrent_scan(**tensors, **options)
+    weight = normal(*out.shape, dtype=dtype, seed=8)
+    wanted = torch.autograd.grad((weight * 3 * out).real.sum(), list(tensors.values()))
+    out = recurrent_scan(**tensors, **options)
+    got, refused = None, ""
+    try:
+        if visible:
+            out.mul_(3)
+            loss = (weight * out).real.sum()
+        else:
+            loss = (weight * 3 * out).real.sum()
+            with torch.no_grad():
+                out.zero_()
+        got = torch.autograd.grad(loss, list(tensors.values()))
+    except RuntimeError as error:
+        refused = str(error)
+    if got is None:
+        assert "inplace" in refused
+    else:
+        assert_close(list(got), list(wanted))
+
+
+@EVERY
+def test_backward_twice_and_a_leaf_used_twice(backend):
+    tensors = leaves(inputs())
+    out = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
+    loss = out.square().sum()
+    values = list(tensors.values())
+    first = torch.autograd.grad(loss, values, retain_graph=True)
+    assert_close(list(torch.autograd.grad(loss, values)), list(first))
+    # bias and threshold one tensor: its gradient is the sum of the two.
+    shared = normal(N, dtype=torch.float64, seed=7).requires_grad_()
+    apart = [shared.detach().clone().requires_grad_() for _ in range(2)]
+    given = {key: t.detach() for key, t in tensors.items() if key != "bias"}
+    options = {"nonlinearity": "modrelu", "backend": backend}
+    both = recurrent_scan(**given, bias=shared, threshold=shared, **options).sum()
+    two = recurrent_scan(**given, bias=apart[0], threshold=apart[1], **options).sum()
+    (got,) = torch.autograd.grad(both, shared)
+    assert_close([got], [sum(torch.autograd.grad(two, apart))])
+
+
+@EVERY
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize("v", [True, False])
+def test_empty_batch(v, return_sequence, backend):
+    """As torch.nn.RNN: no rows in, no rows out, gradients zero."""
+    tensors = leaves(
+        {
+            "x": torch.zeros(T, 0, M if v else N, dtype=torch.float64),
+            "W": haar(N, torch.float64),
+            "h0": torch.zeros(0, N, dtype=torch.float64),
+            **({"weight_ih": normal(N, M, dtype=torch.float64)} if v else {}),
+            "bias": normal(N, dtype=torch.float64),
+        }
+    )
+    options = {"nonlinearity": "tanh", "return_sequence": return_sequence, "backend": backend}
+    out = recurrent_scan(**tensors, **options)
+    assert out.shape == ((T, 0, N) if return_sequence else (0, N))
+    for grad, tensor in zip(gradients(out, tensors), tensors.values(), strict=True):
+        assert torch.equal(grad, torch.zeros_like(tensor))
+    with torch.no_grad():
+        assert recurrent_scan(**tensors, **options).shape == out.shape

@@ -1,0 +1,642 @@
+"""UnitaryRNN against torch.nn.RNN: values, gradients, packed sequences; then what is its own."""
+
+import copy
+import io
+import itertools
+import math
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
+
+from unitary_zoo import Parametrization, UnitaryRNN, as_real, attach, parameter_groups
+from unitary_zoo.linalg import unitarity_defect
+from unitary_zoo.testing import strategies
+from unitary_zoo.testing.subject import normal
+
+T, B, M, N = 7, 4, 3, 5
+F64 = torch.float64
+EPS = torch.finfo(F64).eps
+STACKS = [(layers, both) for layers in (1, 2, 3) for both in (False, True)]
+# One static, one rebased and one projected scheme, and both fields.
+CASES = [
+    ("expm", {}),
+    ("lie_exp", {}),
+    ("svd_projection", {}),
+    ("arjovsky", {}),
+    ("cayley", {"field": "complex"}),
+]
+
+
+def limit(size: float, layers: int = 1) -> float:
+    """Rounding of two routes to one result of that size.
+
+    Each step of each layer sums at most 2N + B terms; W is orthogonal and the activations are
+    1-Lipschitz, so a step's roundings are carried on without growth, and T steps add up. The input
+    weights grow them by their norm, below 4, from layer to layer. Gradients sum T such terms.
+    """
+    return 8 * T**2 * (2 * N + B) * 4**layers * EPS * max(1.0, size)
+
+
+def assert_near(got: Tensor, wanted: Tensor, layers: int = 1) -> None:
+    assert got.shape == wanted.shape
+    assert got.dtype == wanted.dtype
+    size = float(wanted.detach().abs().max())
+    assert float((got - wanted).detach().abs().max()) <= limit(size, layers)
+
+
+def rnn_of(scheme: str = "expm", nonlinearity: str = "tanh", **options: Any) -> UnitaryRNN:
+    rnn = UnitaryRNN(M, N, scheme=scheme, nonlinearity=nonlinearity, dtype=F64, **options)
+    with torch.no_grad():
+        for seed, cell in enumerate(rnn.cells):
+            if cell.bias_parts is not None:  # it starts at zero, and would hide a mistake
+                cell.bias_parts.copy_(normal(*cell.bias_parts.shape, dtype=F64, seed=seed))
+            if cell.threshold is not None:
+                cell.threshold.copy_(-0.1 * normal(N, dtype=F64, seed=seed).abs())
+    return rnn
+
+
+def suffixes(rnn: UnitaryRNN) -> list[str]:
+    """The ends of nn.RNN's parameter names, in its order of layers and directions."""
+    directions = ("", "_reverse") if rnn.bidirectional else ("",)
+    return [f"_l{layer}{end}" for layer in range(rnn.num_layers) for end in directions]
+
+
+def twin(rnn: UnitaryRNN) -> nn.RNN:
+    """torch's layer with the same weights."""
+    first = rnn.cells[0]
+    ref = nn.RNN(
+        M, N, rnn.num_layers, nonlinearity=first.nonlinearity, bias=first.bias is not None,
+        batch_first=rnn.batch_first, bidirectional=rnn.bidirectional, dtype=F64,
+    )  # fmt: skip
+    with torch.no_grad():
+        for cell, end in zip(rnn.cells, suffixes(rnn), strict=True):
+            getattr(ref, f"weight_hh{end}").copy_(cell.recurrent.matrix())
+            getattr(ref, f"weight_ih{end}").copy_(cell.weight_ih)
+            if cell.bias is not None:
+                getattr(ref, f"bias_ih{end}").copy_(cell.bias)
+                getattr(ref, f"bias_hh{end}").zero_()
+    return ref
+
+
+def assert_same_gradients(rnn: UnitaryRNN, ref: nn.RNN) -> None:
+    """Of all parameters, after backward on both; theirs in W is led back through W(theta)."""
+    for cell, end in zip(rnn.cells, suffixes(rnn), strict=True):
+        assert_near(cell.weight_ih.grad, getattr(ref, f"weight_ih{end}").grad, rnn.num_layers)
+        if cell.bias is not None:
+            assert_near(cell.bias.grad, getattr(ref, f"bias_ih{end}").grad, rnn.num_layers)
+        theta = list(cell.recurrent.parameters())
+        dw = getattr(ref, f"weight_hh{end}").grad
+        for q, wanted in zip(
+            theta, torch.autograd.grad(cell.recurrent.matrix(), theta, dw), strict=True
+        ):
+            assert_near(q.grad, wanted, rnn.num_layers)
+
+
+def data_of(result: Tensor | PackedSequence) -> Tensor:
+    return result.data if isinstance(result, PackedSequence) else result
+
+
+def compare(rnn: UnitaryRNN, x: Any, h_0: Tensor | None, leaf: Tensor | None = None) -> None:
+    """Outputs, last states and every gradient equal those of nn.RNN.
+
+    ``x`` is the input or a function of ``leaf`` that builds it.
+    """
+    ref, layers = twin(rnn), rnn.num_layers
+    found = []
+    for module in (rnn, ref):
+        leaves = [t.detach().clone().requires_grad_() for t in (leaf, h_0) if t is not None]
+        start = leaves[-1] if h_0 is not None else None
+        output, h_n = module(x(leaves[0]), start)
+        loss = (h_n * normal(*h_n.shape, dtype=F64, seed=21)).sum()
+        if rnn.return_sequence:
+            data = data_of(output)
+            loss = loss + (data * normal(*data.shape, dtype=F64, seed=22)).sum()
+        loss.backward()
+        found.append((output, h_n, [t.grad for t in leaves]))
+    (output, h_n, grads), (wanted, wanted_h_n, wanted_grads) = found
+    if not rnn.return_sequence:
+        assert output is None
+    elif isinstance(wanted, PackedSequence):
+        assert isinstance(output, PackedSequence)
+        assert torch.equal(output.batch_sizes, wanted.batch_sizes)
+        for mine, theirs in zip(output[2:], wanted[2:], strict=True):
+            assert (mine is None and theirs is None) or torch.equal(mine, theirs)
+        assert_near(output.data, wanted.data, layers)
+    else:
+        assert_near(output, wanted, layers)
+    assert_near(h_n, wanted_h_n, layers)
+    for mine, theirs in zip(grads, wanted_grads, strict=True):
+        assert_near(mine, theirs, layers)
+    assert_same_gradients(rnn, ref)
+
+
+# ----------------------------------------------------------------------------- equals torch.nn.RNN
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize(("layers", "both"), STACKS)
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+def test_equals_torch(nonlinearity, layers, both, batch_first, return_sequence, given):
+    rnn = rnn_of(
+        nonlinearity=nonlinearity, num_layers=layers, bidirectional=both, batch_first=batch_first,
+        return_sequence=return_sequence,
+    )  # fmt: skip
+    x = normal(*((B, T, M) if batch_first else (T, B, M)), dtype=F64)
+    h_0 = normal(layers * (1 + both), B, N, dtype=F64, seed=2) if given else None
+    compare(rnn, lambda leaf: leaf, h_0, x)
+
+
+@pytest.mark.parametrize("scheme", Parametrization.names(fields="real"))
+def test_equals_torch_with_every_real_scheme(scheme):
+    compare(
+        rnn_of(scheme, num_layers=2, bidirectional=True, field="real"),
+        lambda leaf: leaf, None, normal(T, B, M, dtype=F64),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("checkpoint", [1, 3, 100])
+@pytest.mark.parametrize("return_sequence", [True, False])
+def test_equals_torch_with_checkpoints_and_without_bias(return_sequence, checkpoint):
+    rnn = rnn_of(
+        num_layers=2, bidirectional=True, bias=False, checkpoint=checkpoint,
+        return_sequence=return_sequence,
+    )  # fmt: skip
+    compare(rnn, lambda leaf: leaf, None, normal(T, B, M, dtype=F64))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize(("layers", "both"), STACKS)
+def test_equals_torch_unbatched(layers, both, given, return_sequence, batch_first):
+    rnn = rnn_of(
+        num_layers=layers, bidirectional=both, batch_first=batch_first,
+        return_sequence=return_sequence,
+    )  # fmt: skip
+    h_0 = normal(layers * (1 + both), N, dtype=F64, seed=2) if given else None
+    compare(rnn, lambda leaf: leaf, h_0, normal(T, M, dtype=F64))
+
+
+LENGTHS = {
+    "sorted": [7, 5, 2, 1],
+    "unsorted": [2, 7, 1, 5],
+    "ties": [3, 7, 3, 7],
+    "all equal": [4, 4, 4, 4],
+    "one": [6],
+    "ones": [1, 1],
+}
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize(("layers", "both"), STACKS)
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+def test_equals_torch_packed(lengths, layers, both, return_sequence, given):
+    rnn = rnn_of(num_layers=layers, bidirectional=both, return_sequence=return_sequence)
+    batch = len(lengths)
+    h_0 = normal(layers * (1 + both), batch, N, dtype=F64, seed=2) if given else None
+    x = normal(max(lengths), batch, M, dtype=F64)
+    enforced = [True, False] if lengths == sorted(lengths, reverse=True) else [False]
+    for enforce_sorted in enforced:
+        pack = lambda leaf: pack_padded_sequence(leaf, lengths, enforce_sorted=enforce_sorted)  # noqa: B023, E731
+        rnn.zero_grad()
+        compare(rnn, pack, h_0, x)
+
+
+def test_packed_ignores_batch_first_and_its_padding():
+    rnn = rnn_of(batch_first=True, bidirectional=True)
+    x = normal(B, T, M, dtype=F64)
+    lengths = [2, 7, 1, 5]
+    noisy = x.clone()
+    for row, length in enumerate(lengths):
+        noisy[row, length:] = math.nan
+    pack = {"batch_first": True, "enforce_sorted": False}
+    got, h_n = rnn(pack_padded_sequence(noisy, lengths, **pack))
+    wanted, wanted_h_n = rnn(pack_padded_sequence(x, lengths, **pack))
+    assert torch.equal(got.data, wanted.data)
+    assert torch.equal(h_n, wanted_h_n)
+
+
+@pytest.mark.parametrize(("scheme", "options"), CASES)
+def test_packed_equals_each_sequence_alone(scheme, options):
+    """For complex states too, which nn.RNN does not have; and with a learned start."""
+    rnn = rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
+    sequences = [normal(length, M, dtype=F64, seed=length) for length in (2, 7, 4)]
+    output, h_n = rnn(pack_sequence(sequences, enforce_sorted=False))
+    # Sorted by length 7, 4, 2; step t holds the sequences longer than t, one row each.
+    assert output.batch_sizes.tolist() == [3, 3, 2, 2, 1, 1, 1]
+    assert output.sorted_indices.tolist() == [1, 2, 0]
+    steps = output.data.split(output.batch_sizes.tolist())
+    for i, x in enumerate(sequences):
+        alone, last = rnn(x)
+        row = output.unsorted_indices[i]
+        assert_near(torch.stack([step[row] for step in steps[: len(x)]]), alone, 2)
+        assert_near(h_n[:, i], last, 2)
+    rnn.return_sequence = False
+    none, same = rnn(pack_sequence(sequences, enforce_sorted=False))
+    assert none is None
+    assert torch.equal(same, h_n)
+    # The gradients of the batch are those of the sequences, summed.
+    rnn.return_sequence = True
+    parameters = list(rnn.parameters())
+    together = torch.autograd.grad(output.data.abs().square().sum(), parameters)
+    apart = [torch.autograd.grad(rnn(x)[0].abs().square().sum(), parameters) for x in sequences]
+    for got, *parts in zip(together, *apart, strict=True):
+        assert_near(got, sum(parts), 3)
+
+
+def test_shapes_of_an_empty_batch_are_those_of_torch():
+    rnn = rnn_of(num_layers=2, bidirectional=True)
+    x = torch.zeros(T, 0, M, dtype=F64)
+    for got, wanted in zip(rnn(x), twin(rnn)(x), strict=True):
+        assert got.shape == wanted.shape
+
+
+# ------------------------------------------------------------------------------------- its own
+
+
+@given(
+    case=st.sampled_from(CASES),
+    seed=strategies.seeds(),
+    shape=st.tuples(st.integers(2, 9), st.integers(1, 4)),
+    data=st.data(),
+    both=st.booleans(),
+)
+def test_rows_of_a_batch_and_parts_of_a_sequence_are_independent(case, seed, shape, data, both):
+    scheme, options = case
+    steps, batch = shape
+    rnn = rnn_of(scheme, "modrelu", bidirectional=both, **options)
+    x = normal(steps, batch, M, dtype=F64, seed=seed)
+    output, h_n = rnn(x)
+    row = data.draw(st.integers(0, batch - 1))
+    alone, last = rnn(x[:, row : row + 1])
+    assert_near(output[:, row : row + 1], alone, 2)
+    assert_near(h_n[:, row : row + 1], last, 2)
+    if not both:
+        cut = data.draw(st.integers(1, steps - 1))
+        first, state = rnn(x[:cut])
+        second, end = rnn(x[cut:], state)
+        assert_near(torch.cat([first, second]), output, 2)
+        assert_near(end, h_n, 2)
+
+
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize(("scheme", "options"), CASES)
+def test_layers_are_cells_on_real_features(scheme, options, both):
+    """Layer 2 reads [Re h, Im h] of both directions of layer 1, as a loop over cells does."""
+    rnn = rnn_of(scheme, "modrelu", num_layers=2, bidirectional=both, **options)
+    x = normal(T, B, M, dtype=F64)
+    output, h_n = rnn(x)
+    cells, ends = iter(rnn.cells), iter(h_n)
+    for _ in range(2):
+        outs = []
+        for direction in range(1 + both):
+            cell, h, states = next(cells), None, []
+            for x_t in x.flip(0) if direction else x:
+                h = cell(x_t, h)
+                states.append(h)
+            assert_near(next(ends), h, 2)
+            outs.append(torch.stack(states[::-1] if direction else states))
+        states = torch.cat(outs, -1)
+        x = torch.cat([states.real, states.imag], -1) if states.is_complex() else states
+        assert x.shape[-1] == N * (1 + both) * (2 if states.is_complex() else 1)
+    assert_near(output, states, 2)
+    assert rnn.output_size == x.shape[-1]
+    assert_near(as_real(output), x, 2)
+    assert rnn.cells[-1].input_size == rnn.output_size
+
+
+def test_as_real_puts_real_parts_before_imaginary_ones():
+    h = torch.tensor([[1 + 2j, 3 - 4j]])
+    assert as_real(h).tolist() == [[1.0, 3.0, 2.0, -4.0]]
+    assert as_real(h.real) is h.real or torch.equal(as_real(h.real), h.real)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize(("layers", "both"), STACKS)
+@pytest.mark.parametrize(("scheme", "options"), [CASES[0], CASES[3]])
+def test_without_the_sequence_the_last_states_are_the_same(
+    scheme, options, layers, both, batch_first
+):
+    rnn = rnn_of(
+        scheme, "modrelu", num_layers=layers, bidirectional=both, batch_first=batch_first, **options
+    )
+    inputs = [
+        normal(B, T, M, dtype=F64),
+        normal(T, M, dtype=F64),
+        pack_padded_sequence(normal(T, 3, M, dtype=F64), [2, 7, 4], enforce_sorted=False),
+    ]
+    for x in inputs:
+        rnn.return_sequence = True
+        _, wanted = rnn(x)
+        grads = torch.autograd.grad(wanted.abs().square().sum(), list(rnn.parameters()))
+        rnn.return_sequence = False
+        output, h_n = rnn(x)
+        assert output is None
+        assert_near(h_n, wanted, layers)
+        again = torch.autograd.grad(h_n.abs().square().sum(), list(rnn.parameters()))
+        for mine, theirs in zip(again, grads, strict=True):
+            assert_near(mine, theirs, layers + 1)
+
+
+@pytest.mark.parametrize(("scheme", "options"), CASES)
+def test_learned_initial_states(scheme, options):
+    rnn = rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
+    x = normal(T, B, M, dtype=F64)
+    h_0 = torch.stack([cell.h0.expand(B, N) for cell in rnn.cells])
+    output, h_n = rnn(x)
+    for got, wanted in zip((output, h_n), rnn(x, h_0), strict=True):
+        assert torch.equal(got, wanted)
+    zero = rnn(x, torch.zeros_like(h_0))[0]
+    assert not torch.equal(output, zero)  # what is given goes before what is learned
+    h_n.abs().square().sum().backward()
+    for cell in rnn.cells:
+        assert float(cell.h0_parts.grad.abs().min()) > 0
+
+
+@pytest.mark.parametrize("dropout", [0.3, 0.7])
+def test_dropout_drops_between_layers_only(dropout, monkeypatch):
+    rnn = UnitaryRNN(M, N, 3, nonlinearity="tanh", dropout=dropout, bidirectional=True)
+    x = normal(50, 20, M, dtype=torch.float32)
+    seen = []
+    for cell in rnn.cells:
+
+        def scan(x, *args, original=cell.scan, **kwargs):
+            out = original(x, *args, **kwargs)
+            seen.append((x.detach(), out.detach()))
+            return out
+
+        monkeypatch.setattr(cell, "scan", scan)
+    output, _ = rnn(x)
+    assert torch.equal(seen[0][0], x)
+    for layer in (1, 2):
+        (_, forward), (_, backward) = seen[2 * layer - 2 : 2 * layer]
+        before = torch.cat([forward, backward.flip(0)], -1)
+        after = seen[2 * layer][0]
+        assert torch.equal(seen[2 * layer + 1][0], after.flip(0))  # both directions: one mask
+        kept = after != 0
+        # What is kept is scaled by 1/(1 - p) so that the mean stays; one rounding.
+        torch.testing.assert_close(after[kept], before[kept] / (1 - dropout), rtol=1e-6, atol=0)
+        # 50 x 20 x 10 coins: five standard deviations, missed once in two million.
+        deviation = math.sqrt(dropout * (1 - dropout) / kept.numel())
+        assert abs(float(kept.float().mean()) - (1 - dropout)) < 5 * deviation
+        # Each entry its own coin: no row, column or step is dropped as a whole.
+        for dim in range(3):
+            assert float(kept.float().mean(dim).min()) > 0 or kept.shape[dim] < 20
+    (_, forward), (_, backward) = seen[4:]
+    assert torch.equal(output, torch.cat([forward, backward.flip(0)], -1))
+
+
+def test_dropout_is_off_in_evaluation():
+    rnn = rnn_of(num_layers=3, dropout=0.5).eval()
+    compare(rnn, lambda leaf: leaf, None, normal(T, B, M, dtype=F64))
+    x = normal(T, B, M, dtype=F64)
+    assert torch.equal(rnn(x)[0], rnn(x)[0])
+    rnn.train()
+    assert not torch.equal(rnn(x)[0], rnn(x)[0])
+
+
+@pytest.mark.parametrize(("scheme", "options"), [CASES[0], CASES[3]])
+def test_dropout_follows_the_seed(scheme, options):
+    rnn = rnn_of(scheme, "modrelu", num_layers=2, dropout=0.5, **options)
+    x = normal(T, B, M, dtype=F64)
+    first, second = (torch.manual_seed(3) and rnn(x)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_directions_have_their_own_cells():
+    rnn = rnn_of(num_layers=2, bidirectional=True)
+    assert len(rnn.cells) == 4
+    matrices = [cell.recurrent.matrix() for cell in rnn.cells]
+    for a, b in itertools.combinations(matrices, 2):
+        assert not torch.equal(a, b)
+
+
+# ----------------------------------------------------------------------------- state and precision
+
+
+@pytest.mark.parametrize(("scheme", "options"), CASES)
+def test_serialises(scheme, options):
+    def make():
+        return rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
+
+    rnn, x = make(), normal(T, B, M, dtype=F64)
+    wanted = rnn(x)[0]
+    buffers = io.BytesIO(), io.BytesIO()
+    torch.save(rnn, buffers[0])
+    torch.save(rnn.state_dict(), buffers[1])
+    for buffer in buffers:
+        buffer.seek(0)
+    other = make()
+    other.reset_parameters(torch.Generator().manual_seed(9))
+    assert not torch.equal(other(x)[0], wanted)
+    other.load_state_dict(torch.load(buffers[1], weights_only=True))
+    copies = {
+        "state_dict": other,
+        "torch.save": torch.load(buffers[0], weights_only=False),
+        "pickle": pickle.loads(pickle.dumps(rnn)),
+        "deepcopy": copy.deepcopy(rnn),
+    }
+    for name, clone in copies.items():
+        assert torch.equal(clone(x)[0], wanted), name
+        clone.reset_parameters()
+        assert torch.equal(rnn(x)[0], wanted), f"{name} shares memory"
+    with pytest.raises(RuntimeError, match="Missing key"):
+        make().load_state_dict({})
+
+
+def test_reset_parameters_is_reproducible():
+    rnn, x = rnn_of(num_layers=2, bidirectional=True, learn_h0=True), normal(T, B, M, dtype=F64)
+    before, outputs = torch.random.get_rng_state(), []
+    start = rnn(x)[0]
+    for _ in range(2):
+        rnn.reset_parameters(torch.Generator().manual_seed(5))
+        outputs.append(rnn(x)[0])
+    assert torch.equal(*outputs)
+    assert not torch.equal(outputs[0], start)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_device_and_dtype_reach_every_cell():
+    rnn = UnitaryRNN(M, N, 2, bidirectional=True, learn_h0=True, device="meta", dtype=F64)
+    tensors = [*rnn.parameters(), *rnn.buffers()]
+    assert {t.device.type for t in tensors} == {"meta"}
+    assert {q.dtype for q in rnn.parameters()} == {F64}
+
+
+@pytest.mark.parametrize(("scheme", "options"), CASES)
+def test_autocast_changes_no_bit(scheme, options):
+    rnn = UnitaryRNN(M, N, 2, scheme, "modrelu", bidirectional=True, learn_h0=True, **options)
+    x = normal(T, B, M, dtype=torch.float32)
+    wanted = rnn(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = rnn(x)
+    for a, b in zip(got, wanted, strict=True):
+        assert a.real.dtype == torch.float32
+        assert torch.equal(a, b)
+    parameters = list(rnn.parameters())
+    a = torch.autograd.grad(got[0].abs().square().sum(), parameters)
+    b = torch.autograd.grad(wanted[0].abs().square().sum(), parameters)
+    for mine, theirs in zip(a, b, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize(
+    ("scheme", "field"),
+    [(name, f) for name in Parametrization.names(exact=True)
+     for f in Parametrization.get(name).info.fields],
+)  # fmt: skip
+def test_norm_is_kept_in_low_precision(scheme, field, autocast, low):
+    """Low parameters, or low activations under autocast: 500 linear steps at rest."""
+    steps = 500
+    rnn = UnitaryRNN(M, N, scheme=scheme, nonlinearity="identity", bias=False, field=field)
+    rnn = rnn if autocast else rnn.to(low)
+    w = rnn.cells[0].recurrent.prepare().matrix().detach()
+    assert w.real.dtype == torch.float32
+    h_0 = normal(1, B, N, dtype=torch.complex64 if field == "complex" else low, seed=2)
+    x = torch.zeros(steps, B, M, dtype=low)
+    with torch.no_grad(), torch.autocast("cpu", dtype=low, enabled=autocast):
+        output, h_n = rnn(x, h_0)
+    assert output.dtype == (torch.complex64 if field == "complex" else low)
+    ratio = h_n.norm(dim=-1).double() / h_0.norm(dim=-1).double()
+    # What W itself does in that time (a matrix stored in half precision is not unitary), N
+    # roundings of single precision a step, and one of the result to low precision; norms of low
+    # tensors are rounded as well.
+    singular = torch.linalg.svdvals(w.to(torch.complex128))
+    slack = steps * N * torch.finfo(torch.float32).eps + 4 * torch.finfo(low).eps
+    assert float(ratio.max()) <= float(singular.max()) ** steps * (1 + slack)
+    assert float(ratio.min()) >= float(singular.min()) ** steps * (1 - slack)
+    if rnn.cells[0].recurrent.info.family != "projected":
+        assert abs(float(singular.max()) ** steps - 1) < 0.01
+
+
+def test_half_precision_trains():
+    rnn = UnitaryRNN(M, N, 2, nonlinearity="tanh", bidirectional=True, learn_h0=True).bfloat16()
+    output, h_n = rnn(torch.ones(T, B, M, dtype=torch.bfloat16))
+    assert output.dtype == h_n.dtype == torch.bfloat16
+    output.sum().backward()
+    for name, q in rnn.named_parameters():
+        assert torch.isfinite(q.grad).all(), name
+        assert float(q.grad.abs().max()) > 0, name
+
+
+# --------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize(
+    ("scheme", "field"),
+    [(name, f) for name in Parametrization.names() for f in Parametrization.get(name).info.fields],
+)
+def test_every_scheme_trains(scheme, field):
+    rnn = UnitaryRNN(
+        M, N, 2, scheme, "modrelu", bidirectional=True, learn_h0=True, dtype=F64, field=field
+    )
+    with torch.no_grad():  # below zero the slopes of modReLU are at most 1
+        for cell in rnn.cells:
+            cell.threshold.fill_(-0.05)
+    readout = nn.Linear(rnn.output_size, 2, dtype=F64)
+    model = nn.ModuleList([rnn, readout])
+    x, y = normal(T, B, M, dtype=F64), normal(B, 2, dtype=F64, seed=2)
+    optimizer = torch.optim.SGD(parameter_groups(model, lr=1e-3, unitary_lr=1e-3))
+    attach(model, optimizer)
+
+    def loss() -> Tensor:
+        return (readout(as_real(rnn(x)[0][-1])) - y).square().mean()
+
+    losses = []
+    for _ in range(5):
+        value = loss()
+        optimizer.zero_grad()
+        value.backward()
+        for name, q in model.named_parameters():
+            assert torch.isfinite(q.grad).all(), name
+            assert float(q.grad.abs().max()) > 0, name
+        optimizer.step()
+        losses.append(value.item())
+    losses.append(loss().item())
+    # Steps of 1e-3 down the gradient: the loss falls to first order, every time.
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
+    for cell in rnn.cells:
+        if cell.recurrent.info.exact:
+            defect = float(unitarity_defect(cell.recurrent.matrix()))
+            assert defect <= cell.recurrent.info.tolerance(N, cell.recurrent.dtype)
+
+
+# ----------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2"])
+def test_bad_number_of_layers_is_refused(bad):
+    with pytest.raises(ValueError, match=f"num_layers={bad!r}"):
+        UnitaryRNN(M, N, bad)
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.0, 1.5, math.nan])
+def test_bad_dropout_is_refused(bad):
+    with pytest.raises(ValueError, match=f"dropout={bad!r}"):
+        UnitaryRNN(M, N, 2, dropout=bad)
+
+
+def test_dropout_with_one_layer_is_refused():
+    with pytest.raises(ValueError, match=r"dropout=0\.5.*num_layers=1.*num_layers=2 or more"):
+        UnitaryRNN(M, N, dropout=0.5)
+
+
+@pytest.mark.parametrize("options", [{"num_layers": 2}, {"bidirectional": True}])
+def test_one_ready_scheme_for_two_cells_is_refused(options):
+    ready = Parametrization.create("cayley", N)
+    with pytest.raises(ValueError, match=r"'cayley' cannot serve 2 cells.*by name"):
+        UnitaryRNN(M, N, scheme=ready, **options)
+    assert UnitaryRNN(M, N, scheme=ready).cells[0].recurrent is ready
+    rnn = UnitaryRNN(M, N, 2, Parametrization.get("cayley"))
+    assert len({id(cell.recurrent) for cell in rnn.cells}) == 2
+
+
+@pytest.mark.parametrize("shape", [(M,), (2, T, B, M), (T, B, M + 1), (T, M + 1), (T, B, 0)])
+def test_bad_input_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=rf"x has shape .*{M} features"):
+        UnitaryRNN(M, N)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("x", "h_0", "wanted"),
+    [
+        ((T, B, M), (2, B + 1, N), (2, B, N)),
+        ((T, B, M), (1, B, N), (2, B, N)),
+        ((T, B, M), (2, B, N + 1), (2, B, N)),
+        ((T, B, M), (B, N), (2, B, N)),
+        ((T, M), (2, N + 1), (2, 1, N)),
+        ((T, M), (1, N), (2, 1, N)),
+    ],
+)
+def test_bad_initial_states_are_refused(x, h_0, wanted):
+    with pytest.raises(ValueError, match=rf"h_0 has shape .*pass \({', '.join(map(str, wanted))}"):
+        UnitaryRNN(M, N, 2)(torch.zeros(x), torch.zeros(h_0))
+
+
+def test_an_empty_sequence_is_refused():
+    with pytest.raises(ValueError, match="T = 0"):
+        UnitaryRNN(M, N)(torch.zeros(0, B, M))
+
+
+def test_bad_checkpoint_is_refused():
+    with pytest.raises(ValueError, match="checkpoint=0"):
+        UnitaryRNN(M, N, checkpoint=0)(torch.zeros(T, B, M))
+
+
+def test_repr_tells_the_options():
+    text = repr(UnitaryRNN(M, N, 2, "cayley", bidirectional=True, dropout=0.5))
+    for part in (f"{M}, {N}", "num_layers=2", "bidirectional=True", "dropout=0.5", "Cayley"):
+        assert part in text
+    assert "batch_first" not in text

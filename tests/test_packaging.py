@@ -1,0 +1,64 @@
+"""The package as installed: what an import costs and brings in, the version, the extras."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+
+import pytest
+
+import unitary_zoo
+
+HEAVY = ("numpy", "scipy", "geotorch", "matplotlib", "hypothesis", "pytest", "_pytest", "triton")
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("module", ["unitary_zoo", "unitary_zoo.testing"])
+def test_import_brings_in_nothing_heavy(module):
+    code = (
+        f"import sys, torch; before = set(sys.modules); import {module}; "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    new = set(python("-c", code).stdout.split())
+    assert "unitary_zoo" in new
+    assert not new & set(HEAVY)
+
+
+def import_times() -> tuple[int, int]:
+    """Microseconds spent in `import torch`, and in all that `import unitary_zoo` adds to it.
+
+    One process, one report: a line of -X importtime is `self | cumulative | <indent>name`, written
+    when a module is done, so all lines after that of torch itself are what we add.
+    """
+    report = python("-X", "importtime", "-c", "import torch; import unitary_zoo").stderr
+    lines = re.findall(r"^import time: +(\d+) \| +(\d+) \| ( *)(\S+)$", report, re.MULTILINE)
+    end = next(i for i, (*_, indent, name) in enumerate(lines) if name == "torch" and not indent)
+    return int(lines[end][1]), sum(int(own) for own, *_ in lines[end + 1 :])
+
+
+def test_import_adds_less_than_a_tenth_of_torch():
+    # The least of three runs: another process on the machine can only add to a time.
+    torch_time, ours = (
+        min(times) for times in zip(*(import_times() for _ in range(3)), strict=True)
+    )
+    assert 0 < ours < 0.1 * torch_time
+
+
+def test_version_is_that_of_the_installed_distribution():
+    assert importlib.metadata.version("unitary_zoo") == unitary_zoo.__version__
+
+
+def test_torch_is_the_only_requirement():
+    requires = importlib.metadata.requires("unitary_zoo") or []
+    names = {re.match(r"[\w-]+", line).group() for line in requires if "extra ==" not in line}
+    assert names == {"torch"}
+
+
+@pytest.mark.parametrize("extra", ["comparisons", "test", "dev", "docs", "ray"])
+def test_extra_is_declared(extra):
+    assert extra in importlib.metadata.metadata("unitary_zoo").get_all("Provides-Extra")

@@ -1,0 +1,78 @@
+"""README.md says what is true: its example learns, its table agrees with the schemes."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from unitary_zoo import Parametrization
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_example_is_ten_lines_and_learns():
+    (example,) = blocks("python")
+    assert len([line for line in example.splitlines() if line]) == 10
+    names: dict[str, object] = {}
+    exec(example, names)
+    # Without a memory the best guess of a standard normal number is 0, at loss 1.
+    assert names["loss"] < 0.3
+
+
+def test_two_commands_of_one_line():
+    commands = blocks("sh")
+    assert [command.count("\n") for command in commands] == [1, 1]
+    run, tests = commands
+    assert run.endswith("&& python comparisons/run_all.py\n")
+    assert "pytest" in tests
+    # .ci/run finds the second one by this marker.
+    assert f"<!-- ci:test -->\n```sh\n{tests}" in README
+
+
+def table() -> dict[str, list[str]]:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE)
+    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+
+
+def test_table_lists_every_scheme_of_the_library():
+    ours = {
+        name
+        for name in Parametrization.names()
+        if Parametrization.get(name).__module__.startswith("unitary_zoo.")
+    }
+    assert set(table()) == ours
+
+
+def evaluate(formula: str, n: int) -> int:
+    """The value of a formula such as 7n, n², n(n−1)/2 or ⌊n/2⌋."""
+    formula = re.sub(r"(?<=[\dn])(?=[n(])", "*", formula)
+    for sign, code in {"²": "**2", "−": "-", "/": "//", "⌊": "(", "⌋": ")"}.items():
+        formula = formula.replace(sign, code)
+    return eval(formula, {"n": n})
+
+
+@pytest.mark.parametrize("name", table())
+def test_table_row(name):
+    _, fields, groups, numbers = (cell.split(", ") for cell in table()[name])
+    scheme = Parametrization.get(name)
+    assert fields[0] == scheme.info.field
+    assert set(fields) == set(scheme.info.fields)
+    for field, group, formula in zip(fields, groups, numbers, strict=True):
+        for n in (4, 7):
+            p = scheme(n, field=field)
+            assert p.info.group == group
+            assert sum(q.numel() for q in p.parameters()) == evaluate(formula, n)
+            assert torch.isfinite(p.matrix()).all()
+
+
+def test_local_links_lead_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert targets
+    missing = [target for target in targets if not (ROOT / target).is_file()]
+    assert not missing
