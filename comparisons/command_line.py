@@ -1,0 +1,70 @@
+"""The flags of ``run_all.py``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from comparisons.executors import EXECUTORS
+from comparisons.grid import PRESETS
+from comparisons.machine import usable_cpus
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line: the usage text would hide the reason."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say why on standard error and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parser(description: str) -> Parser:
+    """The command line, with everything but the preset left to the preset."""
+    p = Parser(
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("--preset", default="quick", choices=PRESETS, help="sizes and settings")
+    p.add_argument("--tasks", nargs="+", metavar="NAME", help="all, if not given")
+    p.add_argument(
+        "--schemes", nargs="+", metavar="NAME", help="schemes and baselines; all, if not given"
+    )
+    p.add_argument(
+        "--lengths", nargs="+", type=_positive, metavar="T", help="instead of the preset's"
+    )
+    p.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="one run each")
+    p.add_argument("--iterations", type=_positive, metavar="N", help="instead of the preset's")
+    p.add_argument("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ...")
+    p.add_argument(
+        "--jobs", type=_positive, default=usable_cpus(), metavar="N",
+        help="runs trained at the same time; they share the CPUs",
+    )  # fmt: skip
+    p.add_argument(
+        "--results", type=Path, metavar="DIR", help="where results are kept; results/PRESET"
+    )
+    p.add_argument("--executor", default="local", choices=EXECUTORS, help="where runs are trained")
+    p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
+    p.add_argument("--list", action="store_true", help="show everything that has a name here")
+    return p
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _device(text: str) -> str:
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no device; try cpu or cuda") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; try cpu"
+        )
+    return text

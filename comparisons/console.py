@@ -1,0 +1,152 @@
+"""What a person at a terminal sees: progress bars, lines and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from comparisons.grid import PRESETS
+from comparisons.models import BASELINES
+from comparisons.papers import PAPERS
+from comparisons.records import Failure, Result, Run
+from comparisons.tasks import TASKS
+from unitary_zoo import Parametrization
+
+if TYPE_CHECKING:  # drawing is slow to import, and every worker process imports this file
+    from comparisons.report import Section
+
+NARROWEST = 180  # columns, where no terminal says how many it has: tables must not be cut in files
+
+console = Console()
+if not console.is_terminal:
+    console = Console(width=NARROWEST)
+
+
+class ProgressBars:
+    """A bar over all runs and one for each that is being trained; a line for each that ended.
+
+    Args:
+        total: Number of runs.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            # Bars belong on a screen; a file gets the lines alone.
+            disable=not console.is_terminal,
+        )
+        self._all = self._progress.add_task("all runs", total=total, note="")
+        self._bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> ProgressBars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, run: Run, iteration: int, loss: float) -> None:
+        """Move the bar of a run, which appears with its first news."""
+        if run.id not in self._bars:
+            self._bars[run.id] = self._progress.add_task(
+                str(run), total=run.setting.iterations, note=""
+            )
+        self._progress.update(
+            self._bars[run.id], completed=iteration, note=f"training loss {loss:.4g}"
+        )
+
+    def finish(self, outcome: Result | Failure) -> None:
+        """Take away the bar of a run that ended, and say how."""
+        bar = self._bars.pop(outcome.run.id, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        self._progress.advance(self._all)
+        if isinstance(outcome, Failure):
+            line = f"[red]failed[/] {escape(f'{outcome.run}: {outcome.error}')}"
+        else:
+            line = (
+                f"[green]done[/]   {outcome.run}: test loss {outcome.final.test_loss:.4g} "
+                f"(baseline {outcome.baseline:.4g}), {outcome.ms_per_step:.3g} ms per step"
+            )
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
+    """The runs of a command, and which of them the store has already."""
+    table = Table("task", "T", "model", "n", "seed", "iterations", "batch", "optimizer", "for W",
+                  "clip", "device", "state", title=f"{len(runs)} runs")  # fmt: skip
+    for run in runs:
+        setting = run.setting
+        table.add_row(
+            run.task,
+            str(run.length),
+            run.model,
+            str(setting.hidden_size),
+            str(run.seed),
+            f"{setting.iterations:,}",
+            str(setting.batch_size),
+            str(setting.optimizer),
+            str(setting.unitary_optimizer or ""),
+            "" if setting.clip is None else f"{setting.clip:g}",
+            run.device,
+            "finished" if run.id in finished else "to run",
+        )
+    console.print(table)
+
+
+def print_catalogue() -> None:
+    """Everything that can be named on the command line, and the papers behind the settings."""
+    entries = {
+        "tasks": {name: TASKS.get(name).title for name in TASKS.names()},
+        "schemes": {name: Parametrization.get(name).info.title for name in Parametrization.names()},
+        "baselines": {name: BASELINES.get(name).__doc__ or "" for name in BASELINES.names()},
+        "presets": {name: preset.title for name, preset in PRESETS.items()},
+        "papers": {name: f"{paper.cite}: {paper.title}" for name, paper in PAPERS.items()},
+    }
+    width = max(len(name) for group in entries.values() for name in group)
+    for kind, group in entries.items():
+        console.print(f"[bold]{kind}[/]")
+        for name, title in group.items():
+            console.print(f"  {name:<{width}}  {escape(title)}", highlight=False, soft_wrap=True)
+
+
+def print_summary(sections: Iterable[Section]) -> None:
+    """The heart of each of the report's tables."""
+    styles = {"bound": "red", "baseline": "dim", "scheme": ""}
+    for section in sections:
+        columns, lines = section.summary
+        table = Table(*columns, title=section.title, title_justify="left")
+        for line in lines:
+            table.add_row(*map(escape, line.cells), style=styles[line.kind])
+        console.print(table)
+
+
+def say(text: str) -> None:
+    """A line of plain text."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

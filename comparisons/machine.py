@@ -1,0 +1,87 @@
+"""Facts about the machine and the software: what a result needs to be judged by."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import unitary_zoo
+
+
+def usable_cpus() -> int:
+    """CPUs this process may run on (fewer than the machine has, in a container or a job)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The processor's marketing name, or what the platform calls it."""
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        name = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        return name or platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def describe_machine(device: str) -> dict[str, Any]:
+    """CPU, usable cores, platform and, for a CUDA device, the GPU."""
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    return {
+        "cpu": cpu_model(),
+        "cores": usable_cpus(),
+        "platform": platform.platform(),
+        "gpu": gpu,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, torch and this library."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "unitary_zoo": unitary_zoo.__version__,
+    }
+
+
+class PeakMemory:
+    """Highest memory since this object was made.
+
+    Args:
+        device: A CUDA device: the allocator's peak there. Any other: how far the resident memory
+            of this process rose above its highest value before.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
+        self._before = _highest_resident_mb()
+
+    def mb(self) -> float | None:
+        """In MiB; None where the platform does not tell."""
+        if self._device.startswith("cuda"):
+            return torch.cuda.max_memory_allocated(self._device) / 2**20
+        now = _highest_resident_mb()
+        return None if now is None or self._before is None else now - self._before
+
+
+def _highest_resident_mb() -> float | None:
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere

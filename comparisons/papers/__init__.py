@@ -1,0 +1,102 @@
+"""The papers, one file each: how they trained, and what they reported, as data.
+
+Every file of this package defines ``PAPER`` and is found by itself. A number carries the tag of
+where it was read, and only tags in :data:`EXACT` may be shown as exact.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+
+from comparisons.records import Setting
+
+TAGS = {
+    "V": "read in the paper or its authors' code",
+    "V2": "read in another paper's table or README",
+    "F": "read off a published figure by eye",
+    "F,V": "partly read off a figure, partly printed; taken as read off the figure",
+    "M-H": "from memory, not confirmed; confidence high",
+    "M-M": "from memory, not confirmed; confidence medium",
+    "M-L": "from memory, not confirmed; confidence low",
+}
+EXACT = frozenset({"V", "V2"})
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a paper trained some models on one task.
+
+    Attributes:
+        task: Registered name.
+        lengths: Every length T it used.
+        models: Our names for its models: schemes or baselines.
+        setting: Sizes and optimizers; its ``source`` says what departs from the paper.
+    """
+
+    task: str
+    lengths: tuple[int, ...]
+    models: tuple[str, ...]
+    setting: Setting
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One published result.
+
+    Attributes:
+        task: Registered name.
+        lengths: The lengths T it holds for.
+        model: The paper's name for its model, with the size.
+        ours: Our names for the same model, or for the nearest there is.
+        text: What was reported.
+        tag: A key of :data:`TAGS`.
+    """
+
+    task: str
+    lengths: tuple[int, ...]
+    model: str
+    ours: tuple[str, ...]
+    text: str
+    tag: str
+
+    def __post_init__(self) -> None:
+        if self.tag not in TAGS:
+            raise ValueError(
+                f"tag {self.tag!r} of the outcome {self.text!r} is unknown; use one of "
+                f"{', '.join(TAGS)}"
+            )
+
+    @property
+    def exact(self) -> bool:
+        """Whether the words may be shown as the paper's own numbers."""
+        return self.tag in EXACT
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One paper, or one published re-implementation.
+
+    Attributes:
+        cite: Authors and year, for tables.
+        title: Its title.
+        code: The repository the settings were read in.
+        trainings: How it trained.
+        outcomes: What it reported.
+        remarks: What a reader who compares our numbers with its should know.
+    """
+
+    cite: str
+    title: str
+    code: str
+    trainings: tuple[Training, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+PAPERS: dict[str, Paper] = {
+    module.name: importlib.import_module(f"{__name__}.{module.name}").PAPER
+    for module in pkgutil.iter_modules(__path__)
+}
+"""All papers by the name of their file."""

@@ -1,0 +1,115 @@
+"""Arjovsky, Shah and Bengio (2016): the uRNN; both tasks in their canonical layout."""
+
+from dataclasses import replace
+
+from comparisons.papers import Outcome, Paper, Training
+from comparisons.records import Optimizer, Setting
+
+RMSPROP = Optimizer("rmsprop_theano", lr=1e-3, alpha=0.9)
+CODE = "Arjovsky et al. 2016, amarshah/complex_RNN [V]"
+
+URNN_COPYING = Setting(
+    hidden_size=128,
+    batch_size=20,
+    iterations=20_000,
+    optimizer=RMSPROP,
+    unitary_optimizer=RMSPROP,
+    learn_h0=True,
+    source=f"{CODE}; fresh sequences instead of 100,000 fixed ones",
+)
+RNN_COPYING = Setting(
+    hidden_size=80,
+    batch_size=20,
+    iterations=20_000,
+    optimizer=RMSPROP,
+    clip=1.0,
+    source=f"{CODE}; fresh sequences instead of 100,000 fixed ones, zero initial state",
+)
+LSTM_COPYING = replace(
+    RNN_COPYING,
+    hidden_size=40,
+    source=f"{RNN_COPYING.source}; plain LSTM (theirs has one more matrix, from the new cell "
+    "state to the output gate)",
+)
+URNN_ADDING = replace(
+    URNN_COPYING,
+    hidden_size=512,
+    batch_size=50,
+    source=f"{URNN_COPYING.source}; batch 50 (the paper kept the better of 20 and 50)",
+)
+RNN_ADDING = replace(
+    RNN_COPYING,
+    hidden_size=128,
+    batch_size=50,
+    source=f"{RNN_COPYING.source}; batch 50 (the paper kept the better of 20 and 50)",
+)
+LSTM_ADDING = replace(
+    LSTM_COPYING,
+    hidden_size=128,
+    batch_size=50,
+    source=f"{LSTM_COPYING.source}; batch 50 (the paper kept the better of 20 and 50)",
+)
+
+COPYING = (100, 200, 300, 500)
+ADDING = (100, 200, 400, 750)
+
+PAPER = Paper(
+    cite="Arjovsky et al. 2016",
+    title="Unitary Evolution Recurrent Neural Networks",
+    code="amarshah/complex_RNN",
+    trainings=(
+        Training("copying", COPYING, ("arjovsky",), URNN_COPYING),
+        Training("copying", COPYING, ("tanh_rnn", "irnn"), RNN_COPYING),
+        Training("copying", COPYING, ("lstm",), LSTM_COPYING),
+        Training("adding", ADDING, ("arjovsky",), URNN_ADDING),
+        Training("adding", ADDING, ("tanh_rnn", "irnn"), RNN_ADDING),
+        Training("adding", ADDING, ("lstm",), LSTM_ADDING),
+    ),
+    outcomes=(
+        Outcome(
+            "copying", (100,), "uRNN 128", ("arjovsky",),
+            "≈ 0 after 15–20 thousand examples (about 1,000 iterations of 20)", "F",
+        ),
+        Outcome(
+            "copying", (200, 300), "uRNN 128", ("arjovsky",),
+            "≈ 0 after 25–30 thousand examples, small spikes until 60 thousand", "F",
+        ),
+        Outcome(
+            "copying", (500,), "uRNN 128", ("arjovsky",),
+            "≈ 0 by 30 thousand examples, spikes (up to ≈ .09) until 90 thousand", "F",
+        ),
+        Outcome(
+            "copying", (100,), "LSTM 40", ("lstm",),
+            "slowly below the baseline: ≈ .145 at 1 million examples", "F",
+        ),
+        Outcome(
+            "copying", (200, 300, 500), "LSTM 40", ("lstm",),
+            "at the baseline for 1 million examples", "F",
+        ),
+        Outcome(
+            "copying", (200, 300, 500), "tanh RNN 80", ("tanh_rnn",),
+            "at the baseline for 1 million examples", "F",
+        ),
+        Outcome("adding", (100,), "uRNN 512", ("arjovsky",), "≈ .01–.02 at 20k steps", "F"),
+        Outcome("adding", (100,), "LSTM 128", ("lstm",), "≈ .005 by 5k steps", "F"),
+        Outcome("adding", (200,), "uRNN 512", ("arjovsky",), "≈ .02 at 30k steps, spikes", "F"),
+        Outcome("adding", (200,), "LSTM 128", ("lstm",), "≈ .005 after 14k steps", "F"),
+        Outcome(
+            "adding", (400,), "uRNN 512", ("arjovsky",),
+            "leaves the baseline at 11–13k steps, ≈ .02–.03 at 28k", "F",
+        ),
+        Outcome("adding", (400,), "LSTM 128", ("lstm",), "≈ .01 by 15k–30k steps", "F"),
+        Outcome(
+            "adding", (750,), "uRNN 512", ("arjovsky",),
+            "noisy, ≈ .04–.17 up to 68k steps; its lowest is under the LSTM's plateau", "F",
+        ),
+        Outcome("adding", (750,), "LSTM 128", ("lstm",), "plateau at ≈ .087", "F"),
+        Outcome(
+            "adding", ADDING, "tanh RNN 128", ("tanh_rnn",), "at ≈ .167 always", "F"
+        ),
+    ),
+    remarks=(
+        "The first arXiv version (November 2015) may have used code whose reflection was not "
+        "unitary; it was corrected on 19 December 2015.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,193 @@
+"""Figures of the report: results in, matplotlib figures out, and their SVG and PNG form.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart, and every line also
+has a dash pattern and every point a marker of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from comparisons.records import Point, Result
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2)))
+MARKERS = "osD^vP*X"
+GREYS = ("#3d3d3d", "#6e6e6e", "#949494")
+RC: Any = {  # each key has a value of its own type
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "grid.color": "#e8e8e8",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",  # text stays text: smaller, and a reader can search it
+    "svg.hashsalt": "unitary_zoo",  # equal results give equal files
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a model looks in every figure of a report."""
+
+    color: str
+    dash: Any
+    marker: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """The seeds of one model in one configuration: one line, or one point, of a figure."""
+
+    label: str
+    style: Style
+    results: tuple[Result, ...]
+
+
+def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]:
+    """A style for each model: schemes in colours, baselines in greys."""
+    chosen = {}
+    for i, name in enumerate(schemes):
+        # 7 colours and 4 dash patterns have no common factor: 28 different pairs.
+        dash = DASHES[i % len(DASHES)]
+        chosen[name] = Style(PALETTE[i % len(PALETTE)], dash, MARKERS[i % len(MARKERS)])
+    for i, name in enumerate(baselines):
+        dash = DASHES[(i + 1) % len(DASHES)]
+        chosen[name] = Style(GREYS[i % len(GREYS)], dash, "x+1234"[i % 6])
+    return chosen
+
+
+def learning_curves(series: Sequence[Series], baseline: float, loss_name: str) -> Figure:
+    """Test loss against the number of iterations."""
+    return _curves(series, baseline, loss_name, "iterations", lambda point: point.iteration)
+
+
+def loss_against_time(series: Sequence[Series], baseline: float, loss_name: str) -> Figure:
+    """Test loss against the time spent in training steps."""
+    return _curves(series, baseline, loss_name, "training time (s)", lambda point: point.seconds)
+
+
+def loss_against_parameters(series: Sequence[Series], baseline: float, loss_name: str) -> Figure:
+    """Final test loss against the number of trainable parameters."""
+    with mpl.rc_context(RC):
+        figure, axes = _axes(loss_name, "trainable parameters", len(series))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        for line in series:
+            losses = [result.final.test_loss for result in line.results]
+            mean = statistics.fmean(losses)
+            place, color = line.results[0].parameters, line.style.color
+            marker = line.style.marker
+            axes.plot(place, mean, color=color, marker=marker, ls="none", label=line.label)
+            axes.plot([place, place], [min(losses), max(losses)], color=color, lw=1)
+        return _finish(figure, axes, baseline)
+
+
+def defects(series: Sequence[Series]) -> Figure:
+    """Unitarity defect of each scheme's recurrent matrix, before and after training."""
+    lines = [line for line in series if line.results[0].defect_end is not None]
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(7.2, 1.1 + 0.26 * len(lines)), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        for row, line in enumerate(lines):
+            # An exactly zero defect, such as that of the identity, has no place on a log scale.
+            start = max(max(r.defect_start or 0.0 for r in line.results), 1e-17)
+            end = max(max(r.defect_end or 0.0 for r in line.results), 1e-17)
+            axes.plot([start, end], [row, row], color="#bbbbbb", zorder=1)
+            marker: dict[str, Any] = {"color": line.style.color, "marker": "o", "linestyle": "none"}
+            axes.plot(start, row, fillstyle="none", label="start" if row == 0 else None, **marker)
+            axes.plot(end, row, label="end" if row == 0 else None, **marker)
+        axes.set_yticks(range(len(lines)), [line.label for line in lines])
+        axes.set_xlabel("unitarity defect  ‖WᴴW − I‖₂  (worst seed)")
+        axes.invert_yaxis()
+        figure.legend(loc="outside right upper")
+        return figure
+
+
+def _curves(
+    series: Sequence[Series],
+    baseline: float,
+    loss_name: str,
+    x_name: str,
+    x: Callable[[Point], float],
+) -> Figure:
+    with mpl.rc_context(RC):
+        figure, axes = _axes(loss_name, x_name, len(series))
+        for line in series:
+            # Seeds of one configuration are evaluated at the same iterations.
+            columns = list(zip(*(result.curve for result in line.results), strict=True))
+            places = [statistics.fmean(map(x, points)) for points in columns]
+            losses = [[point.test_loss for point in points] for points in columns]
+            color = line.style.color
+            axes.plot(
+                places,
+                [statistics.fmean(values) for values in losses],
+                color=color,
+                linestyle=line.style.dash,
+                label=line.label,
+            )
+            if len(line.results) > 1:
+                low, high = map(min, losses), map(max, losses)
+                axes.fill_between(places, list(low), list(high), color=color, alpha=0.15, lw=0)
+        # The first losses can be a hundred times the baseline; what matters lies below it.
+        worst = max(result.final.test_loss for line in series for result in line.results)
+        axes.set_ylim(top=min(axes.get_ylim()[1], max(5 * baseline, 1.5 * worst)))
+        return _finish(figure, axes, baseline)
+
+
+def _axes(loss_name: str, x_name: str, lines: int) -> tuple[Figure, Axes]:
+    height = max(3.6, 0.18 * (lines + 2))  # room for the legend beside the axes
+    figure = Figure(figsize=(7.2, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_yscale("log")
+    axes.set_xlabel(x_name)
+    axes.set_ylabel(f"test {loss_name}")
+    return figure, axes
+
+
+def _finish(figure: Figure, axes: Axes, baseline: float) -> Figure:
+    axes.axhline(baseline, color="#c00000", lw=1, ls=(0, (2, 2)), label="memoryless baseline")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a PNG that is sharp on a dense screen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160, facecolor="white")
+
+
+def to_svg(figure: Figure, name: str, description: str) -> str:
+    """An ``<svg>`` element to put into a page.
+
+    Args:
+        figure: What to draw.
+        name: Set before every id inside, so that several figures can share the page.
+        description: For readers who cannot see it.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(RC):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)

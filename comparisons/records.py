@@ -1,0 +1,199 @@
+"""What passes between the rooms: settings, runs, results and failures, all plain frozen records."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """One optimizer: its kind (see ``train.OPTIMIZERS``), learning rate and, for RMSprop, decay."""
+
+    kind: str
+    lr: float
+    alpha: float | None = None
+
+    def __str__(self) -> str:
+        decay = "" if self.alpha is None else f" α={self.alpha:g}"
+        return f"{self.kind} {self.lr:g}{decay}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one model is trained on one task: all that a paper's section "experiments" fixes.
+
+    Attributes:
+        hidden_size: Units of the recurrent layer (complex units for a complex scheme).
+        batch_size: Sequences per iteration.
+        iterations: Optimizer steps.
+        optimizer: For everything but the unitary weight.
+        unitary_optimizer: For the unitary weight; None where there is none (the baselines).
+        clip: Largest absolute value of a gradient entry; None leaves gradients as they are.
+        init: Initialiser of the unitary weight; None is the scheme's own.
+        nonlinearity: Of the recurrent layer of a scheme; a baseline brings its own.
+        learn_h0: Whether the initial state is learned; for schemes only.
+        test_size: Sequences of the test set, drawn once per run.
+        eval_every: Iterations between two evaluations.
+        source: Where these values come from, in words; no part of a run's identity.
+    """
+
+    hidden_size: int
+    batch_size: int
+    iterations: int
+    optimizer: Optimizer
+    unitary_optimizer: Optimizer | None = None
+    clip: float | None = None
+    init: str | None = None
+    nonlinearity: str = "modrelu"
+    learn_h0: bool = False
+    test_size: int = 1000
+    eval_every: int = 100
+    source: str = ""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Setting:
+        """The inverse of ``dataclasses.asdict``."""
+        unitary = data["unitary_optimizer"]
+        return cls(
+            **{
+                **data,
+                "optimizer": Optimizer(**data["optimizer"]),
+                "unitary_optimizer": None if unitary is None else Optimizer(**unitary),
+            }
+        )
+
+
+def _changed(setting: Setting) -> dict[str, Any]:
+    """The values that differ from their field's default, but for the words about their source."""
+    values = dataclasses.asdict(setting)
+    return {
+        field.name: values[field.name]
+        for field in dataclasses.fields(setting)
+        if field.name != "source" and getattr(setting, field.name) != field.default
+    }
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, completely configured: equal runs give equal numbers on the same machine."""
+
+    task: str
+    model: str
+    length: int
+    seed: int
+    setting: Setting
+    device: str = "cpu"
+
+    def __str__(self) -> str:
+        size = self.setting.hidden_size
+        return f"{self.task} T={self.length} {self.model} n={size} seed {self.seed}"
+
+    @property
+    def id(self) -> str:
+        """Readable and stable: the same configuration has the same id in every place.
+
+        The last eight digits are a hash of the configuration, so that two runs which differ
+        anywhere never share a file. Words about the source of the settings do not count, nor do
+        values at their default, so that a field added later leaves the ids of old files alone.
+        """
+        config = {"device": self.device, "setting": _changed(self.setting)}
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+        return (
+            f"{self.task}-T{self.length}-{self.model}-n{self.setting.hidden_size}"
+            f"-seed{self.seed}-{digest}"
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Run:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**{**data, "setting": Setting.from_dict(data["setting"])})
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation on the learning curve.
+
+    Attributes:
+        iteration: Optimizer steps taken so far.
+        seconds: Time spent in them, evaluation and data generation excluded.
+        train_loss: Mean over the iterations since the last evaluation; None before the first step.
+        test_loss: On the run's test set.
+        test_accuracy: Likewise; each task says what it counts.
+    """
+
+    iteration: int
+    seconds: float
+    train_loss: float | None
+    test_loss: float
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that a finished run leaves behind; one JSON file.
+
+    Attributes:
+        run: The configuration.
+        baseline: The analytic loss of the best predictor without memory.
+        parameters: Trainable parameters of the whole model.
+        recurrent_parameters: Those of the recurrent matrix alone.
+        curve: The evaluations, the first one before training.
+        ms_per_step: Median wall time of one iteration (forward, backward, optimizer).
+        seconds: Wall time of the whole run, evaluation included.
+        peak_memory_mb: Rise of the process's resident set over its value at the start (on CUDA the
+            allocator's peak); None where the platform does not tell.
+        defect_start: Unitarity defect of the recurrent matrix at initialisation; None for models
+            that do not claim to be unitary.
+        defect_end: Likewise after training.
+        threads: CPU threads torch used.
+        versions: Of Python, torch and this library.
+        machine: CPU, cores, platform and GPU.
+        date: When the run ended (ISO 8601, UTC).
+        command: The command that asked for it.
+    """
+
+    run: Run
+    baseline: float
+    parameters: int
+    recurrent_parameters: int
+    curve: tuple[Point, ...]
+    ms_per_step: float
+    seconds: float
+    peak_memory_mb: float | None
+    defect_start: float | None
+    defect_end: float | None
+    threads: int
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    date: str
+    command: str = ""
+
+    @property
+    def final(self) -> Point:
+        """The last evaluation."""
+        return self.curve[-1]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Result:
+        """The inverse of ``dataclasses.asdict``."""
+        curve = tuple(Point(**point) for point in data["curve"])
+        return cls(**{**data, "run": Run.from_dict(data["run"]), "curve": curve})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not finish: the error in one line, and the traceback where there is one."""
+
+    run: Run
+    error: str
+    traceback: str
+    date: str
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Failure:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**{**data, "run": Run.from_dict(data["run"])})

@@ -1,0 +1,94 @@
+"""Train every scheme and baseline on every task and report; a second call goes on from the first.
+
+Results are kept run by run, so an interrupted command loses nothing that finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+# Run as a script from a checkout, Python looks in this folder only; the packages are one above.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from comparisons import console, grid
+from comparisons.command_line import parser
+from comparisons.executors import EXECUTORS, Executor, ExecutorError
+from comparisons.records import Failure, Run
+from comparisons.store import Store
+
+
+def main(argv: list[str]) -> int:
+    """Parse, expand, execute, report; returns the exit code."""
+    command = shlex.join(["python", "comparisons/run_all.py", *argv])
+    p = parser(__doc__ or "")
+    args = p.parse_args(argv)
+    if args.list:
+        console.print_catalogue()
+        return 0
+    try:
+        runs = grid.expand(
+            args.preset,
+            args.tasks,
+            args.schemes,
+            lengths=args.lengths,
+            seeds=args.seeds,
+            device=args.device,
+            iterations=args.iterations,
+        )
+        executor = EXECUTORS[args.executor](args.jobs)
+    except (grid.GridError, ExecutorError) as error:
+        p.error(str(error))
+
+    store = Store(args.results or Path("results", args.preset))
+    contents = store.load()
+    for problem in contents.problems:
+        console.say(f"{problem}; this run counts as not finished")
+    finished = {result.run.id for result in contents.results}
+    if args.dry_run:
+        console.print_runs(runs, finished)
+        return 0
+    missing = [run for run in runs if run.id not in finished]
+    console.say(
+        f"{len(runs)} runs: {len(runs) - len(missing)} taken from {store.folder}, "
+        f"{len(missing)} to train"
+    )
+    try:
+        store.save_plan(command, runs)
+        failed = train(executor, missing, store, command)
+        # Late: every worker process imports this file, and only this one process draws figures.
+        from comparisons.report import write_report
+
+        report = write_report(store.folder)
+    except KeyboardInterrupt:
+        console.say(f"interrupted; what finished is kept, and the same command goes on: {command}")
+        return 130
+    console.print_summary(report.sections)
+    console.say("report: " + ", ".join(map(str, report.pages)))
+    if failed:
+        console.say(f"{failed} runs failed; tracebacks are in {store.folder / 'failures'}")
+    return 1 if failed else 0
+
+
+def train(executor: Executor, runs: list[Run], store: Store, command: str) -> int:
+    """Train the runs, keep each outcome when it comes, and count the failures."""
+    failed = 0
+    with (
+        console.ProgressBars(len(runs)) as bars,
+        contextlib.closing(executor.execute(runs, bars.update)) as outcomes,
+    ):
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                failed += 1
+                store.save_failure(outcome)
+            else:
+                store.save(dataclasses.replace(outcome, command=command))
+            bars.finish(outcome)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

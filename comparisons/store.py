@@ -1,0 +1,119 @@
+"""Results on disk: one JSON file per finished run, written so that a crash never harms one.
+
+A folder holds ``runs/<id>.json`` for what finished, ``failures/<id>.json`` for what did not, and
+``plan.json`` with the last command and the runs it asked for. The report is made from these alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from comparisons.records import Failure, Result, Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The last command, and the ids of the runs it covers."""
+
+    command: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a folder holds.
+
+    Attributes:
+        results: Finished runs, sorted by id.
+        failures: Runs that failed and have not finished since, sorted by id.
+        plan: The last command; None if none was recorded.
+        problems: A line for each file that cannot be read; such a run counts as not finished.
+    """
+
+    results: tuple[Result, ...]
+    failures: tuple[Failure, ...]
+    plan: Plan | None
+    problems: tuple[str, ...]
+
+
+class Store:
+    """The files of one comparison.
+
+    Args:
+        folder: Where they are; created with the first file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, result: Result) -> None:
+        """Keep a finished run; an earlier failure of the same run is forgotten."""
+        self._write(self._run_file(result.run), dataclasses.asdict(result))
+        self._failure_file(result.run).unlink(missing_ok=True)
+
+    def save_failure(self, failure: Failure) -> None:
+        """Keep the account of a failed run; the next command tries it again."""
+        self._write(self._failure_file(failure.run), dataclasses.asdict(failure))
+
+    def save_plan(self, command: str, runs: Iterable[Run]) -> None:
+        """Note what is about to be run, so that a report of a part can say so."""
+        self._write(
+            self.folder / "plan.json", {"command": command, "ids": [run.id for run in runs]}
+        )
+
+    def load(self) -> Contents:
+        """Read the folder; a file that cannot be read is a problem, not an error."""
+        problems: list[str] = []
+        plans = _read(self.folder.glob("plan.json"), _plan_from_dict, problems)
+        return Contents(
+            results=_read((self.folder / "runs").glob("*.json"), Result.from_dict, problems),
+            failures=_read((self.folder / "failures").glob("*.json"), Failure.from_dict, problems),
+            plan=plans[0] if plans else None,
+            problems=tuple(problems),
+        )
+
+    def _run_file(self, run: Run) -> Path:
+        return self.folder / "runs" / f"{run.id}.json"
+
+    def _failure_file(self, run: Run) -> Path:
+        return self.folder / "failures" / f"{run.id}.json"
+
+    def _write(self, path: Path, data: dict[str, Any]) -> None:
+        """Replace the file in one step: a reader sees the old text or the new, never a part."""
+        text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut could leave the new name on old blocks
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _plan_from_dict(data: dict[str, Any]) -> Plan:
+    return Plan(data["command"], tuple(data["ids"]))
+
+
+def _read(
+    paths: Iterable[Path], from_dict: Callable[[dict[str, Any]], T], problems: list[str]
+) -> tuple[T, ...]:
+    """What the files hold, sorted by name; a line in ``problems`` for each unreadable one."""
+    records = []
+    for path in sorted(paths):
+        try:
+            records.append(from_dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            problems.append(f"{path.parent.name}/{path.name} cannot be read ({reason})")
+    return tuple(records)

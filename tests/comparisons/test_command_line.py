@@ -1,0 +1,176 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from comparisons import run_all
+from comparisons.executors import EXECUTORS, failure
+from comparisons.models import model_names
+from comparisons.run_all import main
+from comparisons.store import Store
+from comparisons.tasks import TASKS
+
+SCRIPT = Path(run_all.__file__)
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (["--schemes", "cayly"], "'cayley'"),
+        (["--schemes", "cayley", "grru"], "'gru'"),
+        (["--tasks", "coping"], "'copying'"),
+        (["--preset", "quik"], "'quick'"),
+        (["--lengths", "0"], "positive"),
+        (["--lengths", "ten"], "positive"),
+        (["--tasks", "adding", "--lengths", "1"], "at least 2"),
+        (["--jobs", "-1"], "positive"),
+        (["--device", "toaster"], "try cpu"),
+        (["--device", "cuda:99"], "try cpu"),
+        (["--frobnicate"], "--frobnicate"),
+    ],
+)
+def test_what_there_is_not_is_one_line_and_exit_code_2(flags, hint, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(flags)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert hint in err
+    assert err.count("\n") == 1
+
+
+def test_the_list_names_everything(capsys):
+    assert main(["--list"]) == 0
+    words = capsys.readouterr().out.split()
+    for name in (*TASKS.names(), *model_names(), "smoke", "quick", "paper", "arjovsky_2016"):
+        assert name in words
+
+
+def test_a_dry_run_shows_the_runs_and_trains_nothing(tmp_path, capsys):
+    folder = tmp_path / "results"
+    assert main(["--preset", "smoke", "--dry-run", "--results", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert f"{2 * len(model_names())} runs" in out
+    for name in model_names():
+        assert name in out
+    assert not folder.exists()
+
+
+def test_the_same_command_trains_nothing_twice(tmp_path, capsys):
+    command = ["--preset", "smoke", "--tasks", "copying", "--iterations", "2", "--results"]
+    command += [str(tmp_path), "--schemes"]
+    assert main([*command, "cayley", "lstm"]) == 0
+    assert "2 runs: 0 taken" in capsys.readouterr().out
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    assert len(files) == 2
+    results = Store(tmp_path).load().results
+    assert {result.run.model for result in results} == {"cayley", "lstm"}
+    assert all("--iterations 2" in result.command for result in results)
+
+    assert main([*command, "cayley", "lstm"]) == 0
+    assert "2 runs: 2 taken" in capsys.readouterr().out
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+
+    damaged = next(iter(files))
+    damaged.write_text("{")
+    assert main([*command, "cayley", "lstm"]) == 0
+    out = capsys.readouterr().out
+    assert "cannot be read" in out
+    assert "2 runs: 1 taken" in out
+    assert len(Store(tmp_path).load().results) == 2
+
+
+def test_a_failure_is_reported_and_tried_again(tmp_path, make_result, monkeypatch, capsys):
+    broken = {"gru"}
+
+    class Fake:
+        def __init__(self, jobs):
+            self.jobs = jobs
+
+        def execute(self, runs, report):
+            for run in runs:
+                report(run, 1, 0.5)
+                if run.model in broken:
+                    yield failure(run, "ValueError: [no] way", "Traceback")
+                else:
+                    same = make_result(run.model, task=run.task)
+                    yield type(same)(**{**vars(same), "run": run})
+
+    monkeypatch.setitem(EXECUTORS, "local", Fake)
+    command = ["--preset", "smoke", "--tasks", "copying", "--schemes", "gru", "lstm"]
+    command += ["--results", str(tmp_path)]
+    assert main(command) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"failed +copying T=10 gru .*: ValueError: \[no\] way", out)
+    assert "1 runs failed" in out
+    contents = Store(tmp_path).load()
+    assert [f.run.model for f in contents.failures] == ["gru"]
+    assert [r.run.model for r in contents.results] == ["lstm"]
+    assert "ValueError: [no] way" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+    broken.clear()
+    assert main(command) == 0
+    assert "2 runs: 1 taken" in capsys.readouterr().out
+    assert not Store(tmp_path).load().failures
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_what_finished_survives_an_interruption(tmp_path, how):
+    seeds = [str(seed) for seed in range(200)]
+    command = ["--preset", "smoke", "--tasks", "copying", "--schemes", "lstm", "--seeds", *seeds]
+    command += ["--results", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, str(SCRIPT), *command],
+        cwd=tmp_path,  # not the root of the repository: the script finds its packages itself
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            wait_until(lambda: len(list(tmp_path.glob("runs/*.json"))) >= 2)
+            assert process.poll() is None
+            if how == signal.SIGINT:
+                os.killpg(process.pid, how)  # as a terminal does: to parent and workers
+            else:
+                os.kill(process.pid, how)  # the parent alone
+            out, _ = process.communicate(timeout=60)
+            wait_until(lambda: not running(process.pid))  # no worker outlives its parent
+        finally:
+            if running(process.pid):
+                os.killpg(process.pid, signal.SIGKILL)
+    contents = Store(tmp_path).load()
+    assert 2 <= len(contents.results) < len(seeds)
+    assert not contents.failures
+    assert not contents.problems
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted" in out
+        assert "python comparisons/run_all.py --preset smoke" in out
+        assert "Traceback" not in out
+
+
+def wait_until(condition):
+    """Poll, for as long as a slow and busy machine may need."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(group):
+    """Whether a process of the group is alive; what nobody has buried yet does not count."""
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split() for line in listing.splitlines()]
+    return any(int(pgid) == group and not stat.startswith("Z") for pgid, stat in rows)
+
+
+def test_run_all_stays_short():
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) < 100

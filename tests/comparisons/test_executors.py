@@ -1,0 +1,89 @@
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from comparisons.executors import EXECUTORS, ExecutorError, LocalExecutor, RayExecutor, attempt
+from comparisons.machine import usable_cpus
+from comparisons.records import Failure, Result
+
+
+def silent(run, iteration, loss):
+    """Report to nobody."""
+
+
+def test_runs_are_trained_and_watched(make_run):
+    runs = [make_run(seed=seed, iterations=300) for seed in range(3)]
+    news = []
+    outcomes = list(LocalExecutor(2).execute(runs, lambda *update: news.append(update)))
+    assert {outcome.run for outcome in outcomes} == set(runs)
+    assert all(isinstance(outcome, Result) for outcome in outcomes)
+    assert all(run in runs and 0 < done <= 300 for run, done, _ in news)
+    assert {outcome.threads for outcome in outcomes} == {max(1, usable_cpus() // 2)}
+
+
+def test_a_run_that_raises_fails_alone(make_run):
+    good = make_run()
+    bad = replace(good, task="no_such_task")
+    outcomes = {o.run: o for o in LocalExecutor(usable_cpus()).execute([bad, good], silent)}
+    assert isinstance(outcomes[good], Result)
+    failure = outcomes[bad]
+    assert isinstance(failure, Failure)
+    assert "no_such_task" in failure.error
+    assert "\n" not in failure.error
+    assert "Traceback" in failure.traceback
+
+
+def test_a_worker_that_is_killed_fails_alone(make_run):
+    runs = [make_run(seed=seed, iterations=1500) for seed in range(2)]
+    alive = set()
+
+    def kill_one(run, iteration, loss):
+        if len(alive) == 2:
+            return
+        alive.add(run)
+        if len(alive) == 2:  # both workers are at work, and one of them dies
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    outcomes = list(LocalExecutor(2).execute(runs, kill_one))
+    (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    assert failure.error == "the worker process died (killed by SIGKILL; out of memory?)"
+    assert sum(isinstance(outcome, Result) for outcome in outcomes) == 1
+
+
+def test_closing_the_iterator_stops_the_workers(make_run):
+    runs = [make_run(iterations=3), make_run(seed=1, iterations=10**6)]
+    outcomes = LocalExecutor(2).execute(runs, silent)
+    assert next(outcomes).run == runs[0]
+    outcomes.close()
+    assert not multiprocessing.active_children()
+
+
+def test_an_exception_becomes_one_line(make_run):
+    threads = torch.get_num_threads()
+    outcome = attempt(make_run("no_such_model"), threads)
+    assert isinstance(outcome, Failure)
+    assert outcome.error.startswith("UnknownSchemeError: unknown scheme 'no_such_model'")
+
+
+def test_ray_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ExecutorError, match=r"unitary_zoo\[ray\]") as caught:
+        RayExecutor(1)
+    assert "\n" not in str(caught.value)
+
+
+def test_ray_trains_too(make_run):
+    pytest.importorskip("ray", reason="Ray is an extra")
+    good = make_run(iterations=300)
+    bad = replace(good, task="no_such_task")
+    news = []
+    executor = EXECUTORS["ray"](2)
+    outcomes = {o.run: o for o in executor.execute([bad, good], lambda *u: news.append(u))}
+    assert isinstance(outcomes[good], Result)
+    assert isinstance(outcomes[bad], Failure)
+    assert all(run == good for run, _, _ in news)

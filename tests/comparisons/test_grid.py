@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import pytest
+
+from comparisons.grid import PRESETS, GridError, expand
+from comparisons.models import model_names
+from comparisons.papers import EXACT, PAPERS, TAGS, Outcome
+from comparisons.records import Optimizer, Run, Setting
+from comparisons.tasks import TASKS
+from comparisons.train import OPTIMIZERS
+
+RUN = Run(
+    task="copying",
+    model="cayley",
+    length=100,
+    seed=3,
+    setting=Setting(
+        hidden_size=128,
+        batch_size=20,
+        iterations=1000,
+        optimizer=Optimizer("rmsprop", lr=1e-3, alpha=0.9),
+    ),
+)
+
+
+def test_ids_never_change():
+    # Results on disk are found by these names: a change of this test loses everybody's results.
+    assert RUN.id == "copying-T100-cayley-n128-seed3-b6f01a30"
+
+
+def test_ids_tell_configurations_apart_and_ignore_words():
+    other_rate = replace(RUN.setting, optimizer=Optimizer("rmsprop", lr=2e-3, alpha=0.9))
+    ids = {
+        RUN.id,
+        replace(RUN, seed=4).id,
+        replace(RUN, device="cuda").id,
+        replace(RUN, setting=other_rate).id,
+        replace(RUN, setting=replace(RUN.setting, clip=1.0)).id,
+    }
+    assert len(ids) == 5
+    assert replace(RUN, setting=replace(RUN.setting, source="elsewhere")).id == RUN.id
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_cover_every_model_on_every_task(preset):
+    tasks = set(TASKS.names())
+    if preset == "paper":  # which has no settings of its own
+        tasks = {training.task for paper in PAPERS.values() for training in paper.trainings}
+    runs = expand(preset)
+    assert {(run.task, run.model) for run in runs} == {
+        (task, model) for task in tasks for model in model_names()
+    }
+    assert len({run.id for run in runs}) == len(runs)
+    for run in runs:
+        assert run.setting.source
+        assert run.setting.optimizer.kind in OPTIMIZERS
+        is_scheme = run.setting.unitary_optimizer is not None
+        assert is_scheme == (run.model not in ("tanh_rnn", "irnn", "lstm", "gru"))
+
+
+def test_paper_preset_has_the_papers_own_values():
+    runs = expand("paper", ["copying"], ["arjovsky", "lstm", "full_capacity", "expm"])
+    sizes = {(run.model, run.length, run.setting.hidden_size) for run in runs}
+    assert {("arjovsky", t, 128) for t in (100, 200, 300, 500)} <= sizes
+    assert {("lstm", t, 40) for t in (100, 200, 300, 500)} <= sizes
+    assert {("full_capacity", t, 128) for t in (1000, 2000)} <= sizes
+    assert {("arjovsky", t, 470) for t in (1000, 2000)} <= sizes
+    assert ("expm", 1000, 190) in sizes
+    urnn = expand("paper", ["copying"], ["arjovsky"], lengths=[100])[0].setting
+    assert urnn.optimizer == urnn.unitary_optimizer == Optimizer("rmsprop_theano", 1e-3, 0.9)
+    assert (urnn.batch_size, urnn.learn_h0, urnn.clip) == (20, True, None)
+    full = expand("paper", ["copying"], ["full_capacity"])[0].setting
+    assert full.unitary_optimizer == Optimizer("sgd", 1e-3)
+
+
+def test_a_neighbours_settings_say_so():
+    source = expand("paper", ["adding"], ["svd_projection"])[0].setting.source
+    assert "no published setting of svd_projection" in source
+    assert "cayley" in source
+    assert "D of ±1" in expand("paper", ["copying"], ["cayley"])[0].setting.source
+
+
+def test_flags_override_the_preset():
+    runs = expand(
+        "quick", ["adding"], ["cayley"], lengths=[7, 9], seeds=[1, 2], device="meta", iterations=5
+    )
+    assert [(run.length, run.seed) for run in runs] == [(7, 1), (7, 2), (9, 1), (9, 2)]
+    assert {run.setting.iterations for run in runs} == {5}
+    assert {run.device for run in runs} == {"meta"}
+    assert "settings made for T = 50" in runs[0].setting.source
+
+
+def test_another_length_takes_the_nearest_settings():
+    (run,) = expand("paper", ["copying"], ["expm"], lengths=[900])
+    assert run.setting.hidden_size == 190  # of T = 1000, not the 128 of T = 200
+
+
+def test_a_run_asked_for_twice_is_one_run():
+    assert len(expand("smoke", ["adding"], ["gru", "gru"], seeds=[0, 0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        ({"tasks": ["coping"]}, "copying"),
+        ({"models": ["cayly"]}, "cayley"),
+        ({"models": ["ltsm"]}, "lstm"),
+        ({"tasks": ["adding"], "lengths": [1]}, "longer"),
+    ],
+)
+def test_what_there_is_not_is_refused_with_a_hint(flags, hint):
+    with pytest.raises(GridError, match=hint) as caught:
+        expand("smoke", **flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_preset_without_settings_for_a_task_says_so(monkeypatch):
+    monkeypatch.setattr("comparisons.grid.QUICK", {})
+    with pytest.raises(GridError, match="no settings for these tasks"):
+        expand("quick")
+
+
+def test_the_papers_speak_of_known_tasks_and_optimizers():
+    for paper in PAPERS.values():
+        for training in paper.trainings:
+            assert training.task in TASKS.names()
+            assert training.setting.source
+        for outcome in paper.outcomes:
+            assert outcome.task in TASKS.names()
+
+
+def test_numbers_that_are_not_exact_do_not_look_exact():
+    for paper in PAPERS.values():
+        for outcome in paper.outcomes:
+            if not outcome.exact and "." in outcome.text:
+                assert "≈" in outcome.text, outcome
+    assert set(TAGS) >= EXACT
+    with pytest.raises(ValueError, match="M-X"):
+        Outcome("copying", (100,), "model", (), "text", "M-X")

@@ -1,0 +1,192 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from comparisons import train as training
+from comparisons.models import BASELINES, SequenceModel, check_model, model_names
+from comparisons.records import Optimizer
+from comparisons.tasks import TASKS
+from comparisons.train import OPTIMIZERS, DivergedError, train
+from unitary_zoo import Parametrization
+
+
+@pytest.mark.parametrize("model", ["expm", "gru"])
+@pytest.mark.parametrize("task", TASKS.names())
+def test_training_lowers_the_loss(make_run, model, task):
+    fast = Optimizer("rmsprop", lr=1e-2, alpha=0.9)
+    slow = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
+    run = make_run(
+        model, task=task, iterations=60, hidden_size=16, batch_size=16, test_size=64, eval_every=20,
+        optimizer=fast, unitary_optimizer=slow if model == "expm" else None,
+    )  # fmt: skip
+    seen = []
+    result = train(run, lambda iteration, loss: seen.append((iteration, loss)))
+    first, last = result.curve[0], result.final
+    assert last.test_loss < 0.6 * first.test_loss
+    assert [point.iteration for point in result.curve] == [0, 20, 40, 60]
+    assert [iteration for iteration, _ in seen] == list(range(1, 61))
+    window = [loss for iteration, loss in seen if 20 < iteration <= 40]
+    assert result.curve[2].train_loss == pytest.approx(math.fsum(window) / 20)
+
+
+def test_a_result_has_every_field(make_run):
+    result = train(make_run("cayley"))
+    assert result.curve[0].train_loss is None
+    assert result.curve[0].seconds == 0
+    assert 0 < result.curve[1].seconds < result.final.seconds < result.seconds
+    assert 0 <= result.final.test_accuracy <= 1
+    assert result.baseline == TASKS.get("copying")(5).baseline
+    # read-out 8 * 9 + 9, input 8 * 10, modReLU 8, skew matrix 8 * 7 / 2
+    assert result.parameters == 81 + 80 + 8 + 28
+    assert result.recurrent_parameters == 28
+    assert result.ms_per_step > 0
+    assert result.peak_memory_mb is None or result.peak_memory_mb >= 0
+    assert result.defect_start is not None
+    assert result.defect_end is not None
+    assert result.defect_end < 1e-5
+    assert result.threads == torch.get_num_threads()
+    assert set(result.versions) == {"python", "torch", "unitary_zoo"}
+    assert result.machine["cpu"]
+    assert result.machine["cores"] >= 1
+    assert result.date.endswith("+00:00")
+
+
+def test_a_baseline_claims_no_unitarity(make_run):
+    result = train(make_run("lstm", unitary_optimizer=None))
+    assert result.defect_start is result.defect_end is None
+    assert result.recurrent_parameters == 4 * 8 * 8
+
+
+def test_equal_seeds_give_equal_numbers(make_run):
+    def losses(seed):
+        points = train(make_run("full_capacity", seed=seed)).curve
+        return [(point.train_loss, point.test_loss, point.test_accuracy) for point in points]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_models_see_the_same_data_and_the_test_set_is_another(make_run):
+    task = TASKS.get("adding")(5)
+
+    def draw(model, name):
+        run = make_run(model, task="adding")
+        return task.batch(4, training._stream(run, name))[0]
+
+    assert torch.equal(draw("cayley", "train"), draw("lstm", "train"))
+    assert not torch.equal(draw("cayley", "train"), draw("cayley", "test"))
+
+
+def test_a_loss_that_is_no_number_is_an_error(make_run):
+    huge = Optimizer("sgd", lr=1e30)
+    run = make_run("tanh_rnn", task="adding", optimizer=huge, unitary_optimizer=None)
+    with pytest.raises(DivergedError, match=r"iteration .* lower the learning rate"):
+        train(run)
+
+
+def test_a_test_loss_that_is_no_number_is_an_error(make_run):
+    # One step, finite before it: only the evaluation after it sees the ruin.
+    huge = Optimizer("sgd", lr=1e30)
+    run = make_run("tanh_rnn", task="adding", optimizer=huge, unitary_optimizer=None, iterations=1)
+    with pytest.raises(DivergedError, match="the test loss became"):
+        train(run)
+
+
+def test_clipping_bounds_every_entry(make_run, monkeypatch):
+    seen = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            grads = [p.grad.abs().max().item() for g in self.param_groups for p in g["params"]]
+            seen.append(max(grads))
+            return super().step(closure)
+
+    monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
+    spy = Optimizer("spy", lr=0.0)
+    train(make_run("tanh_rnn", optimizer=spy, unitary_optimizer=None, clip=1e-3, iterations=2))
+    assert max(seen) <= 1.001e-3
+    train(make_run("tanh_rnn", optimizer=spy, unitary_optimizer=None, iterations=2))
+    assert max(seen) > 1.001e-3
+
+
+def test_theano_rmsprop_takes_the_steps_of_the_paper_code():
+    gradients = [0.3, -2.0, 0.0, 1e-9]
+    lr, decay = 1e-3, 0.9
+    p = nn.Parameter(torch.zeros((), dtype=torch.float64))
+    optimizer = OPTIMIZERS["rmsprop_theano"]([{"params": [p]}], Optimizer("_", lr, decay))
+    expected, square = 0.0, 1e-3
+    for gradient in gradients:
+        square = decay * square + (1 - decay) * gradient**2
+        expected -= lr * gradient / math.sqrt(square)
+        p.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+    assert p.item() == pytest.approx(expected, rel=1e-12)
+    p.grad = torch.tensor(0.0, dtype=torch.float64)
+    for _ in range(9000):  # until the accumulator of an entry without gradient is zero
+        optimizer.step()
+    assert math.isfinite(p.item())
+
+
+def test_the_two_optimizers_share_the_parameters_out(make_run):
+    run = make_run("lie_exp", unitary_optimizer=Optimizer("sgd", lr=0.5))
+    model = SequenceModel("lie_exp", run.setting, TASKS.get("copying")(5))
+    free, unitary = training._optimizers(model, run.setting)
+    assert isinstance(free, torch.optim.RMSprop)
+    assert isinstance(unitary, torch.optim.SGD)
+    assert unitary.param_groups[0]["lr"] == 0.5
+    (scheme,) = model.schemes()
+    held = [{id(p) for g in o.param_groups for p in g["params"]} for o in (free, unitary)]
+    assert held[1] == {id(p) for p in scheme.parameters()}
+    assert held[0] | held[1] == {id(p) for p in model.parameters()}
+    assert not held[0] & held[1]
+
+
+@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("task", TASKS.names())
+def test_every_model_answers_every_task(make_run, model, task):
+    run = make_run(model, task=task)
+    task = TASKS.get(task)(6)
+    inputs, targets = task.batch(3, torch.Generator().manual_seed(0))
+    outputs = SequenceModel(model, run.setting, task)(inputs)
+    assert outputs.shape == ((*targets.shape, 9) if task.per_step else targets.shape)
+    assert outputs.dtype == torch.float32
+
+
+def test_arjovsky_has_the_parameter_counts_of_the_paper(make_run):
+    setting = make_run(learn_h0=True, hidden_size=128).setting
+    copying = SequenceModel("arjovsky", setting, TASKS.get("copying")(5))
+    assert sum(p.numel() for p in copying.parameters()) == 48 * 128 + 9
+    adding = SequenceModel("arjovsky", setting, TASKS.get("adding")(5))
+    assert sum(p.numel() for p in adding.parameters()) == 16 * 128 + 1
+
+
+def test_baselines_start_as_their_papers_say():
+    irnn = BASELINES.get("irnn")(3, 5)
+    assert torch.equal(irnn.weight_hh_l0, torch.eye(5))
+    assert irnn.nonlinearity == "relu"
+    lstm = BASELINES.get("lstm")(3, 5)
+    bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).reshape(4, 5)
+    expected = torch.tensor([0.0, 1.0, 0.0, 0.0])[:, None].expand(4, 5)  # the forget gate's
+    assert torch.equal(bias, expected)
+    bound = math.sqrt(6 / (5 + 5))  # Glorot, of each gate on its own
+    assert lstm.weight_hh_l0.abs().max() <= bound
+    assert lstm.weight_hh_l0.abs().max() > 0.8 * bound
+
+
+def test_names_are_checked_across_schemes_and_baselines():
+    assert check_model("gru") == "gru"
+    assert set(Parametrization.names()) < set(model_names())
+    with pytest.raises(LookupError, match="expm"):
+        check_model("exppm")
+
+
+def test_the_initialiser_of_a_setting_is_used(make_run):
+    def start(init):
+        model = SequenceModel("cayley", make_run(init=init).setting, TASKS.get("copying")(5))
+        (scheme,) = model.schemes()
+        return scheme.matrix()
+
+    torch.testing.assert_close(start("identity"), torch.eye(8))
+    assert (start(None) - torch.eye(8)).abs().max() > 0.1
