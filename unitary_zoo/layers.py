@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class UnitaryRNN(nn.Module):
         self.batch_first, self.bidirectional = batch_first, bidirectional
         self.dropout = dropout
         self.return_sequence, self.checkpoint = return_sequence, checkpoint
-        self.cells = nn.ModuleList()
+        cells = nn.ModuleList()
         width = input_size
         for _ in range(num_layers):
             layer = [
@@ -91,8 +92,10 @@ class UnitaryRNN(nn.Module):
                 )
                 for _ in range(directions)
             ]  # fmt: skip
-            self.cells.extend(layer)
+            cells.extend(layer)
             width = sum(cell.output_size for cell in layer)
+        # nn.ModuleList forgets the type of its members.
+        self.cells = cast(Sequence[UnitaryRNNCell], cells)
 
     @property
     def output_size(self) -> int:
@@ -101,15 +104,12 @@ class UnitaryRNN(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start every cell anew."""
-        for cell in self._layer_cells():
+        for cell in self.cells:
             cell.reset_parameters(generator)
 
-    def _layer_cells(self) -> list[UnitaryRNNCell]:
-        return [cell for cell in self.cells if isinstance(cell, UnitaryRNNCell)]
-
-    def _layer(self, index: int) -> list[UnitaryRNNCell]:
+    def _layer(self, index: int) -> Sequence[UnitaryRNNCell]:
         directions = 2 if self.bidirectional else 1
-        return self._layer_cells()[index * directions : (index + 1) * directions]
+        return self.cells[index * directions : (index + 1) * directions]
 
     @overload
     def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor | None, Tensor]: ...

@@ -51,30 +51,38 @@ def layers(n: int, nonlinearity: str) -> tuple[UnitaryRNN, nn.RNN]:
     torch.manual_seed(0)
     ours = UnitaryRNN(INPUTS, n, scheme="expm", nonlinearity=nonlinearity)
     peer = nn.RNN(INPUTS, n, nonlinearity=nonlinearity)
-    cell = ours.cells[0]
-    with torch.no_grad():
-        peer.weight_hh_l0.copy_(cell.recurrent.matrix())
-        peer.weight_ih_l0.copy_(cell.weight_ih)
-        peer.bias_ih_l0.copy_(cell.bias)
-        peer.bias_hh_l0.zero_()
+    copy_weights(ours, peer)
     return ours, peer
+
+
+@torch.no_grad()
+def copy_weights(ours: UnitaryRNN, peer: nn.RNN) -> None:
+    """Give nn.RNN the weights of the unitary layer."""
+    cell = ours.cells[0]
+    assert cell.bias is not None  # layers are built with one here
+    peer.get_parameter("weight_hh_l0").copy_(cell.recurrent.matrix())
+    peer.get_parameter("weight_ih_l0").copy_(cell.weight_ih)
+    peer.get_parameter("bias_ih_l0").copy_(cell.bias)
+    peer.get_parameter("bias_hh_l0").zero_()
 
 
 def gate() -> None:
     """Raise unless the layer equals nn.RNN in float64, outputs and gradients."""
     for nonlinearity in ("relu", "tanh"):
         for n in (3, 64):
-            ours, peer = (layer.double() for layer in layers(n, nonlinearity))
-            with torch.no_grad():  # float32 weights, made exactly equal in float64
-                peer.weight_hh_l0.copy_(ours.cells[0].recurrent.matrix())
+            ours, peer = layers(n, nonlinearity)
+            ours, peer = ours.double(), peer.double()
+            copy_weights(ours, peer)  # W is computed anew in double precision
             x = torch.randn(50, 4, INPUTS, dtype=torch.float64, requires_grad=True)
             found, wanted = ours(x)[0], peer(x)[0]
             torch.testing.assert_close(found, wanted, rtol=0, atol=1e-11)
-            for a, b in zip(
+            assert found is not None  # the layer returns its sequence
+            pairs = zip(
                 torch.autograd.grad(found.square().sum(), [x, ours.cells[0].weight_ih]),
-                torch.autograd.grad(wanted.square().sum(), [x, peer.weight_ih_l0]),
+                torch.autograd.grad(wanted.square().sum(), [x, peer.get_parameter("weight_ih_l0")]),
                 strict=True,
-            ):
+            )
+            for a, b in pairs:
                 torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
