@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as recompute
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
@@ -120,6 +119,9 @@ def _cheapest_form(problem: Problem) -> Problem:
 def _in_segments(backend: Backend, problem: Problem, length: int) -> Tensor:
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise ValueError(f"checkpoint={length!r}; pass the number of steps between kept states")
+
+    # Late: torch up to 2.6 imports sympy with it, which takes up to 0.8 s.
+    from torch.utils.checkpoint import checkpoint as recompute
 
     def segment(x: Tensor, h: Tensor) -> Tensor:
         return backend.run(replace(problem, x=x, h0=h))
