@@ -800,3 +800,14 @@ def test_the_groups_suit_the_optimizer(optimizer):
     # LBFGS takes one group only, and Muon matrices only.
     model = model_with_both()
     OPTIMIZERS[optimizer](parameter_groups(model, lr=1e-3, unitary_lr=1e-4))
+
+
+def test_rms_normalisation_refuses_a_gradient_it_has_not_seen():
+    # Clipped entry by entry, theta's gradient is no longer that of the G whose entries are
+    # normalised; scaled as a whole it is.
+    for clip, fits in ((torch.nn.utils.clip_grad_norm_, True), (nn.utils.clip_grad_value_, False)):
+        p, optimizer, target = rms_scheme()
+        cost(p.matrix(), target).backward()
+        clip(p.parameters(), 0.1 * float(p.theta.grad.abs().max()))
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="clip by norm"):
+            optimizer.step()

@@ -76,6 +76,23 @@ def unitarity_defect(w: Tensor) -> Tensor:
     return torch.where(finite, torch.linalg.matrix_norm(excess, 2), math.inf)
 
 
+def real_fourier(n: int, device: torch.device | None = None) -> Tensor:
+    """The orthogonal matrix of sampled waves, float64 (n, n), one wave a column.
+
+    Cosine and sine of each frequency stand side by side; the constant and, for even n, the
+    alternating wave come last.
+    """
+    t = torch.arange(n, dtype=torch.float64, device=device)
+    waves = []
+    for k in range(1, (n + 1) // 2):
+        waves += [torch.cos(2 * math.pi * k * t / n), torch.sin(2 * math.pi * k * t / n)]
+    waves.append(torch.ones_like(t))
+    if n % 2 == 0:
+        waves.append(torch.cos(math.pi * t))
+    q = torch.stack(waves, dim=1)
+    return q / q.norm(dim=0)
+
+
 # --------------------------------------------------------------------------- skew coordinates
 
 

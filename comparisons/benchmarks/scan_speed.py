@@ -40,6 +40,7 @@ CASES = [
     (512, 128, 100),
     (512, 20, 1000),
 ]
+STRUCTURED_SIZES = (64, 128, 256, 512, 1024)
 LIMIT = 1.3  # the promise: never slower than nn.RNN by more than this, for n >= 64
 INPUTS = 2
 
@@ -148,7 +149,7 @@ def against_rnn(rounds: int) -> list[dict[str, Any]]:
 def structured_or_dense(rounds: int) -> list[dict[str, Any]]:
     """Arjovsky's W by its factors (autograd loop) against its matrix (portable scan)."""
     rows = []
-    for n in (64, 128, 256, 512, 1024):
+    for n in STRUCTURED_SIZES:
         batch, steps = 20, 100
         p = Parametrization.create("arjovsky", n)
         x = torch.randn(steps, batch, n, dtype=p.dtype)

@@ -144,7 +144,7 @@ class Eigenphase(Static):
                 return linalg.identity_like(self.phases.new_empty(self.n, self.n)).to(self.dtype)
             return self._draw("haar", generator)
         if basis == "dft":
-            return _real_fourier(self.n, self.device)
+            return linalg.real_fourier(self.n, self.device)
         raise ValueError(f"eigenphase: basis={basis!r}; pass 'haar', 'dft' or a matrix")
 
     def _q(self) -> Tensor:
@@ -206,16 +206,3 @@ class Eigenphase(Static):
             angles = angles.abs().sort(descending=True).values
             angles = angles[self.determinant == -1 :: 2][: self.phases.numel()]
         self.phases.copy_(angles)
-
-
-def _real_fourier(n: int, device: torch.device) -> Tensor:
-    """Orthogonal (n, n): cosine and sine of each frequency in pairs, then the unpaired waves."""
-    t = torch.arange(n, dtype=torch.float64, device=device)
-    columns = []
-    for k in range(1, (n + 1) // 2):
-        columns += [torch.cos(2 * math.pi * k * t / n), torch.sin(2 * math.pi * k * t / n)]
-    columns.append(torch.ones_like(t))
-    if n % 2 == 0:
-        columns.append(torch.cos(math.pi * t))
-    q = torch.stack(columns, dim=1)
-    return q / q.norm(dim=0)

@@ -31,7 +31,8 @@ class FullCapacity(Rebased):
     Args:
         n: Size of W.
         rms_normalize: Divide G entrywise by the root of its running mean square before A is
-            formed (real and imaginary parts apart). Needs ``attach``.
+            formed (real and imaginary parts apart). Needs ``attach``; the gradient may be scaled
+            as a whole before the step, but not changed otherwise.
         rms_decay: Decay of the running mean square.
         rms_eps: Added to the root.
         device: Device.
@@ -128,6 +129,13 @@ class FullCapacity(Rebased):
         # Whatever scaled the gradient of theta since (loss scaling undone, clipping) scales G.
         raw = self._coordinates(self._gradient, w)
         scale = (self.theta.grad @ raw) / (raw @ raw).clamp(min=torch.finfo(raw.dtype).tiny)
+        rest = (self.theta.grad - scale * raw).norm() / self.theta.grad.norm()
+        if rest > 1e-2:
+            raise ValueError(
+                f"full_capacity: {float(rest):.1%} of the gradient of theta is not that of the G "
+                "seen here (limit 1%), as after clipping entry by entry or averaging over "
+                "processes; clip by norm, train in one process, or leave out rms_normalize"
+            )
         self._gradient = self._gradient * scale
         self.theta.grad.copy_(self._coordinates(self._normalized(self._gradient), w))
 
