@@ -99,8 +99,8 @@ class ProgressBars:
 
 def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
     """The runs of a command, and which of them the store has already."""
-    table = Table("task", "T", "model", "n", "seed", "iterations", "batch", "optimizer", "for W",
-                  "clip", "device", "state", title=f"{len(runs)} runs")  # fmt: skip
+    table = Table("task", "T", "model", "n", "seed", "iterations", "batch", "training",
+                  "device", "state", title=f"{len(runs)} runs")  # fmt: skip
     for run in runs:
         setting = run.setting
         table.add_row(
@@ -111,9 +111,7 @@ def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
             str(run.seed),
             f"{setting.iterations:,}",
             str(setting.batch_size),
-            str(setting.optimizer),
-            str(setting.unitary_optimizer or ""),
-            "" if setting.clip is None else f"{setting.clip:g}",
+            setting.summary,
             run.device,
             "finished" if run.id in finished else "to run",
         )

@@ -190,7 +190,8 @@ def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
         setting,
         hidden_size=_accepted(model, setting.hidden_size),
         init=None,
-        source=f"no published setting of {model}; that of {neighbour}: {setting.source}",
+        source=f"no published setting of {model}; with its own start, that of {neighbour}: "
+        f"{setting.source}",
     )
 
 

@@ -54,6 +54,22 @@ class Setting:
     eval_every: int = 100
     source: str = ""
 
+    @property
+    def summary(self) -> str:
+        """Optimizers and, where they are not the usual ones, clipping, start and nonlinearity."""
+        parts = [str(self.optimizer)]
+        if self.unitary_optimizer is not None:
+            parts.append(f"W: {self.unitary_optimizer}")
+        if self.clip is not None:
+            parts.append(f"clip ±{self.clip:g}")
+        if self.init is not None:
+            parts.append(f"init {self.init}")
+        if self.learn_h0:
+            parts.append("learned h₀")
+        if self.nonlinearity != "modrelu":
+            parts.append(self.nonlinearity)
+        return ", ".join(parts)
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Setting:
         """The inverse of ``dataclasses.asdict``."""

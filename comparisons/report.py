@@ -37,7 +37,7 @@ COLUMNS = (
     "peak MB",
     "defect start",
     "defect end",
-    "optimizer",
+    "training",
     "settings",
 )
 
@@ -68,6 +68,12 @@ class Row:
         """For figures and remarks."""
         return f"{self.model}, n = {self.setting.hidden_size}"
 
+    @property
+    def full_label(self) -> str:
+        """Model, size and everything else that tells two runs apart."""
+        s, device = self.setting, self.results[0].run.device
+        return f"{self.label}, {s.iterations:,} × {s.batch_size}, {s.summary}, {device}"
+
     def mean(self, value: Callable[[Result], float | None], digits: int = 3) -> str:
         """Mean and, of several seeds, standard deviation; a dash if a seed has no value."""
         values = [value(result) for result in self.results]
@@ -89,13 +95,8 @@ class Row:
     def cells(self, note: str) -> list[str]:
         """The texts of :data:`COLUMNS`; ``note`` refers to the source of the settings."""
         first, setting = self.results[0], self.setting
-        optimizer = [str(setting.optimizer)]
-        if setting.unitary_optimizer is not None:
-            optimizer.append(f"W: {setting.unitary_optimizer}")
-        if setting.clip is not None:
-            optimizer.append(f"clip ±{setting.clip:g}")
         return [
-            self.model,
+            self.model if first.run.device == "cpu" else f"{self.model} ({first.run.device})",
             str(setting.hidden_size),
             f"{first.parameters:,} ({first.recurrent_parameters:,})",
             f"{setting.iterations:,} × {setting.batch_size}",
@@ -106,7 +107,7 @@ class Row:
             self.mean(lambda result: result.peak_memory_mb),
             self.mean(lambda result: result.defect_start, 2),
             self.mean(lambda result: result.defect_end, 2),
-            ", ".join(optimizer),
+            setting.summary,
             note,
         ]
 
@@ -297,8 +298,8 @@ def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) ->
     labels = [row.label for row in rows]
     series = [
         plots.Series(
-            # Two rows of one model and size differ elsewhere; their settings tell them apart.
-            row.label if labels.count(row.label) == 1 else f"{row.label}, {row.setting.optimizer}",
+            # Two rows of one model and size differ elsewhere; all of it tells them apart.
+            row.label if labels.count(row.label) == 1 else row.full_label,
             styles[row.model],
             row.results,
         )
@@ -332,7 +333,8 @@ def _ours(outcome: Outcome, sections: Sequence[Section]) -> list[str]:
     """Our losses for the same model: at its lengths, or else at the lengths we ran."""
     same = [s for s in sections if s.task.length in outcome.lengths]
     found = [
-        f"T = {section.task.length}: {row.mean(lambda result: result.final.test_loss)} "
+        f"{'' if same else 'other length, '}T = {section.task.length}: "
+        f"{row.mean(lambda result: result.final.test_loss)} "
         f"({row.label}, {row.setting.iterations:,} iterations)"
         for section in same or sections
         for row in section.rows

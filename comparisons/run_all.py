@@ -57,7 +57,10 @@ def main(argv: list[str]) -> int:
         f"{len(missing)} to train"
     )
     try:
-        store.save_plan(command, runs)
+        try:
+            store.save_plan(command, runs)
+        except OSError as error:
+            p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
         failed = train(executor, missing, store, command)
         # Late: every worker process imports this file, and only this one process draws figures.
         from comparisons.report import write_report

@@ -730,3 +730,45 @@ def test_a_matrix_that_was_read_does_not_change_with_the_next_step():
     with torch.no_grad():
         p.weight.mul_(1.5)
     assert torch.equal(w, kept)
+
+
+@pytest.mark.parametrize("name", ["expm", "cayley"])
+def test_half_precision_does_not_accept_what_is_far_off(name):
+    # 100 n eps is past 2 in half precision, and no two unitary matrices are further apart.
+    p = build(name, 8, "real", torch.bfloat16)
+    before = p.matrix()
+    flipped = torch.diag(torch.tensor([-1.0] + [1.0] * 7))
+    for foreign in (flipped, torch.zeros(8, 8)):
+        with pytest.raises(NotRepresentableError):
+            p.assign_(foreign)
+    assert torch.equal(p.matrix(), before)
+
+
+@pytest.mark.parametrize("name", ["eigenphase", "lie_exp", "full_capacity"])
+def test_a_checkpoint_in_half_precision_loads_unitary(name):
+    p = Parametrization.create(name, 16)
+    half = {k: v.bfloat16() if v.is_floating_point() else v for k, v in p.state_dict().items()}
+    p.load_state_dict(half)
+    assert defect(p.matrix()) <= p.info.tolerance(16, p.dtype)
+
+
+def test_whole_numbers_are_refused():
+    with pytest.raises(TypeError, match="int64"):
+        build("cayley", 3, "real")(torch.tensor([1, 2, 3]))
+
+
+def test_a_guard_left_open_by_an_error_in_a_step_is_closed_by_remove():
+    p = build("svd_projection", 4, "real")
+    optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
+    handle = attach(p, optimizer)
+
+    def closure():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step(closure)
+    handle.remove()
+    with torch.no_grad():
+        p.weight.mul_(2)
+    with pytest.raises(NotProjectedError):
+        p.matrix()

@@ -811,3 +811,12 @@ def test_rms_normalisation_refuses_a_gradient_it_has_not_seen():
         clip(p.parameters(), 0.1 * float(p.theta.grad.abs().max()))
         with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="clip by norm"):
             optimizer.step()
+
+
+def test_rms_normalisation_without_attach_raises():
+    p = build("full_capacity", 3, rms_normalize=True)
+    optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
+    p.matrix().real.sum().backward()
+    optimizer.step()
+    with pytest.raises(ValueError, match="attach"):
+        p.step_()

@@ -65,8 +65,9 @@ class FieldClaims:
     Attributes:
         group: The set reached, in words: "SO(n)", "O(n)", "U(n)", "subset of U(n)".
         dimension: n -> number of independent directions, the rank of dW/dtheta.
-        determinant: "+1"; "fixed", +1 or -1 as chosen by the option ``determinant`` or by
-            ``assign_``; "+-1", the same but a large step can change it; "unit circle".
+        determinant: "+1"; "fixed", the sign of the start, which initialisers draw as the option
+            ``determinant`` says and ``assign_`` takes as given; "+-1", the same but a large step
+            can change it; "unit circle".
         cost: Operations of one application W h, as an order in n.
     """
 
@@ -203,8 +204,9 @@ def _without_autocast(device: torch.device) -> torch.autocast:
 class LinearMap(ABC):
     r""":math:`h \mapsto W h` with the factors of W computed once.
 
-    Rows are batches: ``map(h)`` is ``h @ W.T`` for h of shape (..., n). Computes in float32 or
-    better whatever the autocast state; the result has the precision of ``h``.
+    Rows are batches: ``map(h)`` is ``h @ W.T`` for h of shape (..., n). Computes in the precision
+    of W, float32 or better, whatever the autocast state; a real result for h in half precision is
+    in half precision.
     """
 
     n: int
@@ -225,12 +227,14 @@ class LinearMap(ABC):
                 f"last dimension of h is {tuple(h.shape[-1:])}, but W is {self.n} x {self.n}; "
                 f"pass h of shape (..., {self.n})"
             )
+        if not (h.is_floating_point() or h.is_complex()):
+            raise TypeError(f"h has dtype {h.dtype}; pass floating-point or complex numbers")
         if h.is_complex() and not self.dtype.is_complex:
             return torch.complex(self._run(function, h.real), self._run(function, h.imag))
         with _without_autocast(self.device):
             out = function(h.to(self.dtype))
-        # Half precision has no complex numbers; there the result stays in single precision.
-        return out.to(linalg.complex_dtype(h.dtype) if out.is_complex() else h.dtype)
+        low = h.dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
+        return out.to(h.dtype) if low else out
 
     @abstractmethod
     def matrix(self) -> Tensor:
@@ -326,6 +330,7 @@ class Parametrization(nn.Module, ABC):
     """
 
     info: SchemeInfo
+    _stepping: bool = False  # between begin_step_ and step_
     determinant: int = 1  # wanted of the matrices that real initialisers draw
     _unitary_buffers: tuple[str, ...] = ()  # constant unitary factors, kept as real parts
 
@@ -467,13 +472,25 @@ class Parametrization(nn.Module, ABC):
         super()._apply(fn, recurse)
         for name, old in before.items():
             buffer = self._buffers[name]
-            if old is None or buffer is None or old.dtype == buffer.dtype:
-                continue
-            # Unitary to the old precision, or rounded to a lower one: made unitary to the new,
-            # and never kept in less than float32.
-            factor = linalg.from_parts(self._full(buffer), self.field)
-            self._buffers[name] = linalg.parts(linalg.polar(factor))
+            if old is not None and buffer is not None and old.dtype != buffer.dtype:
+                self._restore_unitary(name)
         return self
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+        for name in self._unitary_buffers:
+            loaded, buffer = state_dict.get(prefix + name), self._buffers[name]
+            if isinstance(loaded, Tensor) and buffer is not None and loaded.dtype != buffer.dtype:
+                self._restore_unitary(name)
+
+    def _restore_unitary(self, name: str) -> None:
+        """Make a factor that came from another precision unitary, in float32 or better."""
+        buffer = self._buffers[name]
+        assert buffer is not None
+        factor = linalg.from_parts(self._full(buffer), self.field)
+        self._buffers[name] = linalg.parts(linalg.polar(factor))
 
     # ------------------------------------------------------------------------------- assignment
 
@@ -489,7 +506,8 @@ class Parametrization(nn.Module, ABC):
             The residual :math:`\|W(\theta) - w\|_2`.
 
         Raises:
-            NotRepresentableError: The residual exceeds ``100 n eps``; parameters are unchanged.
+            NotRepresentableError: The residual exceeds ``100 n eps``, or 0.1; parameters are
+                unchanged.
             ValueError: Wrong shape, or entries that are not finite.
         """
         if w.shape != (self.n, self.n):
@@ -506,7 +524,7 @@ class Parametrization(nn.Module, ABC):
         # Rounding of parameters and of w moves an entry by a few eps, the norm by up to n of them;
         # the maps have conditions of order 10.
         dtypes = (self.dtype, w.dtype if w.is_floating_point() or w.is_complex() else self.dtype)
-        limit = 100 * self.n * max(linalg.eps(dtype) for dtype in dtypes)
+        limit = min(0.1, 100 * self.n * max(linalg.eps(dtype) for dtype in dtypes))
         if not residual <= limit and not nearest:
             self.load_state_dict(before)
             raise NotRepresentableError(
@@ -515,6 +533,7 @@ class Parametrization(nn.Module, ABC):
                 "another scheme",
                 residual,
             )
+        self._forget()
         return residual
 
     def _nearest(self, w: Tensor) -> Tensor:
@@ -533,7 +552,7 @@ class Parametrization(nn.Module, ABC):
         This general method fits the parameters by L-BFGS and finds a local optimum; a scheme with
         an inverse map has its own.
         """
-        fit = copy.deepcopy(self).double()
+        fit = copy.deepcopy(self).double().requires_grad_()
         optimizer = torch.optim.LBFGS(
             fit.parameters(), max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
         )
@@ -745,8 +764,6 @@ class Projected(Parametrization):
     attached optimizer is inside its step (a closure evaluated several times), reading gives the
     projection of the stored matrix, differentiably.
     """
-
-    _stepping: bool = False
 
     def __init__(
         self,

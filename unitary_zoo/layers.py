@@ -31,9 +31,9 @@ class UnitaryRNN(nn.Module):
         dropout: Probability of dropping a feature between layers, in training.
         bidirectional: A second set of cells that runs backwards in time.
         learn_h0: Learn the initial states instead of starting from zero.
-        return_sequence: False returns None and the last states. Without gradients no sequence is
-            then kept in memory; for the backward pass the states are, unless ``checkpoint`` is
-            given.
+        return_sequence: False returns None and the last states. Without gradients the last layer
+            then keeps no sequence in memory (but for packed input, whose ends are picked from
+            it); for the backward pass the states are kept, unless ``checkpoint`` is given.
         checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
             and recompute those between.
         device: Device.

@@ -152,7 +152,7 @@ def expm_skew(a: Tensor) -> Tensor:
     ``torch.matrix_exp`` is not used: for a single small matrix its float32 result is off by
     2.5e-5. The scaling uses :math:`\|A\|_2 \le \|A^2\|_1^{1/2}`, valid since A is normal. Every
     squaring doubles the defect, so Newton-Schulz steps go between: W is unitary to rounding for
-    arguments of any size.
+    any argument whose square does not overflow.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.

@@ -34,6 +34,8 @@ class AttachHandle:
         if self._hooks:
             for optimizer in self._optimizers:
                 _attached[optimizer].discard(self._model)
+            for _, scheme in _schemes(self._model):
+                scheme._stepping = False  # a step that raised has never ended
         self._hooks = []
 
 

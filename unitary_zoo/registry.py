@@ -97,17 +97,19 @@ class Registry(Generic[T]):
             return
         # Set first: a plug-in that looks a name up while it is being imported must not recurse.
         self._pending = False
+        failures = []
         for point in importlib.metadata.entry_points(group=self._group or ""):
             try:
                 self.register(point.name)(point.load())
             except Exception as error:
-                # One broken plug-in must not take the others down, nor vanish without a word.
-                warnings.warn(
+                failures.append(
                     f"{self.kind} {point.name!r} of entry point {point.value!r} failed to load: "
-                    f"{type(error).__name__}: {error}",
-                    RuntimeWarning,
-                    stacklevel=3,
+                    f"{type(error).__name__}: {error}"
                 )
+        # One broken plug-in must not take the others down, nor vanish without a word. Last, for
+        # where warnings are errors.
+        for failure in failures:
+            warnings.warn(failure, RuntimeWarning, stacklevel=3)
 
 
 def _describe(entry: object) -> str:

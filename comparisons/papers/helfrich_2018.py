@@ -4,7 +4,10 @@ from comparisons.papers import Outcome, Paper, Training
 from comparisons.records import Optimizer, Setting
 
 CODE = "Helfrich et al. 2018 (scoRNN), SpartinStuff/scoRNN [V]"
-PLAIN = "without scoRNN's diagonal D of ±1, which `cayley` does not have"
+PLAIN = (
+    "without scoRNN's diagonal D of ±1, which `cayley` does not have; Glorot input kernels and "
+    "thresholds U(±.01) instead of U(±.01) and 0; RMSprop decay .9 assumed"
+)
 RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
 RMSPROP_UNITARY = Optimizer("rmsprop", lr=1e-4, alpha=0.9)
 

@@ -26,7 +26,7 @@ PAPER = Paper(
         ),
     ),
     remarks=(
-        "Its copying task recalls at the delimiter itself, one step earlier than the canonical "
-        "layout used here, in a sequence one step shorter in its last part.",
+        "In its copying task the delimiter comes one step later than in the canonical layout used "
+        "here, at the first step of the recall; lengths and recalled steps are the same.",
     ),
 )  # fmt: skip

@@ -22,5 +22,5 @@ PAPER = Paper(
         Outcome("adding", (100,), "tanh RNN 128", ("tanh_rnn",), "≈ .169", "F,V"),
         Outcome("adding", (200,), "LSTM 128", ("lstm",), "≈ .076 at 10k steps", "F,V"),
     ),
-    remarks=("Copying with a scalar input instead of a one-hot one.",),
+    remarks=("On copying, a scalar input instead of a one-hot one.",),
 )

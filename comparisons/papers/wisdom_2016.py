@@ -6,7 +6,10 @@ from comparisons.papers import Outcome, Paper, Training
 from comparisons.papers.arjovsky_2016 import LSTM_COPYING, URNN_COPYING
 from comparisons.records import Optimizer
 
-CODE = "Wisdom et al. 2016, stwisdom/urnn [V]; fresh sequences instead of 100,000 fixed ones"
+CODE = (
+    "Wisdom et al. 2016, stwisdom/urnn [V]; fresh sequences instead of 100,000 fixed ones; form of "
+    "RMSprop and of the initial state as in Arjovsky's code (assumed)"
+)
 COPYING = (1000, 2000)
 
 FULL = replace(
@@ -17,7 +20,7 @@ FULL = replace(
     "instead of a random product of Arjovsky's form",
 )
 RESTRICTED = replace(URNN_COPYING, hidden_size=470, iterations=10_000, source=CODE)
-LSTM = replace(LSTM_COPYING, hidden_size=68, iterations=10_000, source=CODE)
+LSTM = replace(LSTM_COPYING, hidden_size=68, iterations=10_000, source=f"{CODE}; plain LSTM")
 
 PAPER = Paper(
     cite="Wisdom et al. 2016",

@@ -25,8 +25,8 @@ class Copying(Task):
         input   3 1 4 1 5 2 6 5 3 5   0  0  0   9   0 0 0 0 0 0 0 0 0 0
         target  0 0 0 0 0 0 0 0 0 0   0  0  0   0   3 1 4 1 5 2 6 5 3 5
 
-    The delimiter stands at index T + 9 and the recall begins at the step after it. (The layout of
-    expRNN and projUNN has one step more and recalls at the delimiter itself: other numbers.)
+    The delimiter stands at index T + 9 and the recall begins at the step after it. (In the layout
+    of expRNN and projUNN the delimiter comes one step later, at the first step of the recall.)
     """
 
     name = "copying"

@@ -106,7 +106,7 @@ def test_the_tables_hold_the_baseline_where_it_falls(report):
     assert table[3]["defect end"] == "–"
     assert table[1]["defect end"] == "1e-07"
     assert table[1]["parameters (of W)"] == "1,234 (567)"
-    assert "clip ±1" in table[3]["optimizer"]
+    assert "clip ±1" in table[3]["training"]
     assert table[0]["settings"] == "[1]"
     assert section.notes == ["a test's"]
 

@@ -384,12 +384,18 @@ def test_small_maps_are_made_dense_once(structured_from, dense, monkeypatch):
 
     monkeypatch.setattr(w, "_apply", count("apply", apply))
     monkeypatch.setattr(w, "matrix", count("matrix", matrix))
-    recurrent_scan(torch.zeros(9, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
+    recurrent_scan(torch.zeros(12, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
     if dense:
         assert calls["matrix"] == 1
         assert calls["apply"] <= 1  # the matrix may be the image of the identity
     else:
-        assert calls == {"matrix": 0, "apply": 9}
+        assert calls == {"matrix": 0, "apply": 12}
+
+
+def test_a_map_used_for_few_states_is_not_made_dense(monkeypatch):
+    w = structured_map()
+    monkeypatch.setattr(w, "matrix", lambda: pytest.fail("W built for one step"))
+    recurrent_scan(torch.zeros(1, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
 
 
 def test_large_structured_map_equals_its_matrix():
@@ -458,3 +464,15 @@ def test_linear_network_at_rest_keeps_the_norm(data, name, shape, seed):
     limit = steps * (p.info.tolerance(p.n, p.dtype) / 2 + p.n * eps)
     ratio = states.detach().norm(dim=-1) / h0.norm(dim=-1)
     assert float((ratio - 1).abs().max()) <= limit
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_complex_modrelu_at_zero_with_a_large_threshold(backend):
+    z = torch.zeros(2, 1, 3, dtype=torch.complex64, requires_grad=True)
+    h = recurrent_scan(
+        z, torch.eye(3) + 0j, torch.zeros(1, 3), "modrelu", threshold=torch.full((3,), 50.0),
+        backend=backend,
+    )  # fmt: skip
+    assert not h.detach().abs().any()
+    (grad,) = torch.autograd.grad(h.real.sum(), z)
+    assert not grad.abs().any()

@@ -113,6 +113,11 @@ def _cheapest_form(problem: Problem) -> Problem:
     w = problem.w
     if isinstance(w, (Tensor, DenseMap)) or w.n >= STRUCTURED_FROM:
         return problem
+    # The matrix costs one application to n rows, and its gradient likewise: that pays for long
+    # sequences, not for a cell that is called step by step.
+    steps, batch = problem.x.shape[:2]
+    if steps * batch < 4 * w.n:
+        return problem
     return replace(problem, w=w.matrix())
 
 

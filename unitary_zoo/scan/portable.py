@@ -1,7 +1,8 @@
 """The recurrence in PyTorch operations with its own backward pass, on any device.
 
-Only the states are kept for the backward pass: each derivative is a function of the state (for
-|x| of the sign of the pre-activation, kept as one byte). The pre-activations are computed in the
+Of its own making it keeps only the states for the backward pass: each derivative is a function of
+the state (for |x| of the sign of the pre-activation, kept as one byte). The inputs are held for the
+gradient of the input weights and for second derivatives. The pre-activations are computed in the
 buffer of the states, and the gradient of W is one matrix product over all steps.
 """
 
@@ -176,8 +177,10 @@ def _modrelu_(z: Tensor, threshold: Tensor | None) -> None:
     assert threshold is not None
     modulus = z.abs()
     if z.is_complex():
-        modulus.clamp_(min=torch.finfo(modulus.dtype).tiny)
-        z.mul_((modulus + threshold).relu_().div_(modulus))
+        tiny = torch.finfo(modulus.dtype).tiny
+        nonzero = modulus >= tiny
+        # Two factors, since (|z| + b) / |z| would overflow where z is tiny.
+        z.div_(modulus.clamp_(min=tiny)).mul_((modulus + threshold).relu_().mul_(nonzero))
     else:
         z.sgn_().mul_(modulus.add_(threshold).relu_())
 

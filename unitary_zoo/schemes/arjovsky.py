@@ -122,7 +122,7 @@ class Arjovsky(Static):
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
         if init != self.info.default_init:
-            super()._initialize(init, generator)
+            return super()._initialize(init, generator)  # which refuses
         source: dict[str, Any] = {
             "device": generator.device if generator is not None else self.device,
             "generator": generator,

@@ -65,7 +65,6 @@ class FullCapacity(Rebased):
     square_average: Tensor
     _gradient: Tensor | None = None  # G summed over the backward passes since the last step
     _backward_pass: int = -1
-    _stepping: bool = False
 
     def __init__(
         self,
@@ -122,26 +121,33 @@ class FullCapacity(Rebased):
     @torch.no_grad()
     def begin_step_(self) -> None:
         """Replace the gradient of the coordinates by that of the normalised G."""
+        if self.theta.grad is not None and self._gradient is not None:
+            self._normalize_gradient(self.theta.grad, self._gradient)
         self._stepping = True
-        if not self.rms_normalize or self.theta.grad is None or self._gradient is None:
-            return
+
+    def _normalize_gradient(self, grad: Tensor, g: Tensor) -> None:
         w = self.prepare().matrix()
         # Whatever scaled the gradient of theta since (loss scaling undone, clipping) scales G.
-        raw = self._coordinates(self._gradient, w)
-        scale = (self.theta.grad @ raw) / (raw @ raw).clamp(min=torch.finfo(raw.dtype).tiny)
-        rest = (self.theta.grad - scale * raw).norm() / self.theta.grad.norm()
+        raw = self._coordinates(g, w)
+        scale = (grad @ raw) / (raw @ raw).clamp(min=torch.finfo(raw.dtype).tiny)
+        rest = (grad - scale * raw).norm() / grad.norm()
         if rest > 1e-2:
             raise ValueError(
                 f"full_capacity: {float(rest):.1%} of the gradient of theta is not that of the G "
                 "seen here (limit 1%), as after clipping entry by entry or averaging over "
                 "processes; clip by norm, train in one process, or leave out rms_normalize"
             )
-        self._gradient = self._gradient * scale
-        self.theta.grad.copy_(self._coordinates(self._normalized(self._gradient), w))
+        self._gradient = g * scale
+        grad.copy_(self._coordinates(self._normalized(self._gradient), w))
 
     @torch.no_grad()
     def step_(self) -> None:
         """Rebase, and let G enter its running mean square."""
+        if self._gradient is not None and not self._stepping:
+            raise ValueError(
+                "full_capacity: step_() without begin_step_(), so the optimizer has used the "
+                "gradient as it was; with rms_normalize call unitary_zoo.attach(model, optimizer)"
+            )
         self._stepping = False
         if self._gradient is not None:
             square = linalg.parts(self._gradient.resolve_conj()).square()
