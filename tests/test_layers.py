@@ -206,7 +206,7 @@ def test_equals_torch_packed(lengths, layers, both, return_sequence, given):
     x = normal(max(lengths), batch, M, dtype=F64)
     enforced = [True, False] if lengths == sorted(lengths, reverse=True) else [False]
     for enforce_sorted in enforced:
-        pack = lambda leaf: pack_padded_sequence(leaf, lengths, enforce_sorted=enforce_sorted)  # noqa: B023, E731
+        pack = lambda leaf: pack_padded_sequence(leaf, lengths, enforce_sorted=enforce_sorted)
         rnn.zero_grad()
         compare(rnn, pack, h_0, x)
 

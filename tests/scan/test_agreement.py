@@ -217,7 +217,7 @@ def test_equals_the_loop(name, field, n):
         case = make_case(n, steps, batch, name, field, v, b, return_sequence)
         for backend, dtype in itertools.product(backends(), DTYPES):
             where = f"{backend}, {dtype}, T={steps}, B={batch}, V {v}, b {b}, {return_sequence=}"
-            run = lambda p: case.scan(p, backend=backend)  # noqa: B023, E731
+            run = lambda p: case.scan(p, backend=backend)
             case.check(results(run, case.inputs.to(dtype)), dtype, where)
 
 
@@ -226,7 +226,7 @@ def test_equals_the_loop(name, field, n):
 def test_gradient_of_one_input_alone(name, field, return_sequence):
     case = make_case(7, 5, 3, name, field, True, True, return_sequence)
     for backend, one in itertools.product(backends(), case.inputs.named()):
-        found = results(lambda p: case.scan(p, backend=backend), case.inputs.to(torch.float64, one))  # noqa: B023
+        found = results(lambda p: case.scan(p, backend=backend), case.inputs.to(torch.float64, one))
         assert set(found) == {"states", one}
         case.check(found, torch.float64, f"{backend}, {one} alone")
 
@@ -238,7 +238,7 @@ def test_checkpoint_changes_nothing(name, field, return_sequence, checkpoint):
     case = make_case(7, 9, 2, name, field, True, True, return_sequence)
     for backend, dtype in itertools.product(backends(), DTYPES):
         found = results(
-            lambda p: case.scan(p, backend=backend, checkpoint=checkpoint),  # noqa: B023
+            lambda p: case.scan(p, backend=backend, checkpoint=checkpoint),
             case.inputs.to(dtype),
         )
         case.check(found, dtype, f"{backend}, {dtype}")
@@ -253,7 +253,7 @@ def test_first_and_second_derivatives(name, field, return_sequence):
 
         def run(*tensors: Tensor) -> Tensor:
             inputs = replace(p, **dict(zip(p.named(), tensors, strict=True)))
-            return case.scan(inputs, backend=backend)  # noqa: B023
+            return case.scan(inputs, backend=backend)
 
         leaves = tuple(p.named().values())
         assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
@@ -277,7 +277,7 @@ def test_zero_preactivations_give_exactly_zero(name, dtype, b, backend):
         bias=torch.zeros(3, dtype=dtype),
         threshold=threshold,
     ).to(torch.float64)
-    run = lambda p: recurrent_scan(  # noqa: E731
+    run = lambda p: recurrent_scan(
         p.x, p.w, p.h0, name, bias=p.bias, threshold=p.threshold, backend=backend
     )
     for result in results(run, p).values():
