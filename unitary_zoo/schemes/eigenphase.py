@@ -153,10 +153,9 @@ class Eigenphase(Static):
 
     def _fixed(self) -> Tensor:
         """The fixed real eigenvalues, which stand on the last columns of Q."""
-        signs = [1.0] * (self.n - 2 * self.phases.numel())
-        if self.determinant == -1:
-            signs[-1] = -1.0
-        return torch.tensor(signs, dtype=torch.float64, device=self.device)
+        signs = self._full(self.phases).new_ones(self.n - 2 * self.phases.numel())
+        signs[-1:] = self.determinant  # none is there for even n with determinant +1
+        return signs
 
     def _prepare(self) -> LinearMap:
         phases = self._full(self.phases)
@@ -169,15 +168,14 @@ class Eigenphase(Static):
         a, b = q[:, 0:k:2], q[:, 1:k:2]
         cos, sin = phases.cos(), phases.sin()
         rotated = torch.stack([a * cos + b * sin, b * cos - a * sin], dim=-1).flatten(1)
-        turned = torch.cat([rotated, q[:, k:] * self._fixed().to(q.dtype)], dim=1)
+        turned = torch.cat([rotated, q[:, k:] * self._fixed()], dim=1)
         return DenseMap(turned @ q.mT)
 
     def eigenphases(self) -> Tensor:
         """The n eigenphases of W in (-pi, pi]; real: the angles, their negatives, the fixed."""
         phases = self._full(self.phases)
         if self.field == "real":
-            fixed = torch.where(self._fixed() < 0, math.pi, 0.0).to(phases.dtype)
-            phases = torch.cat([phases, -phases, fixed])
+            phases = torch.cat([phases, -phases, math.pi * (self._fixed() < 0)])
         return math.pi - torch.remainder(math.pi - phases, 2 * math.pi)
 
     def _assign(self, w: Tensor) -> None:
