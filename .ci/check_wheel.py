@@ -1,23 +1,41 @@
-"""Check a built wheel: its tag, and that it carries the whole library and nothing else."""
+"""Check a built wheel: its tag, and that it carries the whole library and nothing else.
 
+python .ci/check_wheel.py WHEEL           the wheel of one platform, with the compiled kernel
+python .ci/check_wheel.py --pure WHEEL    the wheel without it, for every platform
+"""
+
+import re
 import sys
 import zipfile
 from pathlib import Path
 
+KERNEL = "unitary_zoo/scan/_kernel" + (".dylib" if sys.platform == "darwin" else ".so")
+# Of these kinds only the kernel; data files of the library (py.typed and the like) belong to it.
+COMPILED = (".so", ".dylib", ".dll", ".a", ".o")
 
-def main(path: str) -> int:
+
+def main(path: str, *, pure: bool) -> int:
     """Print what is wrong with the wheel; the exit code says whether anything is."""
     wheel = Path(path)
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        kernel = archive.read(KERNEL) if KERNEL in names else b""
     library = {str(file.as_posix()) for file in Path("unitary_zoo").rglob("*.py")}
+    if not pure:
+        library.add(KERNEL)
     problems = []
-    if not wheel.name.endswith("-py3-none-any.whl"):
-        problems.append(f"the tag is not py3-none-any: {wheel.name}")
+    platform = "any" if pure else r"(linux|macosx)_\w+"
+    if not re.search(rf"-py3-none-{platform}\.whl$", wheel.name):
+        problems.append(f"the tag is not py3-none-{platform}: {wheel.name}")
     problems += [f"missing from the wheel: {name}" for name in sorted(library - names)]
     foreign = {name for name in names if ".dist-info/" not in name} - library
-    # Data files of the library (py.typed and the like) belong to it; other folders do not.
-    problems += [f"foreign: {n}" for n in sorted(foreign) if not n.startswith("unitary_zoo/")]
+    problems += [
+        f"foreign: {name}"
+        for name in sorted(foreign)
+        if not name.startswith("unitary_zoo/") or name.endswith(COMPILED)
+    ]
+    if b"libstdc++" in kernel:
+        problems.append("the kernel needs the C++ runtime library; see csrc/CMakeLists.txt")
     if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
         problems.append("the licence is missing")
     print("\n".join(problems) or f"{wheel.name}: {len(names)} files")
@@ -25,4 +43,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[-1], pure="--pure" in sys.argv))

@@ -1,9 +1,10 @@
-"""The package as installed: what an import costs and brings in, the version, the extras."""
+"""The package as installed: what an import costs and brings in, version, extras, the kernel."""
 
 import importlib.metadata
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,21 @@ def test_torch_is_the_only_requirement():
 @pytest.mark.parametrize("extra", ["comparisons", "test", "dev", "docs", "ray"])
 def test_extra_is_declared(extra):
     assert extra in importlib.metadata.metadata("unitary_zoo").get_all("Provides-Extra")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_kernel_loads_no_other_library():
+    kernel = next(Path(unitary_zoo.__file__).parent.glob("scan/_kernel.so"), None)
+    if kernel is None:
+        pytest.skip("installed without the compiled kernel")
+    code = (
+        "import ctypes, sys\n"
+        "def libraries(): return {l.split()[-1] for l in open('/proc/self/maps') if '.so' in l}\n"
+        "before = libraries()\n"
+        "kernel = ctypes.CDLL(sys.argv[1])\n"
+        "print(*libraries() - before)\n"
+        "assert any(kernel.uz_isa_available(isa) for isa in range(8)), 'not even the baseline'\n"
+    )
+    (new,) = python("-I", "-c", code, str(kernel)).stdout.splitlines()
+    # Most builds of CPython have libm loaded already.
+    assert {Path(name).name for name in new.split()} - {"libm.so.6"} == {"_kernel.so"}
