@@ -1,5 +1,97 @@
+/* The interface of the compiled scan: plain C, called through ctypes with data pointers.
+ *
+ * One recurrence, h_t = phi(W h_{t-1} + V x_t + b), in real arithmetic. A complex recurrence of size k is a real one of size
+ * n = 2k: its numbers lie in memory as (re, im) pairs, and uz_pack embeds its matrices as 2 x 2 blocks [[re, -im], [im, re]].
+ * No call allocates memory, starts a thread or keeps state; calls on disjoint batch rows may run at the same time.
+ */
 #pragma once
+#include <stdint.h>
 
-namespace uz {
-enum Isa { generic = 0, avx2 = 1, avx512 = 2, neon = 3 };
+/* Raised with every change of this interface; the caller compares it with its own. */
+enum { UZ_VERSION = 1 };
+
+enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512, UZ_ISA_COUNT };
+
+enum uz_activation {
+  UZ_IDENTITY,
+  UZ_RELU,
+  UZ_LEAKY_RELU,
+  UZ_ABS,
+  UZ_TANH,
+  UZ_SIGMOID,
+  UZ_MODRELU,
+  UZ_COMPLEX_MODRELU,
+};
+
+/* All counts and strides are in real numbers; the last dimension of every array has stride 1. */
+typedef struct {
+  int64_t is_double, activation;
+  int64_t steps, batch, n;
+  int64_t m; /* numbers of a raw input; 0: x holds pre-activations (steps, batch, n) */
+  double slope; /* of UZ_LEAKY_RELU below zero */
+
+  const void *x; /* (steps, batch, m or n) */
+  int64_t x_step, x_row;
+  const void *h0; /* (batch, n) */
+  int64_t h0_row;
+
+  /* By uz_pack; those marked * may be null. */
+  const void *w, *w_back;   /* W for forward and for backward */
+  const void *v, *v_back;   /* V *, and for the gradient of x * */
+  const void *bias;         /* n * */
+  const void *threshold;    /* n, for the two modReLU */
+
+  void *states;       /* (steps, batch, n) *: all states */
+  void *last;         /* (batch, n) *: the last one */
+  void *kept;         /* ((steps - 1) / keep, batch, n) *: states after keep, 2 keep, ... steps */
+  int64_t keep;       /* steps between kept states; backward recomputes that many at a time */
+  void *signs;        /* uz_sign_bytes *: the signs of the pre-activations of UZ_ABS */
+
+  /* Backward only. It finds the states in `states`, or recomputes them: from `kept`, or, if
+   * `reverse`, from `last` through W^-1 = W^T (UZ_IDENTITY, and UZ_ABS with `signs`). */
+  int64_t reverse;
+  void *start;        /* (batch, n), if `reverse`: h0 as it was found, for the caller to judge the way back by */
+  const void *grad;   /* (steps, batch, n), or (batch, n) if grad_last: the gradient of the result */
+  int64_t grad_step, grad_row, grad_last;
+  void *dx;           /* (steps, batch, m or n) * */
+  void *dh0;          /* (batch, n) * */
+} uz_task;
+
+/* Sums over the rows of one call; each may be null. They are overwritten. */
+typedef struct {
+  void *dw;         /* (n, n) */
+  void *dv;         /* (n, m) */
+  void *dbias;      /* (n) */
+  void *dthreshold; /* (n); for UZ_COMPLEX_MODRELU both numbers of a pair hold the sum */
+} uz_sums;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+int uz_version(void);
+
+/* Whether this library has that instruction set and the processor too. */
+int uz_isa_available(int isa);
+
+/* Bytes of a packed (rows, cols) factor: rows run over the sum, cols over the result. */
+int64_t uz_pack_bytes(int isa, int is_double, int64_t rows, int64_t cols);
+
+/* packed[k][j] = a[k * k_stride + j * j_stride]. With `embed` the strides count complex numbers, rows and cols count real ones
+ * (even), and `embed` is 1 for the embedding of a itself as (k: input, j: output), 2 for (k: output, j: input). */
+void uz_pack(int isa, int is_double, int embed, int64_t rows, int64_t cols, const void *a, int64_t k_stride, int64_t j_stride,
+             void *packed);
+
+/* Bytes of `signs` for the whole recurrence. */
+int64_t uz_sign_bytes(int isa, const uz_task *task);
+
+/* Bytes of the workspace of one call on so many rows; backward != 0 for uz_backward. */
+int64_t uz_work_bytes(int isa, const uz_task *task, int64_t rows, int backward);
+
+/* Rows [begin, end) of the batch. */
+void uz_forward(int isa, const uz_task *task, int64_t begin, int64_t end, void *work);
+void uz_backward(int isa, const uz_task *task, int64_t begin, int64_t end, const uz_sums *sums, void *work);
+
+#ifdef __cplusplus
 }
+#endif

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from unitary_zoo import Parametrization
 from unitary_zoo.base import DenseMap
-from unitary_zoo.scan import backends, dispatch, recurrent_scan
+from unitary_zoo.scan import dispatch, recurrent_scan
 from unitary_zoo.testing import strategies
-from unitary_zoo.testing.subject import Subject, normal
+from unitary_zoo.testing.subject import Subject, normal, usable_backends
 
 REAL = ["modrelu", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "identity"]
 ACTIVATIONS = [(name, "real") for name in REAL] + [("modrelu", "complex"), ("identity", "complex")]
@@ -215,7 +215,7 @@ def test_equals_the_loop(name, field, n):
     options = itertools.product((1, 2, 9), (1, 2, 5), *[(True, False)] * 3)
     for steps, batch, v, b, return_sequence in options:
         case = make_case(n, steps, batch, name, field, v, b, return_sequence)
-        for backend, dtype in itertools.product(backends(), DTYPES):
+        for backend, dtype in itertools.product(usable_backends(), DTYPES):
             where = f"{backend}, {dtype}, T={steps}, B={batch}, V {v}, b {b}, {return_sequence=}"
             run = lambda p: case.scan(p, backend=backend)
             case.check(results(run, case.inputs.to(dtype)), dtype, where)
@@ -225,7 +225,7 @@ def test_equals_the_loop(name, field, n):
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
 def test_gradient_of_one_input_alone(name, field, return_sequence):
     case = make_case(7, 5, 3, name, field, True, True, return_sequence)
-    for backend, one in itertools.product(backends(), case.inputs.named()):
+    for backend, one in itertools.product(usable_backends(), case.inputs.named()):
         found = results(lambda p: case.scan(p, backend=backend), case.inputs.to(torch.float64, one))
         assert set(found) == {"states", one}
         case.check(found, torch.float64, f"{backend}, {one} alone")
@@ -236,7 +236,7 @@ def test_gradient_of_one_input_alone(name, field, return_sequence):
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
 def test_checkpoint_changes_nothing(name, field, return_sequence, checkpoint):
     case = make_case(7, 9, 2, name, field, True, True, return_sequence)
-    for backend, dtype in itertools.product(backends(), DTYPES):
+    for backend, dtype in itertools.product(usable_backends(), DTYPES):
         found = results(
             lambda p: case.scan(p, backend=backend, checkpoint=checkpoint),
             case.inputs.to(dtype),
@@ -249,7 +249,7 @@ def test_checkpoint_changes_nothing(name, field, return_sequence, checkpoint):
 def test_first_and_second_derivatives(name, field, return_sequence):
     case = make_case(3, 3, 2, name, field, True, True, return_sequence)
     p = case.inputs.to(torch.float64)
-    for backend in backends():
+    for backend in usable_backends():
 
         def run(*tensors: Tensor) -> Tensor:
             inputs = replace(p, **dict(zip(p.named(), tensors, strict=True)))
@@ -260,7 +260,7 @@ def test_first_and_second_derivatives(name, field, return_sequence):
         assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
 
 
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", usable_backends())
 @pytest.mark.parametrize("b", [-0.5, 0.0, 0.5])
 @pytest.mark.parametrize(
     ("name", "dtype"),
@@ -284,7 +284,7 @@ def test_zero_preactivations_give_exactly_zero(name, dtype, b, backend):
         assert torch.equal(result, torch.zeros_like(result))
 
 
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", usable_backends())
 @pytest.mark.parametrize("b", [-0.5, -0.01, 0.0, 0.01, 0.5])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_complex_modrelu_at_every_magnitude(dtype, b, backend):
@@ -412,7 +412,7 @@ def test_large_structured_map_equals_its_matrix():
 # -------------------------------------------------------------------------------- long sequences
 
 
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", usable_backends())
 def test_gradient_of_w_over_a_thousand_steps(backend):
     """W = R(t1) + R(t2) in blocks: h_T = W^T h0 and dC/dW = sum_k W'^(T-1-k) c (W^k h0)'."""
     steps, angles = 1000, np.array([0.3, 2.1])
@@ -466,7 +466,7 @@ def test_linear_network_at_rest_keeps_the_norm(data, name, shape, seed):
     assert float((ratio - 1).abs().max()) <= limit
 
 
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", usable_backends())
 def test_complex_modrelu_at_zero_with_a_large_threshold(backend):
     z = torch.zeros(2, 1, 3, dtype=torch.complex64, requires_grad=True)
     h = recurrent_scan(

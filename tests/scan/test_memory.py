@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unitary_zoo import Parametrization, UnitaryRNN, UnitaryRNNCell
-from unitary_zoo.scan import backends, recurrent_scan
-from unitary_zoo.testing.subject import haar, normal
+from unitary_zoo.scan import recurrent_scan
+from unitary_zoo.testing.subject import haar, normal, usable_backends
 
 STEPS, BATCH, N = 60, 2, 16
 REAL = ["modrelu", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "identity"]
@@ -77,16 +77,17 @@ def test_watch_sees_what_is_kept_and_what_is_not():
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", usable_backends())
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
 def test_last_state_without_gradients_keeps_no_sequence(name, dtype, backend, mode):
     tensors = inputs(name, dtype)
     with mode(), Watch(*tensors.values()) as watch:
         h = recurrent_scan(**tensors, nonlinearity=name, return_sequence=False, backend=backend)
     assert h.shape == (BATCH, N)
-    # At most a copy of W or of the inputs, whose feature is one: far below T B n numbers.
+    # At most a copy of W, twice its size if complex and embedded in real numbers, or of the
+    # inputs, whose feature is one: far below T B n numbers.
     item = tensors["W"].element_size()
-    assert watch.largest() <= max(N * N, STEPS * BATCH) * item < STEPS * BATCH * N * item
+    assert watch.largest() <= max(2 * N * N, STEPS * BATCH) * item < STEPS * BATCH * N * item
 
 
 def test_last_state_without_gradients_when_nothing_requires_any():
@@ -107,8 +108,9 @@ def test_layer_in_inference_keeps_no_sequence(scheme, nonlinearity, checkpoint):
     with torch.no_grad(), Watch(x, *rnn.parameters()) as watch:
         rnn(x)
     item = rnn.cells[0].weight_ih.element_size()
-    # Single precision; the scheme may hold W, or 8 byte indices of its entries.
-    assert watch.largest() <= N * N * 8 < STEPS * BATCH * N * item
+    # Single precision; the scheme may hold W, or 8 byte indices of its entries, and the native
+    # kernel a complex W embedded in real numbers.
+    assert watch.largest() <= N * N * 16 < STEPS * BATCH * N * item
 
 
 # --------------------------------------------------------------------------------- for the backward
@@ -141,7 +143,7 @@ def test_portable_saves_the_states_and_nothing_else(name, dtype, return_sequence
     assert out.requires_grad
 
 
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", ["portable", "reference"])
 @pytest.mark.parametrize("every", [5, 10, 20])
 def test_checkpoint_bounds_what_is_kept(every, backend):
     n, batch, steps = 64, 8, 100
@@ -225,6 +227,10 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         def call(*args, **kwargs):
             out = function(*args, **kwargs)
             count[0] += 1
+            if out.dtype == torch.uint8:
+                return out.fill_(
+                    255
+                )  # the native kernel's workspace: numbers of such bytes are NaN
             return out.fill_(math.nan if out.is_floating_point() or out.is_complex() else 1)
 
         return call
@@ -237,7 +243,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad])
 @pytest.mark.parametrize("return_sequence", [True, False])
-@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("backend", usable_backends())
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
 def test_nothing_unwritten_is_read(name, dtype, backend, return_sequence, mode, monkeypatch):
     def run() -> list[Tensor]:

@@ -1,6 +1,7 @@
 """The entry point: choice of a backend, precision, what it accepts and what it leaves alone."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -9,13 +10,13 @@ from torch import Tensor
 
 from unitary_zoo import Parametrization
 from unitary_zoo.scan import backends, dispatch, recurrent_scan
-from unitary_zoo.testing.subject import haar, normal
+from unitary_zoo.testing.subject import haar, normal, usable_backends
 
 T, B, N, M = 5, 3, 4, 2
 REAL = ["modrelu", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "identity"]
 ACTIVATIONS = [(name, torch.float64) for name in REAL]
 ACTIVATIONS += [("modrelu", torch.complex128), ("identity", torch.complex128)]
-EVERY = pytest.mark.parametrize("backend", ["auto", *backends()])
+EVERY = pytest.mark.parametrize("backend", ["auto", *usable_backends()])
 # A few products of sums of at most T B N terms of order 1 to 10, in double precision.
 CLOSE = {"rtol": 0.0, "atol": T * B * N * 100 * torch.finfo(torch.float64).eps}
 
@@ -66,15 +67,38 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_backends_are_listed():
-    assert {"portable", "reference"} <= set(backends())
-    assert backends()[-1] == "reference"  # the last resort of "auto"
+    found = backends()
+    assert tuple(found) == ("native", "portable", "reference")  # the last is the last resort
+    assert found["portable"].available
+    assert found["reference"].available
+    if found["native"].available:
+        assert re.search(r"instruction set (generic|neon|avx2|avx512)$", found["native"].reason)
+    else:
+        assert found["native"].reason
+
+
+def fast() -> str:
+    return usable_backends()[0]
 
 
 def test_auto_takes_the_fast_path_and_a_name_forces_one(ran):
     recurrent_scan(**inputs(), nonlinearity="tanh")
     recurrent_scan(**inputs(), nonlinearity="tanh", backend="reference")
     recurrent_scan(**inputs(), nonlinearity="tanh", backend="portable")
-    assert ran == ["portable", "reference", "portable"]
+    assert ran == [fast(), "reference", "portable"]
+
+
+def test_auto_spares_short_runs_the_cost_of_the_fast_path(ran):
+    """One step is the loop's; W is packed for no fewer rows than that pays for."""
+    one = inputs()
+    one["x"] = one["x"][:1]
+    recurrent_scan(**one, nonlinearity="tanh")
+    for rows in (1, 2):
+        n = 2 * dispatch.PACKING + 1
+        w = haar(n, torch.float64)
+        x, h0 = normal(2, rows, n, dtype=w.dtype), normal(rows, n, dtype=w.dtype)
+        recurrent_scan(x, w, h0, "tanh")
+    assert ran == ["reference", "portable", fast()]
 
 
 def test_environment_overrides_auto_only(ran, monkeypatch):
@@ -83,7 +107,7 @@ def test_environment_overrides_auto_only(ran, monkeypatch):
     recurrent_scan(**inputs(), nonlinearity="tanh", backend="portable")
     monkeypatch.setenv("UNITARY_ZOO_SCAN", "auto")
     recurrent_scan(**inputs(), nonlinearity="tanh")
-    assert ran == ["reference", "portable", "portable"]
+    assert ran == ["reference", "portable", fast()]
 
 
 def test_unknown_backend_names_the_choices(monkeypatch):

@@ -5,19 +5,32 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
-from unitary_zoo.scan import portable, reference
+from unitary_zoo.scan import native, portable, reference
 from unitary_zoo.scan.problem import Problem
+
+
+class Status(NamedTuple):
+    """What :func:`backends` says of one."""
+
+    available: bool
+    reason: str
 
 
 class Backend(Protocol):
     """A module that runs recurrences."""
+
+    BOUNDS_ITS_MEMORY: bool  # run() heeds Problem.checkpoint
+
+    def status(self) -> tuple[bool, str]:
+        """Whether this machine has it, and how, or why not."""
+        ...
 
     def supports(self, problem: Problem) -> tuple[bool, str]:
         """Whether it can run this, and why (not)."""
@@ -29,10 +42,13 @@ class Backend(Protocol):
 
 
 BACKENDS: MappingProxyType[str, Backend] = MappingProxyType(
-    {"portable": portable, "reference": reference}
+    {"native": native, "portable": portable, "reference": reference}
 )
 
 ENVIRONMENT = "UNITARY_ZOO_SCAN"
+
+# Packing W for the native kernel takes as long as this many rows take in one of its steps.
+PACKING = 8
 
 # From this size on, a structured map by its factors beats its dense matrix; below, the matrix is
 # built once and the dense loop is faster. Measured by comparisons/benchmarks/scan_speed.py.
@@ -75,11 +91,13 @@ def recurrent_scan(
     Raises:
         ValueError: A shape, nonlinearity, backend or checkpoint that does not fit.
     """
-    problem = _checked(x, W, h0, nonlinearity, weight_ih, bias, threshold, return_sequence)
+    problem = _checked(
+        x, W, h0, nonlinearity, weight_ih, bias, threshold, return_sequence, checkpoint
+    )
     name = (os.environ.get(ENVIRONMENT) or "auto") if backend == "auto" else backend
     with torch.autocast(x.device.type, enabled=False):
         chosen, problem = _choose(name, problem)
-        if checkpoint is None:
+        if checkpoint is None or chosen.BOUNDS_ITS_MEMORY:
             out = chosen.run(problem)
         else:
             out = _in_segments(chosen, problem, checkpoint)
@@ -87,18 +105,19 @@ def recurrent_scan(
     return out.to(x.dtype) if low else out
 
 
-def backends() -> tuple[str, ...]:
-    """The names of the backends, in the order in which "auto" tries them."""
-    return tuple(BACKENDS)
+def backends() -> dict[str, Status]:
+    """Every backend, in the order in which "auto" tries them, and whether and why it is used."""
+    return {name: Status(*backend.status()) for name, backend in BACKENDS.items()}
 
 
 def _choose(name: str, problem: Problem) -> tuple[Backend, Problem]:
     if name == "auto":
         problem = _cheapest_form(problem)
-        backend = next(b for b in BACKENDS.values() if b.supports(problem)[0])
-        return backend, problem
+        order = _by_cost(problem)
+        return next(b for b in order if b.supports(problem)[0]), problem
     if name not in BACKENDS:
-        raise ValueError(f"unknown scan backend {name!r}; choose auto or one of {backends()}")
+        names = tuple(BACKENDS)
+        raise ValueError(f"unknown scan backend {name!r}; choose auto or one of {names}")
     ok, reason = BACKENDS[name].supports(problem)
     if not ok:
         raise ValueError(
@@ -106,6 +125,16 @@ def _choose(name: str, problem: Problem) -> tuple[Backend, Problem]:
             f"leave {ENVIRONMENT} unset"
         )
     return BACKENDS[name], problem
+
+
+def _by_cost(problem: Problem) -> list[Backend]:
+    """The backends, the cheapest first where all can."""
+    steps, batch, _ = problem.x.shape
+    if steps == 1:  # the loop without its overhead, and without that of any other way
+        return [reference]
+    if steps * batch * PACKING < problem.h0.shape[-1]:
+        return [portable, reference]
+    return list(BACKENDS.values())
 
 
 def _cheapest_form(problem: Problem) -> Problem:
@@ -122,9 +151,6 @@ def _cheapest_form(problem: Problem) -> Problem:
 
 
 def _in_segments(backend: Backend, problem: Problem, length: int) -> Tensor:
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise ValueError(f"checkpoint={length!r}; pass the number of steps between kept states")
-
     # Late: torch up to 2.6 imports sympy with it, which takes up to 0.8 s.
     from torch.utils.checkpoint import checkpoint as recompute
 
@@ -149,7 +175,12 @@ def _checked(
     bias: Tensor | None,
     threshold: Tensor | None,
     return_sequence: bool,
+    checkpoint: int | None,
 ) -> Problem:
+    if checkpoint is not None and (
+        isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1
+    ):
+        raise ValueError(f"checkpoint={checkpoint!r}; pass the number of steps between kept states")
     activation = nonlinearities.get(nonlinearity)
     n = w.n if isinstance(w, LinearMap) else w.shape[-1]
     if isinstance(w, Tensor) and w.shape != (n, n):
@@ -190,4 +221,5 @@ def _checked(
         bias=None if bias is None else bias.to(dtype),
         threshold=None if threshold is None else threshold.to(dtype.to_real()),
         return_sequence=return_sequence,
+        checkpoint=checkpoint,
     )

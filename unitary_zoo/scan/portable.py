@@ -18,10 +18,18 @@ from torch.nn import functional
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
-from unitary_zoo.scan import reference
+from unitary_zoo.scan import second_order
 from unitary_zoo.scan.problem import Problem
 
 _aten = torch.ops.aten
+
+
+BOUNDS_ITS_MEMORY = False
+
+
+def status() -> tuple[bool, str]:
+    """Everywhere."""
+    return True, "used where native is not: PyTorch operations, on any device"
 
 
 def supports(problem: Problem) -> tuple[bool, str]:
@@ -34,16 +42,12 @@ def supports(problem: Problem) -> tuple[bool, str]:
 def run(problem: Problem) -> Tensor:
     """All states (T, B, n), or the last one (B, n)."""
     p = problem
-    w = p.w.matrix() if isinstance(p.w, LinearMap) else p.w
-    tensors = (p.x, w, p.h0, p.weight_ih, p.bias, p.threshold)
+    tensors = p.tensors()
     # Asked here, since inside the function gradients always look wanted.
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     if not (wanted or p.return_sequence):
-        activate = _ACTIVATE[p.activation.name]
-        return _last_state(p.x, w.mT, p.h0, p.weight_ih, p.bias, p.threshold, activate)
-    out: Tensor = _Scan.apply(
-        p.x, w, p.h0, p.weight_ih, p.bias, p.threshold, p.activation.name, p.return_sequence
-    )
+        return _last_state(_ACTIVATE[p.activation.name], *tensors)
+    out: Tensor = _Scan.apply(*tensors, p.activation.name, p.return_sequence)
     return out
 
 
@@ -90,7 +94,9 @@ class _Scan(torch.autograd.Function):
         with torch.autocast(grad.device.type, enabled=False):
             if torch.is_grad_enabled():
                 # A derivative of this derivative is wanted: differentiate the plain loop instead.
-                return _reference_backward(ctx, grad)
+                inputs = ctx.saved_tensors[:6]
+                options = ctx.name, ctx.return_sequence, ctx.needs_input_grad
+                return *second_order.backward(inputs, *options, grad), None, None
             return _backward(ctx, grad)
 
 
@@ -135,39 +141,22 @@ def _pre_activations(x: Tensor, weight_ih: Tensor | None, bias: Tensor | None, o
 
 
 def _last_state(
+    activate: Callable[[Tensor, Tensor | None], object],
     x: Tensor,
-    transposed: Tensor,
+    w: Tensor,
     h0: Tensor,
     weight_ih: Tensor | None,
     bias: Tensor | None,
     threshold: Tensor | None,
-    activate: Callable[[Tensor, Tensor | None], object],
 ) -> Tensor:
     """The loop for inference: two states in memory, whatever T."""
     h, z = h0.clone(), torch.empty_like(h0)
     for x_t in x.unbind(0):
         _pre_activations(x_t, weight_ih, bias, out=z)
-        z.addmm_(h, transposed)
+        z.addmm_(h, w.mT)
         activate(z, threshold)
         h, z = z, h
     return h
-
-
-def _reference_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, w, h0, weight_ih, bias, threshold, *_ = ctx.saved_tensors
-    inputs = (x, w, h0, weight_ih, bias, threshold)
-    activation = nonlinearities.get(ctx.name)
-    out = reference.run(
-        Problem(x, w, h0, activation, weight_ih, bias, threshold, ctx.return_sequence)
-    )
-    wanted = {
-        i: tensor
-        for i, tensor in enumerate(inputs)
-        if tensor is not None and ctx.needs_input_grad[i]
-    }
-    found = torch.autograd.grad(out, list(wanted.values()), grad, create_graph=True)
-    grads = dict(zip(wanted, found, strict=True))
-    return tuple(grads.get(i) for i in range(8))
 
 
 # ----------------------------------------------------------- activations, in place on z (B, n)

@@ -23,6 +23,7 @@ class Problem:
         bias: (n) or None, added to the pre-activations.
         threshold: (n), real, for modReLU, else None.
         return_sequence: Return all states, or the last one.
+        checkpoint: Steps between the states kept for the backward pass; None leaves that open.
     """
 
     x: Tensor
@@ -33,3 +34,9 @@ class Problem:
     bias: Tensor | None
     threshold: Tensor | None
     return_sequence: bool
+    checkpoint: int | None = None
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """x, W as a matrix, h0, V, b and the threshold."""
+        w = self.w.matrix() if isinstance(self.w, LinearMap) else self.w
+        return self.x, w, self.h0, self.weight_ih, self.bias, self.threshold

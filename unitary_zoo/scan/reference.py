@@ -8,6 +8,13 @@ from torch import Tensor
 from unitary_zoo.base import LinearMap
 from unitary_zoo.scan.problem import Problem
 
+BOUNDS_ITS_MEMORY = False
+
+
+def status() -> tuple[bool, str]:
+    """Everywhere."""
+    return True, "used for single steps and for maps applied by their factors: the plain loop"
+
 
 def supports(problem: Problem) -> tuple[bool, str]:
     """Everything."""

@@ -11,6 +11,12 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base import Parametrization, Projected, SchemeInfo
+from unitary_zoo.scan import backends
+
+
+def usable_backends() -> tuple[str, ...]:
+    """The scan backends of this machine."""
+    return tuple(name for name, status in backends().items() if status.available)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""The compiled scan kernel through ctypes: finding it, its instruction sets, and its calls.
+
+The library is built from ``csrc`` when the package is installed. It knows neither Python nor
+PyTorch: it is given data pointers, and ctypes lets go of the interpreter lock while it runs.
+``csrc/scan.h`` describes every call and field.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+# `UZ_VERSION` of csrc/scan.h.
+_VERSION = 1
+
+# Forces an instruction set, of those the processor has.
+ENVIRONMENT = "UNITARY_ZOO_ISA"
+
+# In the order of `enum uz_isa`, the later the faster.
+ISAS = ("generic", "neon", "avx2", "avx512")
+
+_LIBRARY = Path(__file__).with_name("_kernel.dylib" if sys.platform == "darwin" else "_kernel.so")
+
+_int, _pointer = ctypes.c_int64, ctypes.c_void_p
+
+
+class Task(ctypes.Structure):
+    """``uz_task``: one recurrence."""
+
+    _fields_ = (
+        ("is_double", _int), ("activation", _int), ("steps", _int), ("batch", _int),
+        ("n", _int), ("m", _int), ("slope", ctypes.c_double),
+        ("x", _pointer), ("x_step", _int), ("x_row", _int), ("h0", _pointer), ("h0_row", _int),
+        ("w", _pointer), ("w_back", _pointer), ("v", _pointer), ("v_back", _pointer),
+        ("bias", _pointer), ("threshold", _pointer),
+        ("states", _pointer), ("last", _pointer), ("kept", _pointer), ("keep", _int),
+        ("signs", _pointer),
+        ("reverse", _int), ("start", _pointer),
+        ("grad", _pointer), ("grad_step", _int), ("grad_row", _int), ("grad_last", _int),
+        ("dx", _pointer), ("dh0", _pointer),
+    )  # fmt: skip
+
+
+class Sums(ctypes.Structure):
+    """``uz_sums``: the gradients that are sums over the batch."""
+
+    _fields_ = tuple((name, _pointer) for name in ("dw", "dv", "dbias", "dthreshold"))
+
+
+class UnavailableError(Exception):
+    """There is no kernel here; the message says why."""
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    if not _LIBRARY.exists():
+        raise UnavailableError(
+            "not built: the package was installed without a C++ compiler (gcc or clang), or runs "
+            "from a source tree that was not installed"
+        )
+    try:
+        library = ctypes.CDLL(str(_LIBRARY))
+    except OSError as error:
+        raise UnavailableError(f"{_LIBRARY.name} does not load: {error}") from error
+    if library.uz_version() != _VERSION:
+        raise UnavailableError(f"{_LIBRARY.name} was built from other sources; install again")
+    task, sums, isa = ctypes.POINTER(Task), ctypes.POINTER(Sums), ctypes.c_int
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "uz_isa_available": (ctypes.c_int, [isa]),
+        "uz_pack_bytes": (_int, [isa, ctypes.c_int, _int, _int]),
+        "uz_pack": (
+            None,
+            [isa, ctypes.c_int, ctypes.c_int, _int, _int, _pointer, _int, _int, _pointer],
+        ),
+        "uz_sign_bytes": (_int, [isa, task]),
+        "uz_work_bytes": (_int, [isa, task, _int, ctypes.c_int]),
+        "uz_forward": (None, [isa, task, _int, _int, _pointer]),
+        "uz_backward": (None, [isa, task, _int, _int, sums, _pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """The instruction sets that both the library and this processor have, the fastest last.
+
+    Raises:
+        UnavailableError: The library is not there.
+    """
+    library = _library()
+    return tuple(name for i, name in enumerate(ISAS) if library.uz_isa_available(i))
+
+
+def isa() -> str:
+    """The instruction set in use: the fastest, or the one the environment asks for.
+
+    Raises:
+        UnavailableError: The library is not there, or it asks for one that is not.
+    """
+    names = available()
+    wanted = os.environ.get(ENVIRONMENT)
+    if wanted and wanted not in names:
+        raise UnavailableError(
+            f"{ENVIRONMENT}={wanted} is not among the instruction sets of this machine: "
+            f"{', '.join(names)}"
+        )
+    return wanted or names[-1]
+
+
+class Kernel:
+    """The library with one instruction set; it must not change within a recurrence.
+
+    Args:
+        name: One of :func:`available`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._library, self._isa = _library(), ISAS.index(name)
+
+    def pack_matrix(self, a: Tensor, *, back: bool) -> Tensor:
+        """The right factor of ``rows @ a.T``, or of ``rows @ a.conj()`` if ``back``, as bytes.
+
+        Args:
+            a: (outputs, inputs), real or complex, any strides.
+            back: From outputs to inputs, as gradients go.
+        """
+        a = a.resolve_conj().resolve_neg()
+        parts = 2 if a.is_complex() else 1
+        outputs, inputs = a.shape[0] * parts, a.shape[1] * parts
+        if back:
+            rows, cols, k_stride, j_stride = outputs, inputs, a.stride(0), a.stride(1)
+        else:
+            rows, cols, k_stride, j_stride = inputs, outputs, a.stride(1), a.stride(0)
+        embed = (2 if back else 1) if a.is_complex() else 0
+        return self._pack(a, embed, rows, cols, k_stride, j_stride)
+
+    def pack_vector(self, a: Tensor) -> Tensor:
+        """A vector padded with zeros, as bytes; of a complex one the pairs of its parts."""
+        a = a.resolve_conj().resolve_neg().contiguous()
+        return self._pack(a, 0, 1, a.numel() * (2 if a.is_complex() else 1), 0, 1)
+
+    def _pack(
+        self, a: Tensor, embed: int, rows: int, cols: int, k_stride: int, j_stride: int
+    ) -> Tensor:
+        is_double = a.dtype in (torch.float64, torch.complex128)
+        size = self._library.uz_pack_bytes(self._isa, is_double, rows, cols)
+        packed = torch.empty(size, dtype=torch.uint8)
+        self._library.uz_pack(
+            self._isa, is_double, embed, rows, cols, a.data_ptr(), k_stride, j_stride,
+            packed.data_ptr(),
+        )  # fmt: skip
+        return packed
+
+    def sign_bytes(self, task: Task) -> int:
+        """Bytes of the signs of all pre-activations."""
+        return int(self._library.uz_sign_bytes(self._isa, task))
+
+    def forward(self, task: Task, begin: int, end: int) -> None:
+        """The rows [begin, end) of the batch."""
+        work = self._workspace(task, end - begin, backward=False)
+        self._library.uz_forward(self._isa, task, begin, end, work.data_ptr())
+
+    def backward(self, task: Task, begin: int, end: int, sums: Sums) -> None:
+        """The gradients of the rows [begin, end) of the batch, and their sums."""
+        work = self._workspace(task, end - begin, backward=True)
+        self._library.uz_backward(self._isa, task, begin, end, sums, work.data_ptr())
+
+    def _workspace(self, task: Task, rows: int, *, backward: bool) -> Tensor:
+        size = self._library.uz_work_bytes(self._isa, task, rows, backward)
+        return torch.empty(size, dtype=torch.uint8)

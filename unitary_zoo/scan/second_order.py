@@ -1,0 +1,32 @@
+"""The backward pass of a compiled or fused scan as a differentiable function.
+
+Where a derivative of a derivative is wanted the plain loop is differentiated instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import nonlinearities
+from unitary_zoo.scan import reference
+from unitary_zoo.scan.problem import Problem
+
+
+def backward(
+    inputs: Sequence[Tensor],
+    name: str,
+    return_sequence: bool,
+    wanted: Sequence[bool],
+    grad: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the six ``inputs`` (see ``Problem.tensors``), None where not wanted."""
+    x, w, h0, weight_ih, bias, threshold = inputs
+    activation = nonlinearities.get(name)
+    out = reference.run(Problem(x, w, h0, activation, weight_ih, bias, threshold, return_sequence))
+    asked = {i: t for i, t in enumerate(inputs) if t is not None and wanted[i]}
+    found = torch.autograd.grad(out, list(asked.values()), grad, create_graph=True)
+    grads = dict(zip(asked, found, strict=True))
+    return tuple(grads.get(i) for i in range(len(inputs)))

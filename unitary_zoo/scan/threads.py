@@ -1,0 +1,61 @@
+"""Slices of a batch on Python threads, as many as ``torch.get_num_threads()`` allows.
+
+The calls must let go of the interpreter lock. One pool serves all callers of a process, so several
+of them at once have no more helpers than one; a slice that no helper has taken up when its caller
+is done with its own is run by the caller, so nobody waits for a busy pool.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_size = 0
+
+
+def slices(count: int, most: int) -> list[tuple[int, int]]:
+    """``count`` rows in at most ``most`` nearly equal slices (begin, end), no more than threads."""
+    parts = max(1, min(count, most, torch.get_num_threads()))
+    ends = [count * (i + 1) // parts for i in range(parts)]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def run(calls: list[Callable[[], None]]) -> None:
+    """Run all calls, the first one in this thread."""
+    first, *others = calls
+    futures = [(_submit(call, len(others)), call) for call in others]
+    first()
+    for future, call in reversed(futures):
+        if future is None or future.cancel():
+            call()
+        else:
+            future.result()
+
+
+def _submit(call: Callable[[], None], helpers: int) -> Future[None] | None:
+    global _pool, _size
+    with _lock:
+        if _pool is None or _size < helpers:
+            if _pool is not None:
+                _pool.shutdown(wait=False)
+            _pool, _size = ThreadPoolExecutor(helpers, "unitary_zoo.scan"), helpers
+        try:
+            return _pool.submit(call)
+        except RuntimeError:  # the interpreter is shutting down
+            return None
+
+
+def _after_fork() -> None:
+    """A forked child has the pool's bookkeeping, but none of its threads."""
+    global _lock, _pool, _size
+    _lock, _pool, _size = threading.Lock(), None, 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
