@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from comparisons.benchmarks import variants
-from comparisons.benchmarks.variants import Recurrence, Variant
+from comparisons.benchmarks.variants import Recurrence, Tensors, Variant
 from unitary_zoo import UnitaryRNN
 
 KINDS = (("relu", False), ("tanh", False), ("modrelu", False), ("modrelu", True))
@@ -24,11 +24,20 @@ SIZES = ((2, 2, 3), (7, 3, 9), (33, 26, 3), (67, 2, 9))  # n, B, T: off the size
 SAFETY = 16  # two roundings of one kind may differ by that, and hardly by more
 DRAWS = 100
 
-Tensors = Mapping[str, Tensor]
-
 
 class GateError(Exception):
     """Something that was to be timed computes something else."""
+
+
+def passes(console: Console) -> bool:
+    """Run the gate and say how it went."""
+    try:
+        gate()
+    except GateError as error:
+        console.print(f"[red]the correctness gate failed, nothing is measured:[/] {error}")
+        return False
+    console.print("correctness gate passed: outputs and gradients, in float64 and float32")
+    return True
 
 
 def gate() -> None:

@@ -18,6 +18,8 @@ from torch.nn.utils import parametrizations, parametrize
 from unitary_zoo import UnitaryRNN, UnitaryRNNCell
 from unitary_zoo.scan import recurrent_scan
 
+Tensors = Mapping[str, Tensor]
+
 INPUTS = 2  # features of a step, as in the adding problem
 
 
@@ -54,11 +56,20 @@ class Variant:
     """
 
     forward: Callable[[], Tensor]
-    leaves: Mapping[str, Tensor]
+    leaves: Tensors
 
-    def results(self, upstream: Tensor) -> dict[str, Tensor]:
-        """Forward and backward pass: the states, and each leaf's gradient for that of them."""
+    def results(self, upstream: Tensor | None = None) -> dict[str, Tensor]:
+        """Forward and backward pass.
+
+        Args:
+            upstream: The gradient of the states; None is that of their sum, which takes no memory.
+
+        Returns:
+            The states, and the gradients of the leaves by their roles.
+        """
         states = self.forward()
+        if upstream is None:
+            upstream = states.new_ones(()).expand_as(states)
         gradients = torch.autograd.grad(states, list(self.leaves.values()), upstream)
         return {"states": states.detach(), **dict(zip(self.leaves, gradients, strict=True))}
 
@@ -112,7 +123,7 @@ def our_layer(layer: UnitaryRNN, x: Tensor) -> Variant:
 
 
 def our_recurrence(
-    recurrence: Recurrence, w: Mapping[str, Tensor], x: Tensor, checkpoint: int | None = None
+    recurrence: Recurrence, w: Tensors, x: Tensor, checkpoint: int | None = None
 ) -> Variant:
     """``recurrent_scan`` with W as a leaf: what nn.RNN does."""
     h0 = w["V"].new_zeros(recurrence.batch, recurrence.n)
@@ -133,7 +144,7 @@ def our_recurrence(
     return Variant(forward, w)
 
 
-def torch_rnn(recurrence: Recurrence, w: Mapping[str, Tensor], x: Tensor) -> Variant:
+def torch_rnn(recurrence: Recurrence, w: Tensors, x: Tensor) -> Variant:
     """nn.RNN with these weights; where it lacks the activation, with tanh."""
     known = recurrence.nonlinearity in ("relu", "tanh")
     nonlinearity = recurrence.nonlinearity if known else "tanh"
@@ -153,7 +164,7 @@ def torch_lstm(recurrence: Recurrence, x: Tensor) -> Variant:
     return _of_torch(lstm, dict(lstm.named_parameters()), x, recurrence.last_only)
 
 
-def _of_torch(rnn: nn.RNNBase, leaves: Mapping[str, Tensor], x: Tensor, last_only: bool) -> Variant:
+def _of_torch(rnn: nn.RNNBase, leaves: Tensors, x: Tensor, last_only: bool) -> Variant:
     def forward() -> Tensor:
         states, h_n = rnn(x)
         if not last_only:
@@ -164,7 +175,7 @@ def _of_torch(rnn: nn.RNNBase, leaves: Mapping[str, Tensor], x: Tensor, last_onl
     return Variant(forward, leaves)
 
 
-def eager_loop(recurrence: Recurrence, w: Mapping[str, Tensor], x: Tensor) -> Variant:
+def eager_loop(recurrence: Recurrence, w: Tensors, x: Tensor) -> Variant:
     """The loop in eager torch, with W as a leaf."""
     x = x.to(w["V"].dtype)  # in the complex case nobody need do this at every pass
 

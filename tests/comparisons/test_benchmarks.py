@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from comparisons import machine
-from comparisons.benchmarks import gate, scan_speed, text, timing, variants
+from comparisons.benchmarks import gate, memory, scan_speed, text, timing, variants
 from comparisons.benchmarks.variants import Recurrence
 from unitary_zoo.scan import recurrent_scan
 
@@ -132,6 +133,75 @@ def test_orthogonal_loops_are_the_recurrence(last_only):
         states = loop.forward()
         assert states.shape == ((2, 5) if last_only else (4, 2, 5))
         assert set(loop.results(torch.ones_like(states))) == {"states", *names}
+
+
+# --------------------------------------------------------------------------------------- memory
+
+
+def test_memory_writes_its_figures(monkeypatch, run, tmp_path):
+    monkeypatch.setattr(gate, "SIZES", gate.SIZES[:1])
+    path = tmp_path / "memory.json"
+    assert run(memory, *FAST[:3], "--only", "last state, checkpoint", "--json", str(path)) == 0
+    rows = json.loads(path.read_text())["memory"]
+    assert [(row["n"], row["B"], row["T"]) for row in rows] == [(8, 2, 4), (8, 2, 5)]
+    if sys.platform == "linux":
+        assert all(row["peak_mb"] >= 0 for row in rows)
+
+
+def test_memory_of_nothing_wrong_is_measured(monkeypatch, run):
+    wrong = lambda *args, **options: 2 * recurrent_scan(*args, **options)
+    monkeypatch.setattr(variants, "recurrent_scan", wrong)
+    assert run(memory, "--tiny") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_the_eager_loop_holds_its_states():
+    r = replace(memory.REQUIRED, batch=128, steps=300)
+    mb, note = memory.measure("eager loop", r, threads=1)
+    states = r.steps * r.batch * r.n * 4 / 1e6
+    # Each step keeps its pre-activation's product and its state; a few copies, not dozens.
+    assert not note
+    assert states < mb < 12 * states
+
+
+def test_every_form_runs():
+    for form, build in memory.FORMS.items():
+        r = replace(memory.REQUIRED, n=3, batch=2, steps=5)
+        states = build(r).results()["states"]
+        assert states.shape == ((5, 2, 3) if "sequence" in form else (2, 3)), form
+
+
+def test_cells_beyond_the_limit_are_not_run(monkeypatch):
+    asked = []
+
+    def measure(form, r, threads):
+        asked.append(r.steps)
+        return (None, "failed") if form == "broken" else (2.0 * r.steps, "")
+
+    monkeypatch.setattr(memory, "measure", measure)
+    sizes = [replace(memory.REQUIRED, batch=1, steps=steps) for steps in (100, 1, 10)]
+    rows = list(memory.cells(["fine"], sizes, limit_mb=50, threads=1))
+    assert asked == [1, 10]
+    assert [row["peak_mb"] for row in rows] == [2.0, 20.0, None]
+    assert "not run" in rows[-1]["note"]
+    rows = list(memory.cells(["broken"], sizes, limit_mb=50, threads=1))
+    assert [row["note"] for row in rows] == ["failed"] * 3
+
+
+@pytest.mark.parametrize(("mb", "met"), [(499.0, True), (501.0, False), (None, None)])
+def test_requirement(mb, met):
+    where = {"n": 128, "B": 16, "T": 100_000, "peak_mb": mb}
+    rows = [
+        {**where, "form": "ours, last state"},
+        {**where, "form": "ours, last state", "T": 1000},
+        {**where, "form": "nn.RNN"},
+    ]
+    (row,) = memory.requirement(rows)
+    assert row["met"] is met
+
+
+def test_a_cell_that_dies_is_told():
+    assert memory.measure("no such form", memory.REQUIRED, 1) == (None, "failed: exit code 1")
 
 
 # -------------------------------------------------------------------------------- what is shared
