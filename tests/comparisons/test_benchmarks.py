@@ -104,6 +104,17 @@ def test_gate_finds_wrong_results(monkeypatch, fault, kind):
         gate.gate()
 
 
+@pytest.mark.parametrize("kind", gate.KINDS, ids=str)
+def test_gate_finds_what_is_wrong_of_many_steps_alone(monkeypatch, kind):
+    def tampered(x, *args, **options):
+        return recurrent_scan(x, *args, **options) * (1 + 1e-6 * (len(x) > 50))
+
+    monkeypatch.setattr(gate, "KINDS", [kind])
+    monkeypatch.setattr(variants, "recurrent_scan", tampered)
+    with pytest.raises(gate.GateError, match="T=100: states off by"):
+        gate.gate()
+
+
 @pytest.mark.parametrize("nonlinearity", ["relu", "tanh", "modrelu"])
 def test_gate_finds_wrong_peers(monkeypatch, nonlinearity):
     right = variants._EAGER[nonlinearity]
