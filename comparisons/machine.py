@@ -21,6 +21,9 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+_NUMBERS = ("cpu family", "model")  # in /proc/cpuinfo, of x86 processors
+
+
 def cpu_model() -> str:
     """The processor's marketing name, or what the platform calls it."""
     if sys.platform == "darwin":
@@ -29,18 +32,24 @@ def cpu_model() -> str:
         return name or platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
+        # The first processor: facts are kept as they first occur.
+        facts: dict[str, str] = {}
         for line in cpuinfo.read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
+            facts.setdefault(key.strip(), value.strip())
+        if "model name" in facts:
+            # Virtual machines shorten the name ("AMD EPYC"); these numbers still tell which it is.
+            numbers = [f"{key.split()[-1]} {facts[key]}" for key in _NUMBERS if key in facts]
+            return facts["model name"] + (f" ({', '.join(numbers)})" if numbers else "")
     return platform.processor() or platform.machine()
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """CPU, usable cores, platform and, for a CUDA device, the GPU."""
+    """CPU, its vector instructions, usable cores, platform and, for a CUDA device, the GPU."""
     gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         "cpu": cpu_model(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": usable_cpus(),
         "platform": platform.platform(),
         "gpu": gpu,
@@ -79,6 +88,12 @@ class PeakMemory:
 
 
 def _highest_resident_mb() -> float | None:
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: on Linux its maximum outlives exec, so it may be that of the parent.
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10  # KiB
     try:
         import resource  # not on Windows
     except ImportError:

@@ -1,0 +1,172 @@
+"""The correctness gate: what is timed equals its peers, outputs and gradients.
+
+The truth is a peer in double precision: nn.RNN, or for modReLU the loop in eager torch. How far
+another correct implementation may be from it is measured: the peer runs in single precision too,
+and its error is what rounding does to this very problem. Other orders of the same sums stay within
+a small multiple of that, in either precision.
+
+Many steps and sequences, which a backend may share out among threads, are checked in double
+precision alone: in single precision some pre-activation is always near enough to a kink to cross.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from comparisons.benchmarks import variants
+from comparisons.benchmarks.variants import Recurrence, Tensors, Variant
+from unitary_zoo import UnitaryRNN
+
+KINDS = (("relu", False), ("tanh", False), ("modrelu", False), ("modrelu", True))
+SIZES = ((2, 2, 3), (7, 3, 9), (33, 26, 3), (67, 2, 9))  # n, B, T: off the sizes of tiles
+MANY = (64, 50, 100)
+SAFETY = 16  # two roundings of one kind may differ by that, and hardly by more
+DRAWS = 100
+# Of the largest entry. A hundred steps of rounding in double precision stay orders below it, and
+# any mistake lies orders above.
+TOLERANCE_OF_MANY = 1e-9
+
+
+class GateError(Exception):
+    """Something that was to be timed computes something else."""
+
+
+def passes(console: Console) -> bool:
+    """Run the gate and say how it went."""
+    try:
+        gate()
+    except GateError as error:
+        console.print(f"[red]the correctness gate failed, nothing is measured:[/] {error}")
+        return False
+    console.print("correctness gate passed: outputs and gradients, in float64 and float32")
+    return True
+
+
+def gate() -> None:
+    """Check all kinds at small sizes.
+
+    Raises:
+        GateError: It says which result is how far off.
+    """
+    for (nonlinearity, is_complex), last_only in itertools.product(KINDS, (True, False)):
+        for size in SIZES:
+            _check(Recurrence(*size, nonlinearity, last_only, is_complex))
+        _check_many(Recurrence(*MANY, nonlinearity, last_only, is_complex))
+
+
+def _check(r: Recurrence) -> None:
+    """The recurrence in both precisions, the layer, and the eager loop that serves as a peer."""
+    layer, x, w, upstream = _problem(r)
+    single = _cast(w, torch.float32)
+    true = _truth(r, w, x).results(upstream)
+    rough = _truth(r, single, x.float()).results(_single(upstream))
+    rough = {name: tensor.to(true[name].dtype) for name, tensor in rough.items()}
+    true |= _of_layer(layer, true)
+    rough |= _of_layer(layer, rough)
+    rounding = {
+        # At least that of a sum of n terms of the size of the result: few entries may happen to
+        # be right.
+        name: max(
+            float((rough[name] - wanted).abs().max()) / torch.finfo(torch.float32).eps,
+            math.sqrt(r.n) * max(1.0, float(wanted.abs().max())),
+        )
+        for name, wanted in true.items()
+    }
+    found = {
+        "recurrence": variants.our_recurrence(r, w, x).results(upstream),
+        "layer": variants.our_layer(layer, x).results(upstream),
+        "eager loop": variants.eager_loop(r, w, x).results(upstream),
+        "recurrence in float32": variants.our_recurrence(r, single, x.float()).results(
+            _single(upstream)
+        ),
+    }
+    for who, results in found.items():
+        for name, got in results.items():
+            limit = SAFETY * rounding[name] * torch.finfo(got.dtype).eps
+            _compare(f"{who}, {r}: {name}", got, true[name], limit)
+
+
+def _check_many(r: Recurrence) -> None:
+    layer, x = variants.draw(r, torch.float64)
+    w = variants.weights(layer)
+    upstream = _upstream(r, w)
+    true = _truth(r, w, x).results(upstream)
+    for name, got in variants.our_recurrence(r, w, x).results(upstream).items():
+        limit = TOLERANCE_OF_MANY * max(1.0, float(true[name].abs().max()))
+        _compare(f"recurrence, {r}: {name}", got, true[name], limit)
+
+
+def _compare(what: str, got: Tensor, wanted: Tensor, limit: float) -> None:
+    error = float((got - wanted).abs().max())
+    if not error <= limit:  # so that NaN fails
+        raise GateError(f"{what} off by {error:.3g}, limit {limit:.3g}")
+
+
+def _upstream(r: Recurrence, w: Tensors) -> Tensor:
+    shape = (r.batch, r.n) if r.last_only else (r.steps, r.batch, r.n)
+    return torch.randn(shape, dtype=w["W"].dtype)
+
+
+def _problem(r: Recurrence) -> tuple[UnitaryRNN, Tensor, dict[str, Tensor], Tensor]:
+    """A layer in double precision, inputs, its weights and a gradient of its result.
+
+    No pre-activation is so near a kink that rounding could carry it across.
+    """
+    for seed in range(DRAWS):
+        layer, x = variants.draw(r, torch.float64, seed)
+        w = variants.weights(layer)
+        margin, largest = _kinks(r, w, x)
+        if margin > 100 * math.sqrt(r.n) * torch.finfo(torch.float32).eps * max(1.0, largest):
+            return layer, x, w, _upstream(r, w)
+    raise GateError(f"{r}: no problem off the kinks in {DRAWS} draws")
+
+
+def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
+    """The least distance of a pre-activation to a kink, and the largest state."""
+    with torch.no_grad():
+        whole = Recurrence(r.n, r.batch, r.steps, r.nonlinearity, False, r.is_complex)
+        states = variants.eager_loop(whole, w, x).forward()
+        before = torch.cat([torch.zeros_like(states[:1]), states[:-1]])
+        z = before @ w["W"].mT + x.to(states.dtype) @ w["V"].mT + w["b"]
+    distance = z.abs()
+    if "threshold" in w:
+        b = w["threshold"].detach()
+        distance = torch.minimum(distance, (distance + b).abs())
+        if r.is_complex:
+            # Where |z| << b a rounding of z turns h; slopes |h| / |z| above 10 count as kinks.
+            distance = torch.minimum(distance, z.abs() - b / 9)
+    margin = math.inf if r.nonlinearity == "tanh" else float(distance.min())
+    return margin, float(states.abs().max())
+
+
+def _truth(r: Recurrence, w: Tensors, x: Tensor) -> Variant:
+    peer = variants.eager_loop if r.nonlinearity == "modrelu" else variants.torch_rnn
+    return peer(r, w, x)
+
+
+def _of_layer(layer: UnitaryRNN, gradients: Tensors) -> dict[str, Tensor]:
+    """From the gradients of W, V, b and the threshold to those of the layer's parameters."""
+    cell = layer.cells[0]
+    outputs = variants.by_role(cell)
+    found = torch.autograd.grad(
+        list(outputs.values()), list(layer.parameters()), [gradients[role] for role in outputs]
+    )
+    return dict(zip(dict(layer.named_parameters()), found, strict=True))
+
+
+def _single(x: Tensor) -> Tensor:
+    return x.to(torch.complex64 if x.is_complex() else torch.float32)
+
+
+def _cast(w: Tensors, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach()
+        .to(dtype.to_complex() if tensor.is_complex() else dtype)
+        .requires_grad_()
+        for name, tensor in w.items()
+    }

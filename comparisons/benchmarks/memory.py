@@ -1,0 +1,171 @@
+"""Peak memory of a forward and backward pass against the length of the sequence and the batch.
+
+Every cell is measured in a process of its own: by how much its resident memory rises above what
+it held with the inputs and the weights in place, after a warm-up on three steps. Peers take the
+last state alone, which is the least they can take. A cell that would need more than a limit, by
+the smaller ones of its kind, is not run.
+
+    python comparisons/benchmarks/memory.py [--limit-gib 8] [--json FILE]
+
+Exit code 1 if the correctness gate fails, and only then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+# A checkout is run as it is, installed or not.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from torch import Tensor
+
+from comparisons.benchmarks import variants
+from comparisons.benchmarks.gate import passes
+from comparisons.benchmarks.timing import Row, show, write_json
+from comparisons.benchmarks.variants import Recurrence, Tensors, Variant
+from comparisons.console import console
+from comparisons.machine import PeakMemory
+
+SIZE = 128
+STEPS = (1000, 10_000, 100_000)
+BATCHES = (16, 128)
+WARM_UP = 3  # steps
+MB = 1e6  # bytes
+MB_PER_GIB = 2**30 / MB
+
+OURS = "ours, last state"
+OURS_CHECKPOINT = "ours, last state, checkpoint"
+REQUIRED = Recurrence(SIZE, 16, 100_000, "relu", last_only=True)
+REQUIRED_MB = 500
+
+
+def _ours(r: Recurrence, *, sequence: bool, checkpoint: bool) -> Variant:
+    layer, x = variants.draw(replace(r, last_only=not sequence))
+    # As many states kept as recomputed at a time: the least of both together.
+    layer.checkpoint = math.isqrt(r.steps) if checkpoint else None
+    return variants.our_layer(layer, x)
+
+
+def _given(form: Callable[[Recurrence, Tensors, Tensor], Variant], r: Recurrence) -> Variant:
+    layer, x = variants.draw(r)
+    return form(r, variants.weights(layer), x)
+
+
+FORMS: dict[str, Callable[[Recurrence], Variant]] = {
+    OURS: lambda r: _ours(r, sequence=False, checkpoint=False),
+    OURS_CHECKPOINT: lambda r: _ours(r, sequence=False, checkpoint=True),
+    "ours, full sequence": lambda r: _ours(r, sequence=True, checkpoint=False),
+    "ours, full sequence, checkpoint": lambda r: _ours(r, sequence=True, checkpoint=True),
+    "nn.RNN": lambda r: _given(variants.torch_rnn, r),
+    "nn.LSTM": lambda r: variants.torch_lstm(r, variants.draw(r)[1]),
+    "eager loop": lambda r: _given(variants.eager_loop, r),
+}
+
+
+def peak_mb(form: str, r: Recurrence) -> float | None:
+    """Of this process, above what it holds before; call it once in a process."""
+    for recurrence in (replace(r, steps=WARM_UP), r):
+        variant = FORMS[form](recurrence)
+        memory = PeakMemory("cpu")
+        variant.results()
+    peak = memory.mb()
+    return None if peak is None else peak * 2**20 / MB
+
+
+def measure(form: str, r: Recurrence, threads: int) -> tuple[float | None, str]:
+    """Peak memory in MB in a fresh process, and a note if there is none."""
+    size = [str(number) for number in (r.n, r.batch, r.steps)]
+    command = [sys.executable, __file__, "--threads", str(threads), "--cell", form, *size]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if found.returncode:
+        return None, f"failed: exit code {found.returncode}"
+    mb = found.stdout.strip()
+    return (None, "not told by this platform") if mb == "None" else (float(mb), "")
+
+
+def cells(
+    forms: Sequence[str], sizes: Sequence[Recurrence], limit_mb: float, threads: int
+) -> Iterator[Row]:
+    """A row for each form and size, the small sizes first."""
+    measured = dict.fromkeys(forms, 0.0)  # MB by step and sequence
+    for r in sorted(sizes, key=lambda r: r.steps * r.batch):
+        for form in forms:
+            states = r.steps * r.batch
+            # In proportion to the largest one so far: small ones hide in memory held anyway.
+            predicted = measured[form] * states
+            if predicted > limit_mb:
+                mb, note = None, f"not run: about {predicted / MB_PER_GIB:.0f} GiB"
+            else:
+                mb, note = measure(form, r, threads)
+            if mb is not None:
+                measured[form] = mb / states
+            yield {
+                "form": form,
+                "n": r.n,
+                "B": r.batch,
+                "T": r.steps,
+                "inputs_mb": states * variants.INPUTS * 4 / MB,
+                "peak_mb": mb,
+                "note": note,
+            }
+
+
+def requirement(rows: Sequence[Row]) -> list[Row]:
+    """Whether a long sequence trains in little memory, for each form that is meant to."""
+    r = REQUIRED
+    where = {"n": r.n, "B": r.batch, "T": r.steps}
+    return [
+        {
+            "requirement": f"n={r.n} B={r.batch} T={r.steps} trains within {REQUIRED_MB} MB",
+            "form": row["form"],
+            "peak_mb": row["peak_mb"],
+            "met": None if row["peak_mb"] is None else row["peak_mb"] <= REQUIRED_MB,
+        }
+        for row in rows
+        if row["form"] in (OURS, OURS_CHECKPOINT) and all(row[k] == v for k, v in where.items())
+    ]
+
+
+def main() -> int:
+    """Run the gate, then a process for each cell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--limit-gib", type=float, default=8.0, help="run no cell beyond this")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--only", default="", help="the forms whose name holds this text")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
+    parser.add_argument("--cell", nargs=4, help=argparse.SUPPRESS)  # what a child is told
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.cell:
+        form, n, batch, steps = options.cell
+        print(peak_mb(form, replace(REQUIRED, n=int(n), batch=int(batch), steps=int(steps))))
+        return 0
+    if not passes(console):
+        return 1
+    sizes = [replace(REQUIRED, batch=batch, steps=steps) for batch in BATCHES for steps in STEPS]
+    if options.tiny:
+        sizes = [replace(REQUIRED, n=8, batch=2, steps=steps) for steps in (4, 5)]
+    forms = [form for form in FORMS if options.only in form]
+    rows: list[Row] = []
+    for row in cells(forms, sizes, options.limit_gib * MB_PER_GIB, options.threads):
+        console.print({key: value for key, value in row.items() if key != "inputs_mb"})
+        rows.append(row)
+    show("peak memory of forward + backward, above inputs and weights", rows, console)
+    found = requirement(rows)
+    show("requirement", found, console)
+    if options.json:
+        sections = {"requirement": found, "memory": rows}
+        write_json(options.json, **{name: part for name, part in sections.items() if part})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

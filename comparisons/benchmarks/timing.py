@@ -1,0 +1,128 @@
+"""What the benchmark scripts share: taking turns, the limit of the machine, tables and files."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from comparisons.benchmarks import text
+from comparisons.machine import describe_machine, versions
+
+Step = Callable[[], object]
+Row = Mapping[str, Any]
+
+ROOT = Path(__file__).resolve().parents[2]
+GEMM_SIZES = (512, 1024, 2048)
+
+
+def load_average() -> list[float] | None:
+    """Runnable processes over the last 1, 5 and 15 minutes; None where it is not told."""
+    return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
+
+
+# Scripts import this file before they do anything.
+_LOAD_BEFORE = load_average()
+
+
+def medians(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
+    """Median seconds of each step, after a warm-up; in every round all take one turn."""
+    for step in steps.values():
+        step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            times[name].append(seconds(step))
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def seconds(step: Step) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def gemm_limit(
+    dtype: torch.dtype = torch.float32, sizes: Sequence[int] = GEMM_SIZES, repeats: int = 10
+) -> float:
+    """The best rate of a square matrix product with the current threads, in GF/s.
+
+    Both libraries of a torch build are tried, the BLAS behind ``torch.mm`` and oneDNN: which of
+    them is the faster one depends on the processor.
+    """
+    best = 0.0
+    with torch.no_grad():
+        for n in sizes:
+            for step in _products(n, dtype):
+                step()
+                taken = min(seconds(step) for _ in range(repeats))
+                best = max(best, 2 * n**3 / taken / 1e9)
+    return best
+
+
+def _products(n: int, dtype: torch.dtype) -> list[Step]:
+    a, b, out = (torch.randn(n, n, dtype=dtype) for _ in range(3))
+    steps: list[Step] = [lambda: torch.mm(a, b, out=out)]
+    if dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        # What the compiler calls; the public way to oneDNN's product warns of being deprecated.
+        linear = torch.ops.mkldnn._linear_pointwise
+        steps.append(lambda: linear(a, b, None, "none", [], ""))
+    return steps
+
+
+def show(title: str, rows: Sequence[Row], console: Console) -> None:
+    """Print rows, which have the same keys, as a table; without rows print nothing."""
+    if not rows:
+        return
+    table = Table(title=title)
+    for key, value in rows[0].items():
+        table.add_column(key, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*map(text, row.values()))
+    console.print(table)
+
+
+def write_json(path: Path, **sections: Sequence[Row]) -> None:
+    """Write tables, and beside them what they are to be judged by.
+
+    Args:
+        path: The file.
+        sections: Tables by name; docs/speed.md shows every one it finds.
+    """
+    found: dict[str, Any] = {
+        "command": _command(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": describe_machine("cpu"),
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
+        "load_before": _LOAD_BEFORE,
+        "load_after": load_average(),
+    }
+    clash = found.keys() & sections.keys()
+    if clash:
+        raise ValueError(f"sections {sorted(clash)} are facts about the run; name them otherwise")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found | sections, indent=2) + "\n", encoding="utf-8")
+
+
+def _command() -> str:
+    """What was typed, with paths inside the repository as seen from its root."""
+    script, *words = sys.argv
+    return shlex.join(["python", _from_root(Path(script).absolute()), *map(_from_root, words)])
+
+
+def _from_root(word: str | Path) -> str:
+    path = Path(word)
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(word)
