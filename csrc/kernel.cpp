@@ -242,7 +242,7 @@ struct Plan {
     const Long most = t.n * padded<T>(t.n) * (Long)sizeof(T) <= 640 * 1024 ? 24 : 72;
     tile = ceil_div(rows, ceil_div(rows, most));
     chunk = at_most(t.steps, ceil_div(192, tile));
-    segment = t.states ? 0 : at_most(t.steps, t.keep);
+    segment = t.states ? 0 : at_most(t.steps, t.segment);
     /* An odd number of lines, so that equal columns of many rows do not meet in one set of a cache. */
     row = padded<T>(t.n);
     if (row * sizeof(T) >= 512) row += (row * sizeof(T) / 64 % 2 == 0) * 64 / sizeof(T);
@@ -268,15 +268,13 @@ struct Signs {
   typedef typename Number<T>::Int Int;
   static constexpr Long BITS = 8 * sizeof(T);
   Int *words;
-  Long word_stride, row_stride, first_word;
+  Long word_stride, row_stride;
 
-  UZ_MEMBER Int *place(Long t, Long row, Long column) const {
-    return words + (t / BITS - first_word) * word_stride + row * row_stride + column;
-  }
-  UZ_MEMBER void put(Long t, bool fresh, Long row, Long column, Mask<T> negative) const {
+  UZ_MEMBER Int *place(Long t, Long row, Long column) const { return words + t / BITS * word_stride + row * row_stride + column; }
+  UZ_MEMBER void put(Long t, Long row, Long column, Mask<T> negative) const {
     Int *p = place(t, row, column);
     const Mask<T> bit = negative & (Int)((Int)1 << (t % BITS));
-    store_bits<T>(p, fresh ? bit : load_bits<T>(p) | bit);
+    store_bits<T>(p, t % BITS ? load_bits<T>(p) | bit : bit);
   }
   UZ_MEMBER Mask<T> get(Long t, Long row, Long column) const {
     return (load_bits<T>(place(t, row, column)) & (Int)((Int)1 << (t % BITS))) != 0;
@@ -303,18 +301,20 @@ struct Tile {
   Rows<T> h0() const { return {(T *)t.h0 + begin * t.h0_row, t.h0_row}; }
   Rows<T> state_out(Long step) const { return {(T *)t.states + (step * t.batch + begin) * t.n, t.n}; }
   T *kept(Long index) const { return (T *)t.kept + (index * t.batch + begin) * t.n; }
-  Signs<T> signs_out() const {
+  Signs<T> signs() const {
+    if (!t.signs) return {};
     const Long row = padded<T>(t.n);
-    return {(typename Number<T>::Int *)t.signs + begin * row, t.batch * row, row, 0};
+    return {(typename Number<T>::Int *)t.signs + begin * row, t.batch * row, row};
   }
 
   /* h(step + 1) from h(step), with steps counted from 0: `to` has padded rows or rows of n. */
-  UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, const Signs<T> *signs, bool fresh) const {
+  UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, bool note_signs) const {
     const T *raw = t.m ? x(step) : nullptr, *pre = t.m ? nullptr : x(step);
     const Factors<T> f = {from.at, from.stride, t.n, (const T *)t.w, raw, t.x_row, t.m, (const T *)t.v, (const T *)t.bias};
     const Long n = t.n, width = pad ? padded<T>(n) : n, x_row = t.x_row;
     const T slope = (T)t.slope;
     const T *threshold = (const T *)t.threshold;
+    const Signs<T> signs = this->signs();
     multiply_rows<T>(rows, n, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
@@ -323,7 +323,7 @@ struct Tile {
           Vec<T> z = load(c + (r * vectors + v) * L);
           if (pre) z += load_row(pre + (row + r) * x_row, j, n);
           if constexpr (ACTIVATION == UZ_ABS)
-            if (signs) signs->put(step, fresh, row + r, j, z < 0);
+            if (note_signs) signs.put(step, row + r, j, z < 0);
           store_row(to.at + (row + r) * to.stride, j, width, activate<T, ACTIVATION>(z, b, slope));
         }
       }
@@ -333,12 +333,11 @@ struct Tile {
   void forward(void *work) const {
     Arena arena(work);
     T *pair[2] = {arena.take<T>(rows * plan.row), arena.take<T>(rows * plan.row)};
-    const Signs<T> signs = signs_out();
     Rows<T> h = h0();
     for (Long step = 0; step < t.steps; step++) {
       const bool pad = !t.states;
       const Rows<T> to = pad ? Rows<T>{pair[step % 2], plan.row} : state_out(step);
-      forward_step(step, h, to, pad, t.signs ? &signs : nullptr, step % Signs<T>::BITS == 0);
+      forward_step(step, h, to, pad, t.signs);
       h = to;
       const Long done = step + 1;
       if (t.kept && done % t.keep == 0 && done < t.steps) copy_rows(rows, t.n, h.at, h.stride, kept(done / t.keep - 1), t.n);
@@ -347,11 +346,12 @@ struct Tile {
   }
 
   /* h(step) from h(step + 1) by W^T, into padded rows; `spare` holds as many rows. */
-  UZ_MEMBER void reverse_step(Long step, Rows<T> from, Rows<T> to, T *spare, const Signs<T> &signs) const {
+  UZ_MEMBER void reverse_step(Long step, Rows<T> from, Rows<T> to, T *spare) const {
     /* W h = z - V x - b, with z = h(step + 1) or, for |z|, with the sign put back. */
     const Factors<T> input = {nullptr, 0, 0, nullptr, t.m ? x(step) : nullptr, t.x_row, t.m, (const T *)t.v, (const T *)t.bias};
     const T *pre = t.m ? nullptr : x(step);
     const Long n = t.n, stride = plan.row;
+    const Signs<T> signs = this->signs();
     multiply_rows<T>(rows, n, input, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int r = 0; r < count; r++)
         for (int v = 0; v < vectors; v++) {
@@ -389,50 +389,51 @@ struct Tile {
     T *gradients;      /* (chunk, tile) rows: of the pre-activations */
     T *spare, *carried; /* tile rows */
     T *panel;          /* of the right factor of the sums */
-    typename Number<T>::Int *signs;
-    Buffers(const uz_task &t, const Plan<T> &plan, Arena &arena) {
+    Buffers(const Plan<T> &plan, Arena &arena) {
       states = arena.take<T>(plan.segment ? (plan.segment + 1) * plan.tile * plan.row : 0);
       gradients = arena.take<T>(plan.chunk * plan.tile * plan.row);
       spare = arena.take<T>(plan.tile * plan.row);
       carried = arena.take<T>(plan.tile * plan.row);
       panel = arena.take<T>(plan.panel);
-      const Long words = ACTIVATION == UZ_ABS && plan.segment ? plan.segment / Signs<T>::BITS + 2 : 0;
-      signs = arena.take<typename Number<T>::Int>(words * plan.tile * padded<T>(t.n));
     }
   };
 
-  /* The states h(first) .. h(last) of a stretch of steps, wherever they are. */
-  struct Stretch {
-    Long first, last;
-    Rows<T> start; /* h(first) */
-    T *rest;       /* h(first + 1), ...: `step` numbers apart */
-    Long step, stride;
-    Rows<T> at(Long s) const { return s == first ? start : Rows<T>{rest + (s - first - 1) * step, stride}; }
+  /* h(s), with steps counted from 0, for first <= s <= last, wherever it is. */
+  struct States {
+    const Tile &tile;
+    Long first;
+    T *found; /* h(first + 1), ... in the workspace; null if all are in t.states */
+
+    Rows<T> in_workspace(Long s) const { return {found + (s - first - 1) * tile.rows * tile.plan.row, tile.plan.row}; }
+    bool kept(Long s) const { return tile.t.keep && s % tile.t.keep == 0 && s < tile.t.steps; }
+    Rows<T> at(Long s) const {
+      if (s == 0) return tile.h0();
+      if (!found) return tile.state_out(s - 1);
+      if (kept(s)) return {tile.kept(s / tile.t.keep - 1), tile.t.n};
+      return in_workspace(s);
+    }
   };
 
-  Stretch recompute(Long first, Long last, const Buffers &work, const Signs<T> &signs) const {
-    const Long step = rows * plan.row;
-    const Rows<T> start = first ? Rows<T>{kept(first / t.keep - 1), t.n} : h0();
-    const Stretch s = {first, last, start, work.states, step, plan.row};
+  States recompute(Long first, Long last, const Buffers &work) const {
+    const States states = {*this, first, work.states};
     /* h(last) too: the derivative at a step is a function of the state it ends in. */
-    for (Long i = first; i < last; i++)
-      forward_step(i, s.at(i), s.at(i + 1), true, &signs, i == first || i % Signs<T>::BITS == 0);
-    return s;
+    for (Long s = first + 1; s <= last; s++)
+      if (!states.kept(s)) forward_step(s - 1, states.at(s - 1), states.at(s), true, false);
+    return states;
   }
 
-  /* The same from its end, which is in the first rows of the workspace. */
-  Stretch run_back(Long first, Long last, const Buffers &work, const Signs<T> &signs) const {
-    const Long step = rows * plan.row, count = last - first;
-    T *const end = work.states + count * step;
-    memmove(end, work.states, step * sizeof(T));
-    const Stretch s = {first, last, {work.states, plan.row}, work.states + step, step, plan.row};
-    for (Long i = last; i > first; i--) reverse_step(i - 1, s.at(i), s.at(i - 1), work.spare, signs);
+  /* The same from its end. The workspace holds h(last), and afterwards h(first), at its start. */
+  States run_back(Long first, Long last, const Buffers &work) const {
+    const Long size = rows * plan.row;
+    const States states = {*this, first, work.states + size};
+    memmove(states.in_workspace(last).at, work.states, size * sizeof(T));
+    for (Long s = last; s > first; s--) reverse_step(s - 1, states.in_workspace(s), states.in_workspace(s - 1), work.spare);
     if (first == 0) copy_rows(rows, t.n, work.states, plan.row, (T *)t.start + begin * t.n, t.n);
-    return s;
+    return states;
   }
 
   /* dW, dV and db += the sums over steps [from, to), whose gradients are in the workspace. */
-  void add_sums(Long from, Long to, const Stretch &states, const Buffers &work, const Sums &sums) const {
+  void add_sums(Long from, Long to, const States &states, const Buffers &work, const Sums &sums) const {
     const Long count = (to - from) * rows;
     if (sums.w) add_outer(from, to, t.n, sums.w, work, [&](Long i) { return states.at(i); });
     if (sums.v) add_outer(from, to, t.m, sums.v, work, [&](Long i) { return Rows<T>{(T *)x(i), t.x_row}; });
@@ -461,13 +462,14 @@ struct Tile {
   }
 
   /* The gradient of z(step) from dz(step + 1), `after`; null at the end, where only the result's own gradient is. */
-  UZ_MEMBER void backward_step(Long step, const T *after, T *dz, Rows<T> h, const Signs<T> &signs, const Sums &sums) const {
+  UZ_MEMBER void backward_step(Long step, const T *after, T *dz, Rows<T> h, const Sums &sums) const {
     const Long n = t.n;
     const bool outside = step + 1 == t.steps || !t.grad_last;
     const T *grad = outside ? (const T *)t.grad + (t.grad_last ? 0 : step * t.grad_step) + begin * t.grad_row : nullptr;
     T *dx = t.dx && !t.m ? (T *)t.dx + (step * t.batch + begin) * n : nullptr;
     const T slope = (T)t.slope;
     const T *threshold = (const T *)t.threshold;
+    const Signs<T> signs = this->signs();
     const Factors<T> f = {after, plan.row, after ? n : 0, (const T *)t.w_back, nullptr, 0, 0, nullptr, nullptr};
     multiply_rows<T>(rows, n, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
@@ -506,23 +508,12 @@ struct Tile {
     const T *after = nullptr;
     if (t.reverse) copy_rows(rows, t.n, (const T *)t.last + begin * t.n, t.n, work.states, plan.row);
     for (Long first = (t.steps - 1) / whole * whole, last = t.steps; last > 0; last = first, first -= whole) {
-      Signs<T> signs = signs_out();
-      if (plan.segment && !t.reverse) {
-        const Long row = padded<T>(t.n);
-        signs = {work.signs, rows * row, row, first / Signs<T>::BITS};
-      }
-      Stretch states;
-      if (!plan.segment)
-        states = {0, t.steps, h0(), state_out(0).at, t.batch * t.n, t.n};
-      else if (t.reverse)
-        states = run_back(first, last, work, signs);
-      else
-        states = recompute(first, last, work, signs);
+      const States states = !plan.segment ? States{*this, 0, nullptr} : t.reverse ? run_back(first, last, work) : recompute(first, last, work);
       for (Long top = last; top > first;) {
         const Long bottom = top - at_most(plan.chunk, top - first);
         for (Long step = top - 1; step >= bottom; step--) {
           T *dz = work.gradients + (step - bottom) * slot;
-          backward_step(step, after, dz, states.at(step + 1), signs, sums);
+          backward_step(step, after, dz, states.at(step + 1), sums);
           if (t.dx && t.m) gradient_of_input(dz, (const T *)t.v_back, t.m, (T *)t.dx + (step * t.batch + begin) * t.m);
           after = dz;
         }
@@ -545,7 +536,7 @@ Long work_bytes(const uz_task &t, Long rows, int backward) {
   if (backward) {
     const uz_sums all = {&arena, &arena, &arena, &arena};
     typename Tile<T, ACTIVATION>::Sums(t, all, arena);
-    typename Tile<T, ACTIVATION>::Buffers(t, plan, arena);
+    typename Tile<T, ACTIVATION>::Buffers(plan, arena);
   } else {
     for (int i = 0; i < 2; i++) arena.take<T>(plan.tile * plan.row);
   }
@@ -587,7 +578,7 @@ void backward(const uz_task &t, Long begin, Long end, const uz_sums &wanted, voi
   const Arena zeroed = arena;
   const typename Tile::Sums sums(t, wanted, arena);
   memset((void *)zeroed.next, 0, arena.next - zeroed.next);
-  const typename Tile::Buffers buffers(t, plan, arena);
+  const typename Tile::Buffers buffers(plan, arena);
   in_tiles(plan, begin, end, [&](Long row, Long rows) { Tile{t, plan, row, rows}.backward(buffers, sums); });
   if (sums.w) unpack(t.n, t.n, sums.w, wanted.dw);
   if (sums.v) unpack(t.n, t.m, sums.v, wanted.dv);

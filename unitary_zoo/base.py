@@ -213,6 +213,11 @@ class LinearMap(ABC):
     dtype: torch.dtype
     device: torch.device
 
+    @property
+    def multiplications(self) -> float:
+        """Of real numbers, in one application to one row: what the choice of a route counts."""
+        return self.n**2 * (4 if self.dtype.is_complex else 1)
+
     def __call__(self, h: Tensor) -> Tensor:
         """:math:`W h` for each row: ``h @ W.T``, shape (..., n)."""
         return self._run(self._apply, h)

@@ -54,7 +54,8 @@ def inputs(
     """Leaves that require gradients; m = 0 gives pre-activations. W is orthogonal."""
     field = dtype.to_complex() if is_complex else dtype
     tensors = {
-        "x": normal(steps, batch, m or n, dtype=field, seed=seed + 1),
+        # Rows that do not lie side by side, as slices of something wider.
+        "x": normal(steps, batch, (m or n) + 1, dtype=field, seed=seed + 1)[..., :-1],
         "W": haar(n, field),
         "h0": normal(batch, n, dtype=field, seed=seed + 2),
         "bias": 0.1 * normal(n, dtype=field, seed=seed + 3),
@@ -72,8 +73,10 @@ def results(tensors: dict[str, Tensor], name: str, **options) -> dict[str, Tenso
     out = recurrent_scan(**tensors, nonlinearity=name, **options)
     # The same numbers in either precision.
     single = torch.complex64 if out.is_complex() else torch.float32
-    weight = normal(*out.shape, dtype=single, seed=9).to(out.dtype) / math.sqrt(out.numel())
-    grads = torch.autograd.grad((weight.conj() * out).real.sum(), list(tensors.values()))
+    # Through a concatenation, so that rows of the gradient do not lie side by side either.
+    wider = torch.cat([out, out.detach()], dim=-1)
+    weight = normal(*wider.shape, dtype=single, seed=9).to(out.dtype) / math.sqrt(out.numel())
+    grads = torch.autograd.grad((weight.conj() * wider).real.sum(), list(tensors.values()))
     return {"states": out.detach(), **dict(zip(tensors, grads, strict=True))}
 
 
@@ -275,9 +278,24 @@ def test_last_state_keeps_a_fraction_of_the_sequence(name, is_complex, checkpoin
         words = math.ceil(steps / 32) * batch * n * 4  # a bit a unit and step
         assert saved == state + words
     else:
-        assert saved <= math.ceil(steps / (checkpoint or 300)) * state
+        assert saved <= steps // (checkpoint or 2) * state
     # The workspace recomputes a segment at a time.
     assert watch.largest <= steps * state / 2
+
+
+@pytest.mark.parametrize("budget", [1, 100, 10**9])
+def test_long_sequences_keep_fewer_states(budget, monkeypatch):
+    """Half of the states, as many as the budget allows, or the root of T of them."""
+    tensors, state = inputs(4, 2, 10_000, "tanh", m=1), 2 * 4 * 8
+    monkeypatch.setattr(native, "_KEPT_BYTES", budget * state)
+    options = {"nonlinearity": "tanh", "return_sequence": False}
+    h, saved = saved_bytes(lambda: recurrent_scan(**tensors, **options), tensors)
+    assert saved // state == {1: 99, 100: 99, 10**9: 4999}[budget]
+    (dw,) = torch.autograd.grad(h.sum(), tensors["W"])
+    (wanted,) = torch.autograd.grad(
+        recurrent_scan(**tensors, **options, backend="portable").sum(), tensors["W"]
+    )
+    torch.testing.assert_close(dw, wanted, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("checkpoint", [10, 100])

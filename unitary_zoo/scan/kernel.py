@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 # `UZ_VERSION` of csrc/scan.h.
-_VERSION = 1
+_VERSION = 2
 
 # Forces an instruction set, of those the processor has.
 ENVIRONMENT = "UNITARY_ZOO_ISA"
@@ -41,7 +41,7 @@ class Task(ctypes.Structure):
         ("bias", _pointer), ("threshold", _pointer),
         ("states", _pointer), ("last", _pointer), ("kept", _pointer), ("keep", _int),
         ("signs", _pointer),
-        ("reverse", _int), ("start", _pointer),
+        ("segment", _int), ("reverse", _int), ("start", _pointer),
         ("grad", _pointer), ("grad_step", _int), ("grad_row", _int), ("grad_last", _int),
         ("dx", _pointer), ("dh0", _pointer),
     )  # fmt: skip

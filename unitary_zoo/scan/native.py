@@ -1,8 +1,9 @@
 r"""The recurrence in compiled code, on the CPU; ``csrc/kernel.cpp`` says how it is fast.
 
 Of a result that is one state no sequence is kept: the backward pass recomputes the states, a
-segment at a time, from those kept every so many steps. Where W is unitary the linear network keeps
-none at all, and \|x\| one bit a unit and step: :math:`W^{-1} = W^H` leads back to the states.
+segment at a time, from those kept every second step, or every k-th of a long sequence. Where W is
+unitary the linear network keeps none at all, and \|x\| one bit a unit and step:
+:math:`W^{-1} = W^H` leads back to the states.
 """
 
 from __future__ import annotations
@@ -37,8 +38,13 @@ _LOSS = {torch.float32: 1e-4, torch.float64: 1e-11}
 # Multiplications that are worth a thread of their own: about 0.1 ms.
 _WORTH_A_THREAD = 2**22
 
-# The states of a segment should stay in a second-level cache, for a tile of that many rows.
-_SEGMENT_BYTES, _TILE_ROWS = 384 * 1024, 24
+# Of a sequence that is not the result at most every second state is kept, and no more than this
+# of them while other spacings allow it: recomputing one half takes a sixth more time.
+_KEPT_BYTES = 32 * 2**20
+
+# The states of a segment should stay in a second-level cache, for a tile of that many rows; and
+# sums over fewer rows (of steps and batch) than these are slow.
+_SEGMENT_BYTES, _TILE_ROWS, _SUMMED_ROWS = 384 * 1024, 24, 192
 
 
 def status() -> tuple[bool, str]:
@@ -120,21 +126,21 @@ class _Trail:
     """What the forward pass leaves for the backward pass to find the states by.
 
     Attributes:
-        keep: Steps that are found again at a time.
+        keep: Steps between the states of ``kept``, else 0.
         states: All states (T, B, n).
         kept: Or those after every ``keep``-th step, without the end.
         last: Or the one at the end, from which W^H leads back.
-        signs: Of the pre-activations of |x|, one bit each; not beside ``kept``.
+        signs: Of the pre-activations of |x|, one bit each.
     """
 
-    keep: int
+    keep: int = 0
     states: Tensor | None = None
     kept: Tensor | None = None
     last: Tensor | None = None
     signs: Tensor | None = None
 
     def tensors(self) -> tuple[Tensor | None, ...]:
-        """All but the number of steps, in order."""
+        """All but ``keep``, in order."""
         return self.states, self.kept, self.last, self.signs
 
 
@@ -192,13 +198,15 @@ class _Call:
         self, return_sequence: bool, checkpoint: int | None, *, reversible: bool = True
     ) -> _Trail:
         """The trail to leave for such a result, empty yet; all states are the result itself."""
+        trail = _Trail(signs=self._no_signs())
         if return_sequence and checkpoint is None:
-            return _Trail(self.steps, signs=self._no_signs())
-        keep = self._segment() if checkpoint is None else min(checkpoint, self.steps)
-        count = (self.steps - 1) // keep
-        if reversible and count and self._invertible():
-            return _Trail(keep, last=self._states(), signs=self._no_signs())
-        return _Trail(keep, kept=self._states(count))
+            return trail
+        if reversible and self._invertible():
+            trail.last = self._states()
+        else:
+            trail.keep = min(self._spacing() if checkpoint is None else checkpoint, self.steps)
+            trail.kept = self._states((self.steps - 1) // trail.keep)
+        return trail
 
     def forward(self, return_sequence: bool, trail: _Trail | None = None) -> Tensor:
         """All states, or the last one; fills the trail."""
@@ -220,16 +228,26 @@ class _Call:
             trail.last.copy_(out)
         return out
 
-    def _segment(self) -> int:
-        """Steps between kept states: few enough for the cache, so many that little is kept."""
-        row = self.n * self.parts * self.w.dtype.to_real().itemsize
+    def _spacing(self) -> int:
+        """Steps between kept states: two, but more where half of all states are too many."""
+        total = self.steps * self.batch * self._row_bytes()
+        # Beyond the root of T the segments that are recomputed would outweigh what is spared.
+        return max(2, min(math.ceil(total / _KEPT_BYTES), math.isqrt(self.steps)))
+
+    def _segment(self, keep: int) -> int:
+        """Steps that are found again at a time: a multiple of ``keep`` that the cache can hold."""
         rows = min(_TILE_ROWS, math.ceil(self.batch / torch.get_num_threads()))
-        most = max(_SEGMENT_BYTES // (rows * row), math.isqrt(self.steps), 32)
-        return math.ceil(self.steps / math.ceil(self.steps / most))
+        unit = max(keep, 1)
+        most = max(_SEGMENT_BYTES // (rows * self._row_bytes()), _SUMMED_ROWS // rows)
+        return unit * max(1, most // unit)
+
+    def _row_bytes(self) -> int:
+        return self.n * self.w.element_size()
 
     def _invertible(self) -> bool:
         """Whether W^H leads back through all steps, by an estimate of what that loses."""
-        if self.name not in _INVERTIBLE:
+        # For fewer rows the estimate would cost as much as it spares.
+        if self.name not in _INVERTIBLE or self.steps * self.batch < 4 * self.n:
             return False
         w, real = self.w.detach(), self.w.dtype.to_real()
         defect = w.mH @ w
@@ -261,7 +279,8 @@ class _Call:
         """The gradients of x, W, h0, V, b and the threshold, None where not wanted."""
         grad = _in_rows(grad)
         task = self.task
-        task.keep, task.reverse = trail.keep, trail.last is not None
+        task.keep, task.segment = trail.keep, self._segment(trail.keep)
+        task.reverse = trail.last is not None
         for field in ("states", "kept", "last", "signs"):
             self._point(field, getattr(trail, field))
         start = None if trail.last is None else torch.empty_like(trail.last)
@@ -294,7 +313,7 @@ class _Call:
 
         threads.run([partial(part, *ends, i) for i, ends in enumerate(slices)])
         if start is not None and self._strays(start, trail):
-            again = self.trail(return_sequence, trail.keep, reversible=False)
+            again = self.trail(False, None, reversible=False)
             self.forward(False, again)
             return self.backward(grad, return_sequence, again, wanted)
         total = {name: s.sum(0) if len(slices) > 1 else s[0] for name, s in sums.items()}

@@ -41,6 +41,11 @@ class CirculantMap(LinearMap):
         self.n, self.dtype = eigenvalues.numel(), eigenvalues.dtype
         self.device = eigenvalues.device
 
+    @property
+    def multiplications(self) -> float:
+        """Two transforms of 2 n log2 n, and a diagonal of 4 n."""
+        return 4 * self.n * math.log2(self.n) + 4 * self.n
+
     def matrix(self) -> Tensor:
         """W, shape (n, n)."""
         return self._apply(torch.eye(self.n, dtype=self.dtype, device=self.device)).mT
