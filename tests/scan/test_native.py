@@ -527,6 +527,20 @@ def test_instruction_set_from_the_environment(monkeypatch):
     recurrent_scan(**tensors, nonlinearity="tanh")  # the portable path serves
 
 
+@pytest.mark.skipif(len(ISAS) < 2, reason="has one instruction set")
+def test_instruction_set_stays_for_the_backward_pass(monkeypatch):
+    tensors = inputs(5, 3, 40, "abs")
+    for first, second in itertools.permutations(ISAS, 2):
+        monkeypatch.setenv(kernel.ENVIRONMENT, first)
+        out = recurrent_scan(**tensors, nonlinearity="abs")
+        monkeypatch.setenv(kernel.ENVIRONMENT, second)
+        (dw,) = torch.autograd.grad(out, tensors["W"], torch.ones_like(out))
+        (true,) = torch.autograd.grad(
+            recurrent_scan(**tensors, nonlinearity="abs", backend="reference").sum(), tensors["W"]
+        )
+        torch.testing.assert_close(dw, true, rtol=0, atol=1e-10)
+
+
 @pytest.fixture
 def fresh_library():
     """Looks for the library anew, before and after."""

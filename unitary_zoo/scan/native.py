@@ -83,7 +83,7 @@ def run(problem: Problem) -> Tensor:
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         out: Tensor = _Scan.apply(*tensors, p.activation.name, p.return_sequence, p.checkpoint)
         return out
-    return _Call(p.activation.name, *tensors).forward(p.return_sequence)
+    return _Call(Kernel(kernel.isa()), p.activation.name, *tensors).forward(p.return_sequence)
 
 
 class _Scan(torch.autograd.Function):
@@ -100,10 +100,12 @@ class _Scan(torch.autograd.Function):
         return_sequence: bool,
         checkpoint: int | None,
     ) -> Tensor:
-        call = _Call(name, x, w, h0, weight_ih, bias, threshold)
+        library = Kernel(kernel.isa())
+        call = _Call(library, name, x, w, h0, weight_ih, bias, threshold)
         trail = call.trail(return_sequence, checkpoint)
         out = call.forward(return_sequence, trail)
         ctx.name, ctx.return_sequence, ctx.keep = name, return_sequence, trail.keep
+        ctx.library = library  # the signs are laid out as its vectors are
         ctx.save_for_backward(x, w, h0, weight_ih, bias, threshold, *trail.tensors())
         return out
 
@@ -116,7 +118,7 @@ class _Scan(torch.autograd.Function):
                 # A derivative of this derivative is wanted: differentiate the plain loop instead.
                 found = second_order.backward(inputs, *options, ctx.needs_input_grad, grad)
             else:
-                call = _Call(ctx.name, *inputs)
+                call = _Call(ctx.library, ctx.name, *inputs)
                 found = call.backward(grad, ctx.return_sequence, trail, ctx.needs_input_grad)
         return *found, None, None, None
 
@@ -149,6 +151,7 @@ class _Call:
 
     def __init__(
         self,
+        library: Kernel,
         name: str,
         x: Tensor,
         w: Tensor,
@@ -157,8 +160,7 @@ class _Call:
         bias: Tensor | None,
         threshold: Tensor | None,
     ) -> None:
-        self.kernel = Kernel(kernel.isa())
-        self.name, self.w, self.weight_ih = name, w, weight_ih
+        self.kernel, self.name, self.w, self.weight_ih = library, name, w, weight_ih
         self.x, self.h0 = _in_rows(x), _in_rows(h0)
         self.steps, self.batch, self.n = x.shape[0], x.shape[1], w.shape[0]
         self.parts = 2 if w.is_complex() else 1
