@@ -1,22 +1,21 @@
 r"""Pure tensor functions on unitary and orthogonal matrices; every function takes batches.
 
-Coordinates of skew matrices, the exponential and Cayley maps with their inverses, the polar
-factor, and the unitarity defect. "Skew" means skew-Hermitian, :math:`A^H = -A`, which for real
-matrices is skew-symmetric.
+Coordinates of skew matrices, the exponential and Cayley maps with their inverses, products of
+reflections, the polar factor, and the unitarity defect. "Skew" means skew-Hermitian,
+:math:`A^H = -A`, which for real matrices is skew-symmetric.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.function import once_differentiable
-
-# Degree-12 Taylor polynomial: for a normal matrix the truncation error is at most
-# r^13 / 13! with r the spectral radius, so these radii keep it below half a unit roundoff.
-_EXPM_RADIUS = {torch.float32: 1.57, torch.float64: 0.33}
 
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -58,6 +57,22 @@ def as_real(h: Tensor) -> Tensor:
 def identity_like(w: Tensor) -> Tensor:
     """I of the size, dtype and device of ``w`` (..., n, n)."""
     return torch.eye(w.shape[-1], dtype=w.dtype, device=w.device)
+
+
+def _shifted(x: Tensor, c: float) -> Tensor:
+    """X + c I, without an identity matrix in memory."""
+    x = x.clone()
+    x.diagonal(dim1=-2, dim2=-1).add_(c)
+    return x
+
+
+def _add_product(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
+    """Alpha X Y + beta C, in one pass where there is a routine for it."""
+    if c.ndim == 2:
+        return torch.addmm(c, x, y, alpha=alpha, beta=beta)
+    if c.ndim == 3:
+        return torch.baddbmm(c, x, y, alpha=alpha, beta=beta)
+    return beta * c + alpha * (x @ y)
 
 
 def unitarity_defect(w: Tensor) -> Tensor:
@@ -143,16 +158,78 @@ def skew_to_coordinates(a: Tensor) -> Tensor:
     return torch.cat([above.real, above.imag, diagonal], dim=-1)
 
 
+# ------------------------------------------------------------------ maps with a backward pass
+
+
+def _evaluate(
+    function: type[torch.autograd.Function], formula: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    """``function`` of x; its plain ``formula`` where a transform differentiates in its own way."""
+    if torch._C._are_functorch_transforms_active() or unpack_dual(x).tangent is not None:
+        return formula(x)
+    out: Tensor = function.apply(x)
+    return out
+
+
+def _differentiable_gradient(
+    formula: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor
+) -> Tensor:
+    """The gradient of a map whose derivative is wanted in turn, from its plain formula."""
+    return torch.autograd.grad(formula(x), x, grad, create_graph=True)[0]
+
+
 # ------------------------------------------------------------------------------- exponential
 
 
+@dataclass(frozen=True)
+class _ExpPolynomial:
+    r"""p(z) of degree 12 with p(z) = exp(z) but for half a unit roundoff on z = ix, |x| <= radius.
+
+    Four products: :math:`p = u + (v + q) q` with :math:`q = s + t^2` and cubic u, v, s, t, whose
+    coefficients of A, A^2, A^3 are the rows of ``cubics``; u(0) = 1, v(0) = ``shift``, and s and
+    t vanish at 0. The best approximation with p(0) = p'(0) = 1 instead of the Taylor polynomial
+    lets an argument be almost twice as large. The form is that of Bader, Blanes and Casas,
+    Computing the matrix exponential with an optimized Taylor polynomial approximation, 2019;
+    completing the square twice gives the coefficients. One is left free by that: it is chosen so
+    that q(0) = q'(0) = 0, which keeps the terms as small as those of the Taylor polynomial.
+    """
+
+    radius: float
+    shift: float
+    cubics: tuple[tuple[float, float, float], ...]
+
+
+_EXP_POLYNOMIALS = {
+    torch.float32: _ExpPolynomial(
+        2.8,
+        5.1123650499207766,
+        (
+            (1.0, -0.030088961675453605, -0.02710052216026315),
+            (1.2576018956769816, 0.026392923473026801, 0.010103492740164037),
+            (0.0, 0.078006935935619824, 0.0061821159500308769),
+            (0.16025192567922185, 0.019385658201656475, 0.0065114880164693015),
+        ),
+    ),
+    torch.float64: _ExpPolynomial(
+        0.6,
+        5.4995567732087851,
+        (
+            (1.0, -0.12650522095601328, -0.049136945272952218),
+            (1.3067748005013837, 0.0056836520042485224, 0.0097020929938440912),
+            (0.0, 0.096184659276723739, 0.0067813863069166779),
+            (0.13317117281878108, 0.02023684977244764, 0.0067479754065355594),
+        ),
+    ),
+}
+
+
 def expm_skew(a: Tensor) -> Tensor:
-    r""":math:`W = \exp(A)` for skew A, by a degree-12 Taylor polynomial and squaring.
+    r""":math:`W = \exp(A)` for skew A, by a polynomial of degree 12 and squaring.
 
     ``torch.matrix_exp`` is not used: for a single small matrix its float32 result is off by
-    2.5e-5. The scaling uses :math:`\|A\|_2 \le \|A^2\|_1^{1/2}`, valid since A is normal. Every
-    squaring doubles the defect, so Newton-Schulz steps go between: W is unitary to rounding for
-    any argument whose square does not overflow.
+    2.5e-5. The scaling uses :math:`\|A\|_2 \le \|A^k\|_1^{1/k}` for k = 2 and 3, valid since A
+    is normal. Every squaring doubles the defect, so Newton-Schulz steps go between: W is unitary
+    to rounding for any argument whose square does not overflow.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.
@@ -160,25 +237,115 @@ def expm_skew(a: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
+    return _evaluate(_Exponential, _exponential, a)
+
+
+class _Exponential(torch.autograd.Function):
+    """exp with the reverse of its products: two for each, and none for a Newton-Schulz step."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        w, steps = _exponential_steps(a)
+        ctx.scale, ctx.cubics = steps.scale, steps.cubics
+        ctx.save_for_backward(a, *steps.factors, *steps.roots)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        a, *factors = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return _differentiable_gradient(_exponential, a, grad)
+            return _Exponential._adjoint(grad, ctx.scale, ctx.cubics, *factors)
+
+    @staticmethod
+    def _adjoint(
+        grad: Tensor, scale: float, cubics: Tensor,
+        a: Tensor, a2: Tensor, t: Tensor, q: Tensor, vq: Tensor, *roots: Tensor,
+    ) -> Tensor:  # fmt: skip
+        # The derivative of a Newton-Schulz step at a unitary matrix is the identity on the
+        # tangent space, and no other direction is taken by an exponential.
+        for root in reversed(roots):
+            grad = _add_product(grad @ root.mH, root.mH, grad)
+        # u + (v + q) q, where q = s + t^2
+        dv = grad @ q.mH
+        dq = _add_product(dv, vq.mH, grad)
+        dt = _add_product(dq @ t.mH, t.mH, dq)
+        da, da2, da3 = _combine(cubics.mT, grad, dv, dq, dt)
+        # A^3 = A A^2 and A^2 = A A, where A^H = -A and A^2 is Hermitian
+        da2 = _add_product(da2, a, da3, alpha=-1)
+        da = _add_product(da, da3, a2)
+        da = _add_product(da, da2, a, alpha=-1)
+        return _add_product(da, a, da2, alpha=-1) * scale
+
+
+@dataclass(frozen=True)
+class _ExponentialSteps:
+    """How an exponential was computed, for its backward pass.
+
+    Attributes:
+        scale: A was multiplied by this before all else; 1 unless A is huge.
+        cubics: Coefficients of the scaled A, A^2, A^3 (4, 3), the halvings in them.
+        factors: A, A^2, t, q, v + q; A times ``scale``.
+        roots: The matrices that were squared, in order.
+    """
+
+    scale: float
+    cubics: Tensor
+    factors: tuple[Tensor, ...]
+    roots: tuple[Tensor, ...]
+
+
+def _exponential(a: Tensor) -> Tensor:
+    return _exponential_steps(a)[0]
+
+
+def _exponential_steps(a: Tensor) -> tuple[Tensor, _ExponentialSteps]:
+    polynomial = _EXP_POLYNOMIALS[real_dtype(a.dtype)]
     a2 = a @ a
-    bound = float(torch.linalg.matrix_norm(a2.detach(), 1).amax()) ** 0.5 if a.numel() else 0.0
-    squarings = 0
-    if bound > 0 and math.isfinite(bound):
-        squarings = max(0, math.ceil(math.log2(bound / _EXPM_RADIUS[real_dtype(a.dtype)])))
-    a, a2 = a * 0.5**squarings, a2 * 0.25**squarings
-    a3, a4 = a2 @ a, a2 @ a2
-    one = identity_like(a)
-
-    def cubic(k: int) -> Tensor:
-        f = [1 / math.factorial(k + j) for j in range(4)]
-        return f[0] * one + f[1] * a + f[2] * a2 + f[3] * a3
-
-    w = cubic(0) + a4 @ (cubic(4) + a4 @ (cubic(8) + a4 / math.factorial(12)))
+    a3 = a @ a2
+    bound = _spectral_bound(a2, a3)
+    squarings = max(0, math.ceil(math.log2(bound / polynomial.radius))) if bound > 0 else 0
+    halvings, scale = squarings, 1.0
+    if squarings > 30:  # the coefficients of A^3 would underflow, or A^3 has overflowed
+        halvings, scale = 0, 0.5**squarings
+        a = a * scale
+        a2 = a @ a
+        a3 = a @ a2
+    cubics = torch.tensor(
+        [[c * 0.5 ** (halvings * k) for k, c in enumerate(row, 1)] for row in polynomial.cubics],
+        dtype=real_dtype(a.dtype), device=a.device,
+    )  # fmt: skip
+    u, v, s, t = _combine(cubics, a, a2, a3)
+    q = _add_product(s, t, t)
+    vq = _shifted(v + q, polynomial.shift)
+    w = _add_product(_shifted(u, 1.0), vq, q)
+    roots = []
     for left in range(squarings - 1, -1, -1):
+        roots.append(w)
         w = w @ w
         if left % 4 == 0:  # the defect has grown to 16 eps at most; the step squares it
             w = newton_schulz_step(w)
-    return w
+    return w, _ExponentialSteps(scale, cubics, (a, a2, t, q, vq), tuple(roots))
+
+
+def _spectral_bound(a2: Tensor, a3: Tensor) -> float:
+    """An upper bound of the 2-norm of the normal A from its powers; 0 if nothing is finite."""
+    if not a2.numel():
+        return 0.0
+    # Sums of columns by hand: torch.linalg.matrix_norm takes ten times as long.
+    norms = torch.stack([p.detach().abs().sum(-2).amax() for p in (a2, a3)]).tolist()
+    bounds = [norm ** (1 / k) for k, norm in enumerate(norms, 2) if math.isfinite(norm)]
+    return min(bounds, default=0.0)
+
+
+def _combine(coefficients: Tensor, *x: Tensor) -> tuple[Tensor, ...]:
+    """Linear combinations of tensors of one shape, one for each row, in one product."""
+    flat = parts(torch.stack(x)).reshape(len(x), -1)
+    mixed = coefficients @ flat
+    if x[0].is_complex():
+        mixed = torch.view_as_complex(mixed.view(len(mixed), -1, 2))
+    return mixed.view(-1, *x[0].shape).unbind()
 
 
 def newton_schulz_step(w: Tensor) -> Tensor:
@@ -186,7 +353,7 @@ def newton_schulz_step(w: Tensor) -> Tensor:
 
     Converges to the polar factor where all singular values are below :math:`\sqrt 3`.
     """
-    return 1.5 * w - 0.5 * w @ (w.mH @ w)
+    return _add_product(w, w, w.mH @ w, alpha=-0.5, beta=1.5)
 
 
 def unitary_eigh(w: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,9 +444,9 @@ def _complex_structure(k: Tensor) -> Tensor:
 def cayley(a: Tensor) -> Tensor:
     r""":math:`W = (I + A)^{-1}(I - A)` for skew A: eigenvalue ia becomes angle -2 arctan a.
 
-    Never has the eigenvalue -1 at finite A. The solve alone loses the digits of the norm of A (a
-    defect of 3000 eps at a norm of 1e4); a Newton-Schulz step restores them, and past a norm of
-    eps^(-1/2), where it may not converge, the polar factor.
+    Never has the eigenvalue -1 at finite A. The inverse alone loses the digits of the norm of A
+    (a defect of 3000 eps at a norm of 1e4); a Newton-Schulz step restores them, and past a norm
+    of eps^(-1/2), where it may not converge, the polar factor.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.
@@ -287,9 +454,36 @@ def cayley(a: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    w = _cayley_transform(a)
-    largest = float(torch.linalg.matrix_norm(a.detach(), 1).amax()) if a.numel() else 0.0
-    return newton_schulz_step(polar(w) if largest > eps(a.dtype) ** -0.5 else w)
+    return _evaluate(_Cayley, _cayley, a)
+
+
+class _Cayley(torch.autograd.Function):
+    r"""With :math:`R = (I + A)^{-1}` is W = 2 R - I and dW = -2 R dA R: no solve in backward."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        w, r = _cayley_and_inverse(a)
+        ctx.save_for_backward(a, r)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        a, r = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return _differentiable_gradient(_cayley, a, grad)
+            return -2 * (r.mH @ grad @ r.mH)
+
+
+def _cayley(a: Tensor) -> Tensor:
+    return _cayley_and_inverse(a)[0]
+
+
+def _cayley_and_inverse(a: Tensor) -> tuple[Tensor, Tensor]:
+    r = torch.linalg.inv_ex(_shifted(a, 1.0))[0]  # never singular, so nothing to check
+    w = _shifted(2 * r, -1.0)
+    largest = float(a.detach().abs().sum(-2).amax()) if a.numel() else 0.0
+    return newton_schulz_step(polar(w) if largest > eps(a.dtype) ** -0.5 else w), r
 
 
 def _cayley_transform(x: Tensor) -> Tensor:
@@ -310,7 +504,81 @@ def inverse_cayley(w: Tensor) -> Tensor:
     return (a - a.mH) / 2
 
 
+# --------------------------------------------------------------------------------- reflections
+
+
+def householder(v: Tensor) -> Tensor:
+    r""":math:`W = H_1 H_2 \cdots H_k` with :math:`H_i = I - 2 v_i v_i^H / \|v_i\|^2`.
+
+    By the compact form :math:`W = I - V S^{-1} V^H`, where S is the upper triangle of
+    :math:`V^H V` with half its diagonal; k products with a vector have become three with a
+    matrix. The length of a column does not matter. A column of zeros stands for the identity, and
+    its gradient is zero.
+
+    Args:
+        v: The :math:`v_i` as columns, shape (..., n, k), any k, float32 or float64, real or
+            complex.
+
+    Returns:
+        Shape (..., n, n), unitary, with determinant :math:`(-1)^k` if no column is zero.
+
+    Source: Joffrain, Low, Quintana-Orti, van de Geijn and Van Zee, Accumulating Householder
+    transformations, revisited, 2006.
+    """
+    return _evaluate(_Householder, _householder, v)
+
+
+class _Householder(torch.autograd.Function):
+    r"""With :math:`Y = S^{-1} V^H` and :math:`Z = V S^{-1}`, dW = -dV Y - Z dV^H + Z dS Y."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor) -> Tensor:
+        w, *factors = _householder_factors(v)
+        ctx.save_for_backward(v, *factors)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        v, *factors = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return _differentiable_gradient(_householder, v, grad)
+            return _Householder._adjoint(grad, *factors)
+
+    @staticmethod
+    def _adjoint(grad: Tensor, scale: Tensor, u: Tensor, s: Tensor, y: Tensor) -> Tensor:
+        z = torch.linalg.solve_triangular(s, u, upper=True, left=False)
+        gy = grad @ y.mH
+        ds = (z.mH @ gy).triu_()
+        ds.diagonal(dim1=-2, dim2=-1).mul_(0.5)
+        du = _add_product(gy, grad.mH, z, alpha=-1, beta=-1)
+        return _add_product(du, u, ds + ds.mH) / scale
+
+
+def _householder(v: Tensor) -> Tensor:
+    return _householder_factors(v)[0]
+
+
+def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
+    """W, and what it was made of: the lengths taken out of v, U = v / lengths, S and S^-1 U^H."""
+    # W does not depend on the lengths, so they take no part in derivatives.
+    largest = v.detach().abs().amax(-2, keepdim=True)
+    scale = torch.where(largest > 0, largest, 1.0)
+    u = v / scale
+    s = (u.mH @ u).triu()
+    diagonal = s.diagonal(dim1=-2, dim2=-1)
+    diagonal.mul_(0.5)
+    diagonal.masked_fill_((largest == 0).squeeze(-2), 1.0)  # a zero column would make S singular
+    y = torch.linalg.solve_triangular(s, u.mH, upper=True)
+    w = _shifted(-(u @ y), 1.0)
+    return w, scale, u, s, y
+
+
 # ------------------------------------------------------------------- functions of singular values
+
+# In the Frobenius norm of X^H X - I. Nearer than that, a few Newton-Schulz steps cost less than
+# an SVD, and so do the terms of the series of their derivative.
+_NEAR = 0.1
 
 
 class _SingularValueMap(torch.autograd.Function):
@@ -350,11 +618,56 @@ class _SingularValueMap(torch.autograd.Function):
         return u @ (d * (m + m.mH) / 2 + p * (m - m.mH) / 2) @ vh
 
 
+class _NearPolar(torch.autograd.Function):
+    r"""The polar factor of X near the group, from :math:`X^H X` and a bound on its defect.
+
+    In :math:`X = W H` the derivative is :math:`dW = W \Omega`, where :math:`\Omega` is skew and
+    :math:`H \Omega + \Omega H = W^H dX - dX^H W`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gram: Tensor, off: float) -> Tensor:
+        w = _add_product(x, x, gram, alpha=-0.5, beta=1.5)
+        left = _after_newton_schulz(off)
+        while left > eps(x.dtype) / 2:
+            w = newton_schulz_step(w)
+            left = _after_newton_schulz(left)
+        ctx.save_for_backward(x, w)
+        ctx.off = off
+        return w
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        x, w = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            return _NearPolar._adjoint(grad, x, w, ctx.off), None, None
+
+    @staticmethod
+    def _adjoint(grad: Tensor, x: Tensor, w: Tensor, off: float) -> Tensor:
+        m = w.mH @ grad
+        k = (m - m.mH) / 2
+        excess = _shifted(w.mH @ x, -1.0)  # E = H - I
+        # Y = K - (E Y + Y E) / 2, a contraction by the norm of E; Y E = -(E Y)^H.
+        contraction = max(1 - math.sqrt(1 - off), eps(x.dtype))
+        y = k
+        for _ in range(math.ceil(math.log(eps(x.dtype) / 2) / math.log(contraction)) - 1):
+            half = excess @ y
+            y = torch.sub(k, half - half.mH, alpha=0.5)
+        return w @ y
+
+
+def _after_newton_schulz(off: float) -> float:
+    """What a Newton-Schulz step leaves of a defect, at most."""
+    return off**2 * (3 + off) / 4
+
+
 def polar(x: Tensor) -> Tensor:
     r"""Polar factor :math:`U V^H` of :math:`X = U \Sigma V^H`: the nearest unitary matrix.
 
-    Finite gradients at exactly unitary points, where those of an SVD are NaN. First derivatives
-    only, and none by the transforms of ``torch.func``.
+    Near the group by Newton-Schulz steps, elsewhere by an SVD. Finite gradients at exactly
+    unitary points, where those of an SVD are NaN. First derivatives only, and none by the
+    transforms of ``torch.func``.
 
     Args:
         x: Shape (..., n, n), float32 or float64, real or complex.
@@ -362,7 +675,14 @@ def polar(x: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    w: Tensor = _SingularValueMap.apply(x, False)
+    gram = x.detach().mH @ x.detach()
+    norms = torch.linalg.vector_norm(_shifted(gram, -1.0), dim=(-2, -1))
+    off = float(norms.amax()) if x.numel() else 0.0
+    w: Tensor
+    if off <= _NEAR:
+        w = _NearPolar.apply(x, gram, off)
+    else:
+        w = _SingularValueMap.apply(x, False)
     return w
 
 
