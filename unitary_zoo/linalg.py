@@ -59,9 +59,8 @@ def identity_like(w: Tensor) -> Tensor:
     return torch.eye(w.shape[-1], dtype=w.dtype, device=w.device)
 
 
-def _shifted(x: Tensor, c: float) -> Tensor:
-    """X + c I, without an identity matrix in memory."""
-    x = x.clone()
+def _shift_(x: Tensor, c: float) -> Tensor:
+    """X + c I in place, without an identity matrix in memory."""
     x.diagonal(dim1=-2, dim2=-1).add_(c)
     return x
 
@@ -271,12 +270,13 @@ class _Exponential(torch.autograd.Function):
         dv = grad @ q.mH
         dq = _add_product(dv, vq.mH, grad)
         dt = _add_product(dq @ t.mH, t.mH, dq)
-        da, da2, da3 = _combine(cubics.mT, grad, dv, dq, dt)
+        da, da2, da3 = _combine(cubics.mT, torch.stack([grad, dv, dq, dt]))
         # A^3 = A A^2 and A^2 = A A, where A^H = -A and A^2 is Hermitian
         da2 = _add_product(da2, a, da3, alpha=-1)
         da = _add_product(da, da3, a2)
         da = _add_product(da, da2, a, alpha=-1)
-        return _add_product(da, a, da2, alpha=-1) * scale
+        da = _add_product(da, a, da2, alpha=-1)
+        return da if scale == 1.0 else da * scale
 
 
 @dataclass(frozen=True)
@@ -302,50 +302,57 @@ def _exponential(a: Tensor) -> Tensor:
 
 def _exponential_steps(a: Tensor) -> tuple[Tensor, _ExponentialSteps]:
     polynomial = _EXP_POLYNOMIALS[real_dtype(a.dtype)]
-    a2 = a @ a
-    a3 = a @ a2
-    bound = _spectral_bound(a2, a3)
+    powers = _powers(a)
+    bound = _spectral_bound(powers)
     squarings = max(0, math.ceil(math.log2(bound / polynomial.radius))) if bound > 0 else 0
     halvings, scale = squarings, 1.0
     if squarings > 30:  # the coefficients of A^3 would underflow, or A^3 has overflowed
         halvings, scale = 0, 0.5**squarings
         a = a * scale
-        a2 = a @ a
-        a3 = a @ a2
+        powers = _powers(a)
     cubics = torch.tensor(
         [[c * 0.5 ** (halvings * k) for k, c in enumerate(row, 1)] for row in polynomial.cubics],
         dtype=real_dtype(a.dtype), device=a.device,
     )  # fmt: skip
-    u, v, s, t = _combine(cubics, a, a2, a3)
+    u, v, s, t = _combine(cubics, powers)
+    _shift_(u, 1.0)
+    _shift_(v, polynomial.shift)
     q = _add_product(s, t, t)
-    vq = _shifted(v + q, polynomial.shift)
-    w = _add_product(_shifted(u, 1.0), vq, q)
+    vq = v + q
+    w = _add_product(u, vq, q)
     roots = []
     for left in range(squarings - 1, -1, -1):
         roots.append(w)
         w = w @ w
         if left % 4 == 0:  # the defect has grown to 16 eps at most; the step squares it
             w = newton_schulz_step(w)
-    return w, _ExponentialSteps(scale, cubics, (a, a2, t, q, vq), tuple(roots))
+    return w, _ExponentialSteps(scale, cubics, (a, powers[1], t, q, vq), tuple(roots))
 
 
-def _spectral_bound(a2: Tensor, a3: Tensor) -> float:
-    """An upper bound of the 2-norm of the normal A from its powers; 0 if nothing is finite."""
-    if not a2.numel():
+def _powers(a: Tensor) -> Tensor:
+    """A, A^2, A^3, stacked."""
+    a2 = a @ a
+    return torch.stack([a, a2, a @ a2])
+
+
+def _spectral_bound(powers: Tensor) -> float:
+    """An upper bound of the 2-norm of the normal A from A^2 and A^3; 0 if neither is finite."""
+    if not powers.numel():
         return 0.0
     # Sums of columns by hand: torch.linalg.matrix_norm takes ten times as long.
-    norms = torch.stack([p.detach().abs().sum(-2).amax() for p in (a2, a3)]).tolist()
+    columns = powers[1:].detach().abs().sum(-2)
+    norms = columns.flatten(1).amax(-1).tolist()
     bounds = [norm ** (1 / k) for k, norm in enumerate(norms, 2) if math.isfinite(norm)]
     return min(bounds, default=0.0)
 
 
-def _combine(coefficients: Tensor, *x: Tensor) -> tuple[Tensor, ...]:
-    """Linear combinations of tensors of one shape, one for each row, in one product."""
-    flat = parts(torch.stack(x)).reshape(len(x), -1)
-    mixed = coefficients @ flat
-    if x[0].is_complex():
+def _combine(coefficients: Tensor, x: Tensor) -> list[Tensor]:
+    """Combinations of the x (k, ...), one for each row of coefficients, in one product."""
+    mixed = coefficients @ parts(x).reshape(len(x), -1)
+    if x.is_complex():
         mixed = torch.view_as_complex(mixed.view(len(mixed), -1, 2))
-    return mixed.view(-1, *x[0].shape).unbind()
+    mixed = mixed.view(-1, *x.shape[1:])
+    return [mixed[i] for i in range(len(mixed))]  # not unbind: they may be written into
 
 
 def newton_schulz_step(w: Tensor) -> Tensor:
@@ -480,10 +487,36 @@ def _cayley(a: Tensor) -> Tensor:
 
 
 def _cayley_and_inverse(a: Tensor) -> tuple[Tensor, Tensor]:
-    r = torch.linalg.inv_ex(_shifted(a, 1.0))[0]  # never singular, so nothing to check
-    w = _shifted(2 * r, -1.0)
-    largest = float(a.detach().abs().sum(-2).amax()) if a.numel() else 0.0
-    return newton_schulz_step(polar(w) if largest > eps(a.dtype) ** -0.5 else w), r
+    longest = float(a.detach().abs().square().sum(-2).amax()) ** 0.5 if a.numel() else 0.0
+    r = _inverse_of_shifted(a, longest)
+    w = _shift_(2 * r, -1.0)
+    if not longest * math.sqrt(a.shape[-1]) <= eps(a.dtype) ** -0.5:
+        w = polar(w)
+    return newton_schulz_step(w), r
+
+
+def _inverse_of_shifted(a: Tensor, longest: float) -> Tensor:
+    """(I + A)^-1 for skew A, whose longest column is given."""
+    one_plus = _shift_(a.clone(), 1.0)
+    m = a.shape[-1] // 2
+    # Elimination without a search for pivots, by halves: three quarters of a product instead of
+    # the larger part of a factorisation. I + A is accretive, hence so is the Schur complement,
+    # and the inverses of both are at most 1; but the product in the complement rounds by eps
+    # times the square of the longest column, and that square may pass for a factor of ten only.
+    if m < 16 or not longest**2 <= 10:
+        return _inverse(one_plus)
+    p, q = one_plus[..., :m, :m], one_plus[..., :m, m:]
+    p = _inverse(p)
+    pq = p @ q
+    s = _inverse(_add_product(one_plus[..., m:, m:], q.mH, pq))
+    qp = q.mH @ p
+    upper = pq @ s
+    top = torch.cat([_add_product(p, upper, qp, alpha=-1), -upper], dim=-1)
+    return torch.cat([top, torch.cat([s @ qp, s], dim=-1)], dim=-2)
+
+
+def _inverse(x: Tensor) -> Tensor:
+    return torch.linalg.inv_ex(x)[0]  # of what is never singular: nothing to check, no wait
 
 
 def _cayley_transform(x: Tensor) -> Tensor:
@@ -570,14 +603,14 @@ def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
     diagonal.mul_(0.5)
     diagonal.masked_fill_((largest == 0).squeeze(-2), 1.0)  # a zero column would make S singular
     y = torch.linalg.solve_triangular(s, u.mH, upper=True)
-    w = _shifted(-(u @ y), 1.0)
+    w = _shift_(-(u @ y), 1.0)
     return w, scale, u, s, y
 
 
 # ------------------------------------------------------------------- functions of singular values
 
-# In the Frobenius norm of X^H X - I. Nearer than that, a few Newton-Schulz steps cost less than
-# an SVD, and so do the terms of the series of their derivative.
+# In the 2-norm of X^H X - I. Nearer than that, a few products cost less than an SVD, and so do the
+# terms of the series of their derivative.
 _NEAR = 0.1
 
 
@@ -619,47 +652,44 @@ class _SingularValueMap(torch.autograd.Function):
 
 
 class _NearPolar(torch.autograd.Function):
-    r"""The polar factor of X near the group, from :math:`X^H X` and a bound on its defect.
+    r"""The polar factor of X near the group, from :math:`D = X^H X - I`, its square, its norm.
 
     In :math:`X = W H` the derivative is :math:`dW = W \Omega`, where :math:`\Omega` is skew and
     :math:`H \Omega + \Omega H = W^H dX - dX^H W`.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gram: Tensor, off: float) -> Tensor:
-        w = _add_product(x, x, gram, alpha=-0.5, beta=1.5)
-        left = _after_newton_schulz(off)
+    def forward(ctx: Any, x: Tensor, defect: Tensor, square: Tensor, norm: float) -> Tensor:
+        # X (I - D/2 + 3 D^2/8) takes a singular value to 1 + 5 d^3/16 + O(d^4), which Newton-
+        # Schulz steps square.
+        w = _add_product(x, x, defect.mul(-0.5).add_(square, alpha=0.375))
+        left = norm**3
         while left > eps(x.dtype) / 2:
             w = newton_schulz_step(w)
-            left = _after_newton_schulz(left)
+            left = left**2
         ctx.save_for_backward(x, w)
-        ctx.off = off
+        ctx.norm = norm
         return w
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         x, w = ctx.saved_tensors
         with torch.autocast(grad.device.type, enabled=False):
-            return _NearPolar._adjoint(grad, x, w, ctx.off), None, None
+            return _NearPolar._adjoint(grad, x, w, ctx.norm), None, None, None
 
     @staticmethod
-    def _adjoint(grad: Tensor, x: Tensor, w: Tensor, off: float) -> Tensor:
+    def _adjoint(grad: Tensor, x: Tensor, w: Tensor, norm: float) -> Tensor:
         m = w.mH @ grad
         k = (m - m.mH) / 2
-        excess = _shifted(w.mH @ x, -1.0)  # E = H - I
+        excess = _shift_(w.mH @ x, -1.0)  # E = H - I
         # Y = K - (E Y + Y E) / 2, a contraction by the norm of E; Y E = -(E Y)^H.
-        contraction = max(1 - math.sqrt(1 - off), eps(x.dtype))
+        contraction = max(1 - math.sqrt(1 - norm), eps(x.dtype))
         y = k
         for _ in range(math.ceil(math.log(eps(x.dtype) / 2) / math.log(contraction)) - 1):
             half = excess @ y
             y = torch.sub(k, half - half.mH, alpha=0.5)
         return w @ y
-
-
-def _after_newton_schulz(off: float) -> float:
-    """What a Newton-Schulz step leaves of a defect, at most."""
-    return off**2 * (3 + off) / 4
 
 
 def polar(x: Tensor) -> Tensor:
@@ -675,12 +705,13 @@ def polar(x: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    gram = x.detach().mH @ x.detach()
-    norms = torch.linalg.vector_norm(_shifted(gram, -1.0), dim=(-2, -1))
-    off = float(norms.amax()) if x.numel() else 0.0
+    defect = _shift_(x.detach().mH @ x.detach(), -1.0)
+    square = defect @ defect
+    # ||D||_2^2 <= ||D^2||_1, closer than the Frobenius norm of D
+    norm = float(square.abs().sum(-2).amax()) ** 0.5 if x.numel() else 0.0
     w: Tensor
-    if off <= _NEAR:
-        w = _NearPolar.apply(x, gram, off)
+    if norm <= _NEAR:
+        w = _NearPolar.apply(x, defect, square, norm)
     else:
         w = _SingularValueMap.apply(x, False)
     return w
