@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -180,43 +179,30 @@ def _differentiable_gradient(
 # ------------------------------------------------------------------------------- exponential
 
 
-@dataclass(frozen=True)
-class _ExpPolynomial:
-    r"""p(z) of degree 12 with p(z) = exp(z) but for half a unit roundoff on z = ix, |x| <= radius.
-
-    Four products: :math:`p = u + (v + q) q` with :math:`q = s + t^2` and cubic u, v, s, t, whose
-    coefficients of A, A^2, A^3 are the rows of ``cubics``; u(0) = 1, v(0) = ``shift``, and s and
-    t vanish at 0. The best approximation with p(0) = p'(0) = 1 instead of the Taylor polynomial
-    lets an argument be almost twice as large. The form is that of Bader, Blanes and Casas,
-    Computing the matrix exponential with an optimized Taylor polynomial approximation, 2019;
-    completing the square twice gives the coefficients. One is left free by that: it is chosen so
-    that q(0) = q'(0) = 0, which keeps the terms as small as those of the Taylor polynomial.
-    """
-
-    radius: float
-    shift: float
-    cubics: tuple[tuple[float, float, float], ...]
-
-
+# Polynomials p of degree 12 in four products, p = u + (v + q) q with q = s + t^2, where the rows
+# are the coefficients of u, v, s, t with respect to I, A, A^2, A^3; and the radius r such that
+# p(ix) = exp(ix) but for half a unit roundoff for |x| <= r. Best approximations with p(0) = p'(0) =
+# 1, for which r is almost twice that of the Taylor polynomial. The form is that of Bader, Blanes
+# and Casas, Computing the matrix exponential with an optimized Taylor polynomial approximation,
+# 2019; completing the square twice gives the coefficients but for two, which are chosen so that
+# q(0) = q'(0) = 0: that keeps the terms as small as those of the Taylor polynomial.
 _EXP_POLYNOMIALS = {
-    torch.float32: _ExpPolynomial(
+    torch.float32: (
         2.8,
-        5.1123650499207766,
         (
-            (1.0, -0.030088961675453605, -0.02710052216026315),
-            (1.2576018956769816, 0.026392923473026801, 0.010103492740164037),
-            (0.0, 0.078006935935619824, 0.0061821159500308769),
-            (0.16025192567922185, 0.019385658201656475, 0.0065114880164693015),
+            (1.0, 1.0, -0.030088961675453605, -0.02710052216026315),
+            (5.1123650499207766, 1.2576018956769816, 0.026392923473026801, 0.010103492740164037),
+            (0.0, 0.0, 0.078006935935619824, 0.0061821159500308769),
+            (0.0, 0.16025192567922185, 0.019385658201656475, 0.0065114880164693015),
         ),
     ),
-    torch.float64: _ExpPolynomial(
+    torch.float64: (
         0.6,
-        5.4995567732087851,
         (
-            (1.0, -0.12650522095601328, -0.049136945272952218),
-            (1.3067748005013837, 0.0056836520042485224, 0.0097020929938440912),
-            (0.0, 0.096184659276723739, 0.0067813863069166779),
-            (0.13317117281878108, 0.02023684977244764, 0.0067479754065355594),
+            (1.0, 1.0, -0.12650522095601328, -0.049136945272952218),
+            (5.4995567732087851, 1.3067748005013837, 0.0056836520042485224, 0.0097020929938440912),
+            (0.0, 0.0, 0.096184659276723739, 0.0067813863069166779),
+            (0.0, 0.13317117281878108, 0.02023684977244764, 0.0067479754065355594),
         ),
     ),
 }
@@ -226,9 +212,9 @@ def expm_skew(a: Tensor) -> Tensor:
     r""":math:`W = \exp(A)` for skew A, by a polynomial of degree 12 and squaring.
 
     ``torch.matrix_exp`` is not used: for a single small matrix its float32 result is off by
-    2.5e-5. The scaling uses :math:`\|A\|_2 \le \|A^k\|_1^{1/k}` for k = 2 and 3, valid since A
-    is normal. Every squaring doubles the defect, so Newton-Schulz steps go between: W is unitary
-    to rounding for any argument whose square does not overflow.
+    2.5e-5. The scaling uses a bound of the 2-norm by the Frobenius norms of A, A^2 and A^3. Every
+    squaring doubles the defect, so Newton-Schulz steps go between: W is unitary to rounding for
+    any argument whose square does not overflow.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.
@@ -244,9 +230,8 @@ class _Exponential(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor) -> Tensor:
-        w, steps = _exponential_steps(a)
-        ctx.scale, ctx.cubics = steps.scale, steps.cubics
-        ctx.save_for_backward(a, *steps.factors, *steps.roots)
+        w, ctx.scale, *factors = _exponential_factors(a)
+        ctx.save_for_backward(a, *factors)
         return w
 
     @staticmethod
@@ -255,7 +240,7 @@ class _Exponential(torch.autograd.Function):
         with torch.autocast(grad.device.type, enabled=False):
             if torch.is_grad_enabled():
                 return _differentiable_gradient(_exponential, a, grad)
-            return _Exponential._adjoint(grad, ctx.scale, ctx.cubics, *factors)
+            return _Exponential._adjoint(grad, ctx.scale, *factors)
 
     @staticmethod
     def _adjoint(
@@ -265,12 +250,14 @@ class _Exponential(torch.autograd.Function):
         # The derivative of a Newton-Schulz step at a unitary matrix is the identity on the
         # tangent space, and no other direction is taken by an exponential.
         for root in reversed(roots):
-            grad = _add_product(grad @ root.mH, root.mH, grad)
+            inverse = root.mH
+            grad = _add_product(grad @ inverse, inverse, grad)
         # u + (v + q) q, where q = s + t^2
         dv = grad @ q.mH
         dq = _add_product(dv, vq.mH, grad)
-        dt = _add_product(dq @ t.mH, t.mH, dq)
-        da, da2, da3 = _combine(cubics.mT, torch.stack([grad, dv, dq, dt]))
+        th = t.mH
+        dt = _add_product(dq @ th, th, dq)
+        da, da2, da3 = _combine(cubics[:, 1:].mT, torch.stack([grad, dv, dq, dt]))
         # A^3 = A A^2 and A^2 = A A, where A^H = -A and A^2 is Hermitian
         da2 = _add_product(da2, a, da3, alpha=-1)
         da = _add_product(da, da3, a2)
@@ -279,44 +266,32 @@ class _Exponential(torch.autograd.Function):
         return da if scale == 1.0 else da * scale
 
 
-@dataclass(frozen=True)
-class _ExponentialSteps:
-    """How an exponential was computed, for its backward pass.
-
-    Attributes:
-        scale: A was multiplied by this before all else; 1 unless A is huge.
-        cubics: Coefficients of the scaled A, A^2, A^3 (4, 3), the halvings in them.
-        factors: A, A^2, t, q, v + q; A times ``scale``.
-        roots: The matrices that were squared, in order.
-    """
-
-    scale: float
-    cubics: Tensor
-    factors: tuple[Tensor, ...]
-    roots: tuple[Tensor, ...]
-
-
 def _exponential(a: Tensor) -> Tensor:
-    return _exponential_steps(a)[0]
+    w: Tensor = _exponential_factors(a)[0]
+    return w
 
 
-def _exponential_steps(a: Tensor) -> tuple[Tensor, _ExponentialSteps]:
-    polynomial = _EXP_POLYNOMIALS[real_dtype(a.dtype)]
+def _exponential_factors(a: Tensor) -> tuple[Any, ...]:
+    """exp(A) and what it was made of.
+
+    Returns:
+        W; a factor c; the coefficients of the powers of c A (4, 4), with the halvings in them;
+        c A, (c A)^2, t, q, v + q; and the matrices that were squared, in order. c is 1 unless A
+        is huge.
+    """
+    radius, rows = _EXP_POLYNOMIALS[real_dtype(a.dtype)]
     powers = _powers(a)
     bound = _spectral_bound(powers)
-    squarings = max(0, math.ceil(math.log2(bound / polynomial.radius))) if bound > 0 else 0
-    halvings, scale = squarings, 1.0
+    squarings = max(0, math.ceil(math.log2(bound / radius))) if bound > 0 else 0
+    half, scale = 0.5**squarings, 1.0
     if squarings > 30:  # the coefficients of A^3 would underflow, or A^3 has overflowed
-        halvings, scale = 0, 0.5**squarings
-        a = a * scale
-        powers = _powers(a)
+        half, scale = 1.0, half
+        powers = _powers(a * scale)
     cubics = torch.tensor(
-        [[c * 0.5 ** (halvings * k) for k, c in enumerate(row, 1)] for row in polynomial.cubics],
+        [[c * half**k for k, c in enumerate(row)] for row in rows],
         dtype=real_dtype(a.dtype), device=a.device,
     )  # fmt: skip
     u, v, s, t = _combine(cubics, powers)
-    _shift_(u, 1.0)
-    _shift_(v, polynomial.shift)
     q = _add_product(s, t, t)
     vq = v + q
     w = _add_product(u, vq, q)
@@ -326,33 +301,58 @@ def _exponential_steps(a: Tensor) -> tuple[Tensor, _ExponentialSteps]:
         w = w @ w
         if left % 4 == 0:  # the defect has grown to 16 eps at most; the step squares it
             w = newton_schulz_step(w)
-    return w, _ExponentialSteps(scale, cubics, (a, powers[1], t, q, vq), tuple(roots))
+    return w, scale, cubics, powers[1], powers[2], t, q, vq, *roots
 
 
 def _powers(a: Tensor) -> Tensor:
-    """A, A^2, A^3, stacked."""
+    """I, A, A^2, A^3, stacked."""
     a2 = a @ a
-    return torch.stack([a, a2, a @ a2])
+    return torch.stack([identity_like(a).expand_as(a), a, a2, a @ a2])
 
 
-def _spectral_bound(powers: Tensor) -> float:
-    """An upper bound of the 2-norm of the normal A from A^2 and A^3; 0 if neither is finite."""
-    if not powers.numel():
-        return 0.0
-    # Sums of columns by hand: torch.linalg.matrix_norm takes ten times as long.
-    columns = powers[1:].detach().abs().sum(-2)
-    norms = columns.flatten(1).amax(-1).tolist()
-    bounds = [norm ** (1 / k) for k, norm in enumerate(norms, 2) if math.isfinite(norm)]
-    return min(bounds, default=0.0)
-
-
-def _combine(coefficients: Tensor, x: Tensor) -> list[Tensor]:
+def _combine(coefficients: Tensor, x: Tensor) -> tuple[Tensor, ...]:
     """Combinations of the x (k, ...), one for each row of coefficients, in one product."""
     mixed = coefficients @ parts(x).reshape(len(x), -1)
     if x.is_complex():
         mixed = torch.view_as_complex(mixed.view(len(mixed), -1, 2))
-    mixed = mixed.view(-1, *x.shape[1:])
-    return [mixed[i] for i in range(len(mixed))]  # not unbind: they may be written into
+    return mixed.view(-1, *x.shape[1:]).unbind()
+
+
+def _spectral_bound(powers: Tensor) -> float:
+    """An upper bound of the 2-norm of skew A, from I, A, A^2, A^3; 0 if nothing is finite."""
+    if not powers.numel():
+        return 0.0
+    matrix_axes = (-3, -2, -1) if powers.is_complex() else (-2, -1)
+    norms = torch.linalg.vector_norm(parts(powers[1:].detach()), dim=matrix_axes)
+    # Eigenvalues of a real A come in pairs +-ix, of which one is counted.
+    repeated = 1 if powers.is_complex() else 2
+    bound = 0.0
+    for moments in norms.view(3, -1).T.tolist():
+        bound = max(bound, _largest_of([norm * norm / repeated for norm in moments], bound))
+    return bound**0.5
+
+
+def _largest_of(sums: list[float], known: float) -> float:
+    r"""An upper bound of the largest of some numbers :math:`\mu_i \ge 0` from their power sums.
+
+    Without the largest, M, Cauchy's inequality for the sums of first to third powers reads
+    :math:`(s_2 - M^2)^2 \le (s_1 - M)(s_3 - M^3)`: a cubic in M, concave above its largest root.
+    A bound below the number ``known`` need not be close.
+    """
+    roots = [s ** (1 / k) for k, s in enumerate(sums, 1) if math.isfinite(s)]
+    m = min(roots, default=0.0)
+    if len(roots) < 3 or m <= known:
+        return m
+    s1, s2, s3 = sums
+    # Enlarged by more than the power sums round: for equal numbers the root is a double one.
+    constant = s1 * s3 * (1 + 1e-5) - s2**2
+    for _ in range(6):  # Newton's method comes from above, and stays there
+        value = constant + m * (-s3 + m * (2 * s2 - m * s1))
+        slope = -s3 + m * (4 * s2 - 3 * m * s1)
+        if not (value < 0 and slope < 0):
+            break
+        m -= value / slope
+    return m
 
 
 def newton_schulz_step(w: Tensor) -> Tensor:
