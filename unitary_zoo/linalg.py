@@ -179,30 +179,35 @@ def _differentiable_gradient(
 # ------------------------------------------------------------------------------- exponential
 
 
-# Polynomials p of degree 12 in four products, p = u + (v + q) q with q = s + t^2, where the rows
-# are the coefficients of u, v, s, t with respect to I, A, A^2, A^3; and the radius r such that
-# p(ix) = exp(ix) but for half a unit roundoff for |x| <= r. Best approximations with p(0) = p'(0) =
-# 1, for which r is almost twice that of the Taylor polynomial. The form is that of Bader, Blanes
-# and Casas, Computing the matrix exponential with an optimized Taylor polynomial approximation,
-# 2019; completing the square twice gives the coefficients but for two, which are chosen so that
-# q(0) = q'(0) = 0: that keeps the terms as small as those of the Taylor polynomial.
-_EXP_POLYNOMIALS = {
+Cubics = tuple[tuple[float, ...], ...]
+
+# Polynomials p of degree 12 in four products, p = u + (v + q) q with q = s + t^2. For each
+# precision: the radius r such that p(ix) = exp(ix) but for half a unit roundoff for |x| <= r; v(0),
+# where u(0) = 1 and s(0) = t(0) = 0; and as rows the coefficients of A, A^2, A^3 in u, v, s, t. Best
+# approximations with p(0) = p'(0) = 1, for which r is almost twice that of the Taylor polynomial.
+# The form is that of Bader, Blanes and Casas, Computing the matrix exponential with an optimized
+# Taylor polynomial approximation, 2019; completing the square twice gives the coefficients but for
+# two, which are chosen so that q(0) = q'(0) = 0: that keeps the terms as small as those of the
+# Taylor polynomial.
+_EXP_POLYNOMIALS: dict[torch.dtype, tuple[float, float, Cubics]] = {
     torch.float32: (
         2.8,
+        5.1123650499207766,
         (
-            (1.0, 1.0, -0.030088961675453605, -0.02710052216026315),
-            (5.1123650499207766, 1.2576018956769816, 0.026392923473026801, 0.010103492740164037),
-            (0.0, 0.0, 0.078006935935619824, 0.0061821159500308769),
-            (0.0, 0.16025192567922185, 0.019385658201656475, 0.0065114880164693015),
+            (1.0, -0.030088961675453605, -0.02710052216026315),
+            (1.2576018956769816, 0.026392923473026801, 0.010103492740164037),
+            (0.0, 0.078006935935619824, 0.0061821159500308769),
+            (0.16025192567922185, 0.019385658201656475, 0.0065114880164693015),
         ),
     ),
     torch.float64: (
         0.6,
+        5.4995567732087851,
         (
-            (1.0, 1.0, -0.12650522095601328, -0.049136945272952218),
-            (5.4995567732087851, 1.3067748005013837, 0.0056836520042485224, 0.0097020929938440912),
-            (0.0, 0.0, 0.096184659276723739, 0.0067813863069166779),
-            (0.0, 0.13317117281878108, 0.02023684977244764, 0.0067479754065355594),
+            (1.0, -0.12650522095601328, -0.049136945272952218),
+            (1.3067748005013837, 0.0056836520042485224, 0.0097020929938440912),
+            (0.0, 0.096184659276723739, 0.0067813863069166779),
+            (0.13317117281878108, 0.02023684977244764, 0.0067479754065355594),
         ),
     ),
 }
@@ -230,7 +235,7 @@ class _Exponential(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor) -> Tensor:
-        w, ctx.scale, *factors = _exponential_factors(a)
+        w, ctx.scale, ctx.cubics, *factors = _exponential_factors(a)
         ctx.save_for_backward(a, *factors)
         return w
 
@@ -240,11 +245,11 @@ class _Exponential(torch.autograd.Function):
         with torch.autocast(grad.device.type, enabled=False):
             if torch.is_grad_enabled():
                 return _differentiable_gradient(_exponential, a, grad)
-            return _Exponential._adjoint(grad, ctx.scale, *factors)
+            return _Exponential._adjoint(grad, ctx.scale, ctx.cubics, *factors)
 
     @staticmethod
     def _adjoint(
-        grad: Tensor, scale: float, cubics: Tensor,
+        grad: Tensor, scale: float, cubics: Cubics,
         a: Tensor, a2: Tensor, t: Tensor, q: Tensor, vq: Tensor, *roots: Tensor,
     ) -> Tensor:  # fmt: skip
         # The derivative of a Newton-Schulz step at a unitary matrix is the identity on the
@@ -257,7 +262,9 @@ class _Exponential(torch.autograd.Function):
         dq = _add_product(dv, vq.mH, grad)
         th = t.mH
         dt = _add_product(dq @ th, th, dq)
-        da, da2, da3 = _combine(cubics[:, 1:].mT, torch.stack([grad, dv, dq, dt]))
+        da, da2, da3 = (
+            _combination(column, grad, dv, dq, dt) for column in zip(*cubics, strict=True)
+        )
         # A^3 = A A^2 and A^2 = A A, where A^H = -A and A^2 is Hermitian
         da2 = _add_product(da2, a, da3, alpha=-1)
         da = _add_product(da, da3, a2)
@@ -275,23 +282,21 @@ def _exponential_factors(a: Tensor) -> tuple[Any, ...]:
     """exp(A) and what it was made of.
 
     Returns:
-        W; a factor c; the coefficients of the powers of c A (4, 4), with the halvings in them;
-        c A, (c A)^2, t, q, v + q; and the matrices that were squared, in order. c is 1 unless A
-        is huge.
+        W; a factor c; the coefficients of the powers of c A in u, v, s, t, with the halvings in
+        them; c A, (c A)^2, t, q, v + q; and the matrices that were squared, in order. c is 1
+        unless A is huge.
     """
-    radius, rows = _EXP_POLYNOMIALS[real_dtype(a.dtype)]
-    powers = _powers(a)
-    bound = _spectral_bound(powers)
+    radius, shift, rows = _EXP_POLYNOMIALS[real_dtype(a.dtype)]
+    a, a2, a3 = _powers(a)
+    bound = _spectral_bound(a, a2, a3)
     squarings = max(0, math.ceil(math.log2(bound / radius))) if bound > 0 else 0
     half, scale = 0.5**squarings, 1.0
     if squarings > 30:  # the coefficients of A^3 would underflow, or A^3 has overflowed
         half, scale = 1.0, half
-        powers = _powers(a * scale)
-    cubics = torch.tensor(
-        [[c * half**k for k, c in enumerate(row)] for row in rows],
-        dtype=real_dtype(a.dtype), device=a.device,
-    )  # fmt: skip
-    u, v, s, t = _combine(cubics, powers)
+        a, a2, a3 = _powers(a * scale)
+    cubics = tuple(tuple(c * half**k for k, c in enumerate(row, 1)) for row in rows)
+    u, v, s, t = (_combination(row, a, a2, a3) for row in cubics)
+    u, v = _shift_(u, 1.0), _shift_(v, shift)
     q = _add_product(s, t, t)
     vq = v + q
     w = _add_product(u, vq, q)
@@ -301,31 +306,34 @@ def _exponential_factors(a: Tensor) -> tuple[Any, ...]:
         w = w @ w
         if left % 4 == 0:  # the defect has grown to 16 eps at most; the step squares it
             w = newton_schulz_step(w)
-    return w, scale, cubics, powers[1], powers[2], t, q, vq, *roots
+    return w, scale, cubics, a, a2, t, q, vq, *roots
 
 
-def _powers(a: Tensor) -> Tensor:
-    """I, A, A^2, A^3, stacked."""
+def _powers(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A, A^2, A^3."""
     a2 = a @ a
-    return torch.stack([identity_like(a).expand_as(a), a, a2, a @ a2])
+    return a, a2, a @ a2
 
 
-def _combine(coefficients: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """Combinations of the x (k, ...), one for each row of coefficients, in one product."""
-    mixed = coefficients @ parts(x).reshape(len(x), -1)
-    if x.is_complex():
-        mixed = torch.view_as_complex(mixed.view(len(mixed), -1, 2))
-    return mixed.view(-1, *x.shape[1:]).unbind()
+def _combination(coefficients: tuple[float, ...], *x: Tensor) -> Tensor:
+    """The sum of c_i X_i, in one new tensor."""
+    first, *rest = ((c, y) for c, y in zip(coefficients, x, strict=True) if c)
+    out = first[1] * first[0]
+    for c, y in rest:
+        out.add_(y, alpha=c)
+    return out
 
 
-def _spectral_bound(powers: Tensor) -> float:
-    """An upper bound of the 2-norm of skew A, from I, A, A^2, A^3; 0 if nothing is finite."""
-    if not powers.numel():
+def _spectral_bound(a: Tensor, a2: Tensor, a3: Tensor) -> float:
+    """An upper bound of the 2-norm of skew A, from its powers; 0 if nothing is finite."""
+    if not a.numel():
         return 0.0
-    matrix_axes = (-3, -2, -1) if powers.is_complex() else (-2, -1)
-    norms = torch.linalg.vector_norm(parts(powers[1:].detach()), dim=matrix_axes)
+    axes = (-3, -2, -1) if a.is_complex() else (-2, -1)
+    norms = torch.stack(
+        [torch.linalg.vector_norm(parts(p.detach()), dim=axes) for p in (a, a2, a3)]
+    )
     # Eigenvalues of a real A come in pairs +-ix, of which one is counted.
-    repeated = 1 if powers.is_complex() else 2
+    repeated = 1 if a.is_complex() else 2
     bound = 0.0
     for moments in norms.view(3, -1).T.tolist():
         bound = max(bound, _largest_of([norm * norm / repeated for norm in moments], bound))
