@@ -73,6 +73,15 @@ def _add_product(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0, beta: floa
     return beta * c + alpha * (x @ y)
 
 
+def _add_product_(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0) -> Tensor:
+    """C + alpha X Y in place of C."""
+    if c.ndim == 2:
+        return c.addmm_(x, y, alpha=alpha)
+    if c.ndim == 3:
+        return c.baddbmm_(x, y, alpha=alpha)
+    return c.add_(x @ y, alpha=alpha)
+
+
 def unitarity_defect(w: Tensor) -> Tensor:
     r""":math:`\|W^H W - I\|_2`, evaluated in double precision.
 
@@ -182,13 +191,13 @@ def _differentiable_gradient(
 Cubics = tuple[tuple[float, ...], ...]
 
 # Polynomials p of degree 12 in four products, p = u + (v + q) q with q = s + t^2. For each
-# precision: the radius r such that p(ix) = exp(ix) but for half a unit roundoff for |x| <= r; v(0),
-# where u(0) = 1 and s(0) = t(0) = 0; and as rows the coefficients of A, A^2, A^3 in u, v, s, t. Best
-# approximations with p(0) = p'(0) = 1, for which r is almost twice that of the Taylor polynomial.
-# The form is that of Bader, Blanes and Casas, Computing the matrix exponential with an optimized
-# Taylor polynomial approximation, 2019; completing the square twice gives the coefficients but for
-# two, which are chosen so that q(0) = q'(0) = 0: that keeps the terms as small as those of the
-# Taylor polynomial.
+# precision: the radius r such that p(ix) = exp(ix) but for half a unit roundoff for |x| <= r; the
+# constant of v, where that of u is 1 and those of s and t are 0; and as rows the coefficients of
+# A, A^2, A^3 in u, v, s, t. They are best approximations with p(0) = p'(0) = 1, for which r is
+# almost twice that of the Taylor polynomial. The form is that of Bader, Blanes and Casas, Computing
+# the matrix exponential with an optimized Taylor polynomial approximation, 2019. Completing the
+# square twice gives the coefficients but for two, which are chosen so that q(0) = q'(0) = 0: that
+# keeps the terms as small as those of the Taylor polynomial.
 _EXP_POLYNOMIALS: dict[torch.dtype, tuple[float, float, Cubics]] = {
     torch.float32: (
         2.8,
@@ -256,20 +265,20 @@ class _Exponential(torch.autograd.Function):
         # tangent space, and no other direction is taken by an exponential.
         for root in reversed(roots):
             inverse = root.mH
-            grad = _add_product(grad @ inverse, inverse, grad)
+            grad = _add_product_(grad @ inverse, inverse, grad)
         # u + (v + q) q, where q = s + t^2
         dv = grad @ q.mH
         dq = _add_product(dv, vq.mH, grad)
         th = t.mH
-        dt = _add_product(dq @ th, th, dq)
+        dt = _add_product_(dq @ th, th, dq)
         da, da2, da3 = (
             _combination(column, grad, dv, dq, dt) for column in zip(*cubics, strict=True)
         )
         # A^3 = A A^2 and A^2 = A A, where A^H = -A and A^2 is Hermitian
-        da2 = _add_product(da2, a, da3, alpha=-1)
-        da = _add_product(da, da3, a2)
-        da = _add_product(da, da2, a, alpha=-1)
-        da = _add_product(da, a, da2, alpha=-1)
+        _add_product_(da2, a, da3, alpha=-1)
+        _add_product_(da, da3, a2)
+        _add_product_(da, da2, a, alpha=-1)
+        _add_product_(da, a, da2, alpha=-1)
         return da if scale == 1.0 else da * scale
 
 
@@ -593,7 +602,7 @@ class _Householder(torch.autograd.Function):
         ds = (z.mH @ gy).triu_()
         ds.diagonal(dim1=-2, dim2=-1).mul_(0.5)
         du = _add_product(gy, grad.mH, z, alpha=-1, beta=-1)
-        return _add_product(du, u, ds + ds.mH) / scale
+        return _add_product_(du, u, ds + ds.mH).div_(scale)
 
 
 def _householder(v: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from comparisons.benchmarks import scan_speed
+from comparisons.benchmarks import map_speed, scan_speed
 
 
 def run(monkeypatch, *argv):
@@ -38,3 +38,35 @@ def _keep_threads():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+def run_maps(monkeypatch, *argv):
+    monkeypatch.setattr(map_speed, "GATE_SIZES", (3,))
+    argv = ["map_speed.py", "--threads", "1", "--rounds", "1", "--sizes", "8", "9", *argv]
+    monkeypatch.setattr("sys.argv", argv)
+    return map_speed.main()
+
+
+def test_map_speed_writes_its_figures(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "speed.json"
+    assert run_maps(monkeypatch, "--json", str(path)) == 0
+    found = json.loads(path.read_text())
+    assert found["machine"]["cpu"]
+    assert found["threads"] == 1
+    assert {row["n"] for row in found["maps"]} == {"8", "9"}
+    titles = {row["map"].split(",")[0] for row in found["maps"]}
+    assert titles == {"exp", "Cayley", "Householder", "polar"}
+    for title, peer in zip(found["maps"], found["maps"][1:], strict=False):
+        if title["variant"] == "ours":
+            assert title["error_1e-6"] <= 2
+            assert peer["ratio"] == pytest.approx(peer["ms"] / title["ms"])
+    missed = [row for row in found["maps"] if row["target"] and row["ratio"] < float(row["target"])]
+    assert capsys.readouterr().out.count("missed:") == len(missed)
+
+
+@pytest.mark.parametrize("name", ["expm_skew", "cayley", "householder", "polar"])
+def test_map_speed_times_nothing_that_is_wrong(monkeypatch, name):
+    right = getattr(map_speed.linalg, name)
+    monkeypatch.setattr(map_speed.linalg, name, lambda x: right(x) * (1 + 1e-10))
+    with pytest.raises(AssertionError):
+        run_maps(monkeypatch)
