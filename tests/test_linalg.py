@@ -304,10 +304,10 @@ def test_cayley_is_unitary_where_the_solve_loses_half_the_digits(dtype):
         assert defect(linalg.cayley(random_skew(n, dtype, norm))) <= 4 * n * torch.finfo(dtype).eps
 
 
-# From 32 on, short columns take another way to the inverse; by halves, which need not be equal.
+# From 96 on, short columns take another way to the inverse; by halves, which need not be equal.
 @pytest.mark.parametrize("norm", [1e-3, 1.0, 4.0, 100.0])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [1, 2, 3, 31, 32, 33, 70])
+@pytest.mark.parametrize("n", [1, 2, 3, 33, 95, 96, 97])
 def test_cayley_and_its_gradient_are_those_of_closed_forms(n, dtype, norm):
     a = random_skew(n, dtype, norm, batch=(2,)).requires_grad_()
     weight = normal(2, n, n, dtype=dtype, seed=1)
@@ -614,11 +614,11 @@ def test_polar_factor_is_that_of_scipy(n, dtype):
     assert gap(linalg.polar(x), wanted) <= 10 * n * torch.finfo(dtype).eps * max(1.0, 1 / least)
 
 
-@pytest.mark.parametrize("off", [0.0, 1e-12, 1e-7, 1e-4, 1e-2, 0.03, 0.045, 0.06, 0.2])
+@pytest.mark.parametrize("off", [0.0, 1e-12, 1e-7, 1e-4, 1e-2, 0.03, 0.09, 0.11, 0.4])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 2, 3, 33])
 def test_polar_and_its_gradient_at_any_distance_from_the_group(n, dtype, off):
-    # Nearer than about 0.05 it is not by an SVD.
+    # Nearer than 0.1, or half of that where n is large, it is not by an SVD.
     noise = normal(n, n, dtype=dtype, seed=1)
     x = random_unitary(n, dtype) + off * noise / torch.linalg.matrix_norm(noise, 2)
     x, weight = x.requires_grad_(), normal(n, n, dtype=dtype, seed=2)

@@ -520,7 +520,8 @@ def _inverse_of_shifted(a: Tensor, longest: float) -> Tensor:
     # the larger part of a factorisation. I + A is accretive, hence so is the Schur complement,
     # and the inverses of both are at most 1; but the product in the complement rounds by eps
     # times the square of the longest column, and that square may pass for a factor of ten only.
-    if m < 16 or not longest**2 <= 10:
+    # Small matrices are faster in one piece.
+    if m < 48 or not longest**2 <= 10:
         return _inverse(one_plus)
     p, q = one_plus[..., :m, :m], one_plus[..., :m, m:]
     p = _inverse(p)
@@ -628,7 +629,7 @@ def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
 
 # In the 2-norm of X^H X - I. Nearer than that, a few products cost less than an SVD, and so do the
 # terms of the series of their derivative.
-_NEAR = 0.1
+_NEAR = 0.2
 
 
 class _SingularValueMap(torch.autograd.Function):
@@ -677,8 +678,8 @@ class _NearPolar(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, defect: Tensor, square: Tensor, norm: float) -> Tensor:
-        # X (I - D/2 + 3 D^2/8) takes a singular value to 1 + 5 d^3/16 + O(d^4), which Newton-
-        # Schulz steps square.
+        # X (I - D/2 + 3 D^2/8) takes a singular value to 1 + 5 d^3/16 + O(d^4), so that the new
+        # defect is below the cube of the old one; Newton-Schulz steps square it.
         w = _add_product(x, x, defect.mul(-0.5).add_(square, alpha=0.375))
         left = norm**3
         while left > eps(x.dtype) / 2:

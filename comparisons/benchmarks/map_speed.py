@@ -30,7 +30,7 @@ from comparisons.benchmarks.timing import medians, show, write_json
 from unitary_zoo import linalg
 
 SIZES = (64, 128, 256, 512, 1024)
-GATE_SIZES = (3, 70)
+GATE_SIZES = (3, 100)
 LIMIT = 2e-6  # of the error of an entry in float32
 
 Map = Callable[[Tensor], Tensor]
