@@ -678,10 +678,13 @@ class _NearPolar(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, defect: Tensor, square: Tensor, norm: float) -> Tensor:
-        # X (I - D/2 + 3 D^2/8) takes a singular value to 1 + 5 d^3/16 + O(d^4), so that the new
-        # defect is below the cube of the old one; Newton-Schulz steps square it.
-        w = _add_product(x, x, defect.mul(-0.5).add_(square, alpha=0.375))
-        left = norm**3
+        # X (I + D)^(-1/2) by the series to D^2 or D^4; the first term left out, 5 D^3/16 or
+        # 63 D^5/256, makes half the new defect. Newton-Schulz steps square that.
+        series, left = defect.mul(-0.5).add_(square, alpha=0.375), norm**3
+        if left > eps(x.dtype) / 2:
+            higher = defect.mul(-0.3125).add_(square, alpha=35 / 128)
+            series, left = _add_product(series, square, higher), norm**5
+        w = _add_product(x, x, series)
         while left > eps(x.dtype) / 2:
             w = newton_schulz_step(w)
             left = left**2
@@ -701,12 +704,18 @@ class _NearPolar(torch.autograd.Function):
         m = w.mH @ grad
         k = (m - m.mH) / 2
         excess = _shift_(w.mH @ x, -1.0)  # E = H - I
-        # Y = K - (E Y + Y E) / 2, a contraction by the norm of E; Y E = -(E Y)^H.
-        contraction = max(1 - math.sqrt(1 - norm), eps(x.dtype))
-        y = k
-        for _ in range(math.ceil(math.log(eps(x.dtype) / 2) / math.log(contraction)) - 1):
+        # Y = K - (E Y + Y E) / 2 is a contraction by the norm of E, with real eigenvalues: the
+        # Chebyshev iteration takes twice the digits of its powers. Y E = -(E Y)^H.
+        radius = max(1 - math.sqrt(1 - norm), eps(x.dtype))
+        before, y, weight, error = k, k, 1.0, radius
+        while error > eps(x.dtype) / 4:
             half = excess @ y
-            y = torch.sub(k, half - half.mH, alpha=0.5)
+            after = torch.sub(k, half - half.mH, alpha=0.5)
+            if weight > 1.0:
+                after = torch.lerp(before, after, weight)
+            before, y = y, after
+            weight = 1 / (1 - radius**2 * weight / (2 if weight == 1.0 else 4))
+            error *= radius / 2
         return w @ y
 
 
