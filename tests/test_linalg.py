@@ -72,9 +72,65 @@ def rounding(n, dtype, factor):
 
 # ---------------------------------------------------------------------------------- exponential
 
-# The radius of the polynomial is 0.33 (double) or 1.57 (single), so an argument of norm r is
-# halved s times with 2^s <= 2 r / radius <= 6 r, and every squaring doubles the error that is
-# there. The polynomial itself is six products. Hence 10 sqrt(n) eps max(1, r).
+# The radius of the polynomial is 0.6 (double) or 2.8 (single), and the bound of the norm r is less
+# than 1.6 r, so an argument is halved s times with 2^s <= 3.2 r / radius <= 6 r, and every squaring
+# doubles the error that is there. The polynomial itself is four products. Hence 10 sqrt(n) eps
+# max(1, r).
+
+
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_polynomial_of_the_exponential_is_it_to_half_a_roundoff(dtype):
+    radius, shift, rows = linalg._EXP_POLYNOMIALS[dtype]
+    x = np.linspace(-radius, radius, 2001, dtype=np.longdouble) * np.clongdouble(1j)
+    u, v, s, t = (sum(np.longdouble(c) * x**k for k, c in enumerate(row, 1)) for row in rows)
+    u, v, q = 1 + u, np.longdouble(shift) + v, s + t**2
+    # The best approximation has half a unit roundoff, eps / 4. In double precision that is itself
+    # about what rounding the coefficients costs, and where nothing is longer, the sum as well.
+    limit = (0.26 if dtype == F32 else 0.4) * torch.finfo(dtype).eps
+    if np.finfo(np.longdouble).eps == np.finfo(float).eps:
+        limit += 10 * np.finfo(float).eps
+    assert np.abs(u + (v + q) * q - np.exp(x)).max() <= limit
+
+
+def skew_with_angles(angles, n, dtype):
+    """Skew, with plane rotations by these angles as its exponential."""
+    a = np.zeros((n, n))
+    for k, t in enumerate(angles):
+        a[2 * k, 2 * k + 1], a[2 * k + 1, 2 * k] = -t, t
+    q = random_unitary(n, dtype, seed=n).to(C128 if dtype.is_complex else F64)
+    return (q @ torch.from_numpy(a).to(q.dtype) @ q.mH).to(dtype)
+
+
+SPREADS = {
+    "equal": lambda m: np.ones(m),
+    "one": lambda m: np.eye(1, m)[0],
+    "one large": lambda m: np.r_[1.0, np.full(m - 1, 0.1)],
+    "half": lambda m: np.r_[np.ones((m + 1) // 2), np.zeros(m // 2)],
+    "falling": lambda m: 1 / np.arange(1, m + 1),
+    "even": lambda m: np.arange(1, m + 1) / m,
+}
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e5])
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bound_of_the_spectral_norm_is_one_and_close(dtype, spread, size):
+    for n in (2, 3, 7, 33, 128):
+        angles = size * SPREADS[spread](n // 2)
+        found = linalg._spectral_bound(*linalg._powers(skew_with_angles(angles, n, dtype)))
+        largest = angles.max()
+        assert found >= largest * (1 - 10 * n * torch.finfo(dtype).eps)
+        assert found <= 1.6 * largest  # the sixth root of 2 * 64 equal angles would be 2.2
+
+
+@given(
+    values=st.lists(st.floats(1e-9, 1), min_size=1, max_size=40),
+    scale=st.sampled_from([1e-6, 1, 1e6]),
+)
+def test_bound_from_power_sums_is_one(values, scale):
+    values = np.array(values) * scale
+    found = linalg._largest_of([float((values**k).sum()) for k in (1, 2, 3)], 0.0)
+    assert found >= values.max() * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("norm", [1e-8, 1e-3, 0.05, 0.33, 0.5, 1.0, 1.57, math.pi, 10.0, 1e2, 1e4])
@@ -167,6 +223,55 @@ def test_gradient_of_expm_is_the_frechet_derivative(n, dtype, norm):
     assert abs(found - wanted) <= n * rounding(n, F64, 20) * max(1.0, norm)
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.3, 1.0, 50.0, 1e5, 1e9, 1e12])
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_gradient_of_the_exponential_of_a_plane_at_any_angle(dtype, angle):
+    a = torch.tensor([[0.0, -angle], [angle, 0.0]], dtype=dtype, requires_grad=True)
+    (grad,) = torch.autograd.grad(linalg.expm_skew(a)[1, 0], a)
+    turned = float(a.detach()[1, 0])
+    # sin(t) by t; as many digits are lost as the angle has before the point.
+    found = float(grad[1, 0] - grad[0, 1])
+    assert abs(found - math.cos(turned)) <= 10 * torch.finfo(dtype).eps * max(1.0, angle)
+
+
+@pytest.mark.parametrize("norm", [0.1, 2.0, 5.0, 40.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3, 33])
+def test_gradient_of_expm_of_a_batch_is_that_of_torch_in_double_precision(n, dtype, norm):
+    a = random_skew(n, dtype, norm, batch=(2, 3))
+    weight = normal(2, 3, n, n, dtype=dtype, seed=1)
+    grads = []
+    for function, x in ((linalg.expm_skew, a), (torch.matrix_exp, linalg.double(a))):
+        x = x.clone().requires_grad_()
+        (grad,) = torch.autograd.grad((weight.to(x.dtype).conj() * function(x)).real.sum(), x)
+        grads.append(grad - grad.mH)  # the function is one of skew matrices
+    # As above, with the entries of the weight, of norm about 2 sqrt(n).
+    assert gap(*grads) <= math.sqrt(n) * rounding(n, dtype, 40) * max(1.0, norm)
+
+
+MAPS = [linalg.expm_skew, linalg.cayley, linalg.householder]
+
+
+# torch's own forward mode compiles its formulas by what torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("function", MAPS)
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_maps_are_open_to_forward_mode_and_to_functional_transforms(dtype, function):
+    a, direction = random_skew(5, dtype, 2.0), random_skew(5, dtype, 1.0, seed=1)
+    step = 1e-5
+    wanted = (function(a + step * direction) - function(a - step * direction)) / (2 * step)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(a, direction)
+        forward = torch.autograd.forward_ad.unpack_dual(function(dual)).tangent
+    # Central differences: step^2 times a third derivative, and eps / step.
+    assert gap(forward, wanted) <= 1e-9
+    assert gap(torch.func.jvp(function, (a,), (direction,))[1], wanted) <= 1e-9
+    weight = normal(5, 5, dtype=dtype, seed=2)
+    grad = torch.func.grad(lambda x: (weight.conj() * function(x)).real.sum())(a)
+    found = np.vdot(wide(grad), wide(direction)).real
+    assert abs(found - np.vdot(wide(weight), wide(wanted)).real) <= 1e-8
+
+
 # --------------------------------------------------------------------------------------- Cayley
 
 
@@ -199,6 +304,23 @@ def test_cayley_is_unitary_where_the_solve_loses_half_the_digits(dtype):
         assert defect(linalg.cayley(random_skew(n, dtype, norm))) <= 4 * n * torch.finfo(dtype).eps
 
 
+# From 96 on, short columns take another way to the inverse; by halves, which need not be equal.
+@pytest.mark.parametrize("norm", [1e-3, 1.0, 4.0, 100.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3, 33, 95, 96, 97])
+def test_cayley_and_its_gradient_are_those_of_closed_forms(n, dtype, norm):
+    a = random_skew(n, dtype, norm, batch=(2,)).requires_grad_()
+    weight = normal(2, n, n, dtype=dtype, seed=1)
+    w = linalg.cayley(a)
+    (grad,) = torch.autograd.grad((weight.conj() * w).real.sum(), a)
+    r = np.linalg.inv(np.eye(n) + wide(a))
+    limit = rounding(n, dtype, 10) * math.hypot(1.0, norm)
+    assert gap(w, 2 * r - np.eye(n)) <= limit
+    # dW = -2 R dA R, with R of norm 1 at most and a weight of norm about 2 sqrt(n).
+    r = r.conj().swapaxes(-1, -2)
+    assert gap(grad, -2 * r @ wide(weight) @ r) <= 10 * math.sqrt(n) * limit
+
+
 @pytest.mark.parametrize("norm", [1e-3, 1.0, 30.0])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inverse_cayley_undoes_cayley(dtype, norm):
@@ -221,6 +343,112 @@ def test_cayley_has_first_and_second_derivatives(field):
 
     assert torch.autograd.gradcheck(function, theta)
     assert torch.autograd.gradgradcheck(function, theta)
+
+
+# ---------------------------------------------------------------------------------- reflections
+
+
+def product_of_reflections(v):
+    """H_1 ... H_k, one at a time."""
+    v = wide(v)
+    w = np.eye(len(v), dtype=complex)
+    for x in v.T:
+        size = np.linalg.norm(x)
+        if size > 0:
+            x = x / size
+            w = w - 2 * np.outer(w @ x, x.conj())
+    return w
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+def test_householder_is_the_product_of_its_reflections(n, dtype):
+    for k in (0, 1, n // 2, n, n + 3):
+        v = normal(n, k, dtype=dtype, seed=k)
+        w = linalg.householder(v)
+        assert w.dtype == dtype
+        # k reflections one after the other round by k eps at most in each entry, and as a rule
+        # by its root.
+        limit = rounding(max(n, k), dtype, 10)
+        assert gap(w, product_of_reflections(v)) <= limit
+        assert defect(w) <= limit
+        if not dtype.is_complex:
+            assert np.linalg.det(wide(w)).real == pytest.approx((-1) ** k, abs=n * limit)
+
+
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_householder_and_its_gradient_are_those_of_torch(dtype):
+    n, k = 17, 17
+    v = normal(n, k, dtype=dtype).tril(-1) + torch.eye(n, dtype=dtype)
+    weight = normal(n, n, dtype=dtype, seed=1)
+    pairs = []
+    for own in (True, False):
+        x = v.clone().requires_grad_()
+        tau = (2 / x.abs().square().sum(0)).to(dtype)
+        w = linalg.householder(x) if own else torch.linalg.householder_product(x, tau)
+        (grad,) = torch.autograd.grad((weight.conj() * w).real.sum(), x)
+        # LAPACK reads what is below the diagonal.
+        pairs.append((w, grad.tril(-1)))
+    for found, wanted in zip(*pairs, strict=True):
+        assert gap(found, wanted) <= rounding(n, dtype, 100)
+
+
+@pytest.mark.parametrize("dtype", [F64, C128])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (2, 1), (2, 3), (3, 3), (4, 2)])
+def test_householder_has_first_and_second_derivatives(n, k, dtype):
+    v = normal(2, n, k, dtype=dtype).requires_grad_()
+
+    def function(v):
+        return linalg.parts(linalg.householder(v))
+
+    assert torch.autograd.gradcheck(function, v)
+    assert torch.autograd.gradgradcheck(function, v)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_column_of_zeros_is_the_identity_and_has_no_gradient(dtype):
+    v = normal(5, 4, dtype=dtype)
+    v[:, 1] = 0
+    v.requires_grad_()
+    w = linalg.householder(v)
+    assert gap(w, linalg.householder(v[:, [0, 2, 3]])) <= rounding(5, dtype, 10)
+    (grad,) = torch.autograd.grad((normal(5, 5, dtype=dtype, seed=1).conj() * w).real.sum(), v)
+    assert torch.equal(grad[:, 1], torch.zeros_like(grad[:, 1]))
+    assert torch.isfinite(grad).all()
+    assert (grad[:, 0] != 0).all()
+    nothing = torch.zeros(5, 4, dtype=dtype)
+    assert torch.equal(linalg.householder(nothing), torch.eye(5, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_length_of_a_reflector_does_not_matter(dtype):
+    v = normal(7, 5, dtype=dtype)
+    lengths = torch.tensor([1e-30, 1e30, 1e-18, 1e25, 1.0], dtype=linalg.real_dtype(dtype))
+    found = linalg.householder(v * lengths)
+    assert gap(found, linalg.householder(v)) <= rounding(7, dtype, 10)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 1e-3])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_householder_of_nearly_parallel_reflectors_is_unitary(dtype, spread):
+    n = 33
+    v = normal(n, 1, dtype=dtype) + spread * normal(n, n, dtype=dtype, seed=1)
+    w = linalg.householder(v)
+    assert defect(w) <= n * rounding(n, dtype, 10)
+    assert gap(w, product_of_reflections(v)) <= n * rounding(n, dtype, 10)
+
+
+@given(
+    shape=batch_shapes(), n=st.integers(1, 9), k=st.integers(1, 12), dtype=st.sampled_from(DTYPES),
+    seed=seeds(),
+)  # fmt: skip
+@settings(max_examples=30)
+def test_householder_of_a_batch_is_that_of_its_members(shape, n, k, dtype, seed):
+    v = normal(*shape, n, k, dtype=dtype, seed=seed)
+    found = linalg.householder(v)
+    assert found.shape == (*shape, n, n)
+    for w, x in zip(found.reshape(-1, n, n), v.reshape(-1, n, k), strict=True):
+        assert gap(w, product_of_reflections(x)) <= rounding(max(n, k), dtype, 20)
 
 
 # ------------------------------------------------------------------- eigenvectors and logarithm
@@ -386,6 +614,26 @@ def test_polar_factor_is_that_of_scipy(n, dtype):
     assert gap(linalg.polar(x), wanted) <= 10 * n * torch.finfo(dtype).eps * max(1.0, 1 / least)
 
 
+@pytest.mark.parametrize("off", [0.0, 1e-12, 1e-7, 1e-4, 1e-2, 0.03, 0.09, 0.11, 0.4])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3, 33])
+def test_polar_and_its_gradient_at_any_distance_from_the_group(n, dtype, off):
+    # Nearer than 0.1, or half of that where n is large, it is not by an SVD.
+    noise = normal(n, n, dtype=dtype, seed=1)
+    x = random_unitary(n, dtype) + off * noise / torch.linalg.matrix_norm(noise, 2)
+    x, weight = x.requires_grad_(), normal(n, n, dtype=dtype, seed=2)
+    w = linalg.polar(x)
+    (grad,) = torch.autograd.grad((weight.conj() * w).real.sum(), x)
+    u, s, vh = np.linalg.svd(wide(x))
+    limit = rounding(n, dtype, 10)
+    assert gap(w, u @ vh) <= limit
+    assert defect(w) <= limit
+    m = u.conj().T @ wide(weight) @ vh.conj().T
+    wanted = u @ ((m - m.conj().T) / (s[:, None] + s[None, :])) @ vh
+    # The weight has the norm 2 sqrt(n).
+    assert gap(grad, wanted) <= 4 * math.sqrt(n) * limit
+
+
 @given(shape=batch_shapes(), n=st.integers(1, 9), dtype=st.sampled_from(DTYPES), seed=seeds())
 @settings(max_examples=30)
 def test_polar_and_contract_of_a_batch_are_those_of_its_members(shape, n, dtype, seed):
@@ -423,6 +671,8 @@ SINGULAR_VALUES = {
     "distinct": [2.0, 1.3, 0.4],
     "all equal": [1.5, 1.5, 1.5],
     "all one": [1.0, 1.0, 1.0],
+    "near one": [1.03, 1.0, 0.97],
+    "within rounding of one": [1.0 + 1e-15, 1.0, 1.0 - 1e-15],
     "two equal": [2.0, 2.0, 0.5],
     "two nearly equal": [2.0, 2.0 + 1e-9, 0.5],
     "all below one": [0.9, 0.5, 0.2],
@@ -446,7 +696,10 @@ def test_polar_has_the_derivative_of_finite_differences(dtype, case):
     assert torch.autograd.gradcheck(linalg.polar, x)
 
 
-@pytest.mark.parametrize("case", [case for case in SINGULAR_VALUES if case != "all one"])
+KINKS = ("all one", "near one", "within rounding of one")
+
+
+@pytest.mark.parametrize("case", [case for case in SINGULAR_VALUES if case not in KINKS])
 @pytest.mark.parametrize("dtype", [F64, C128])
 def test_contract_has_the_derivative_of_finite_differences(dtype, case):
     # At singular values of exactly one it has a kink, and so no derivative.
@@ -511,6 +764,34 @@ def test_newton_schulz_steps_reach_the_polar_factor():
     for _ in range(12):
         w = linalg.newton_schulz_step(w)
     assert gap(w, scipy.linalg.polar(x.numpy())[0]) <= rounding(3, F64, 20)
+
+
+# --------------------------------------------------------------------------- large single matrices
+
+
+@pytest.mark.parametrize("dtype", [F32, C64])
+@pytest.mark.parametrize("case", ["expm", "cayley", "householder", "polar"])
+def test_maps_of_large_matrices_are_right_to_two_millionths(case, dtype):
+    n = 512
+    if case == "expm":
+        a = random_skew(n, dtype, math.pi)
+        pairs = [(linalg.expm_skew(a), scipy.linalg.expm(wide(a)))]
+    elif case == "cayley":
+        arguments = [random_skew(n, dtype, norm) for norm in (1.0, 10.0)]
+        one = np.eye(n)
+        pairs = [(linalg.cayley(a), 2 * np.linalg.inv(one + wide(a)) - one) for a in arguments]
+    elif case == "householder":
+        arguments = [normal(n, k, dtype=dtype) for k in (n, 40)]
+        pairs = [(linalg.householder(v), product_of_reflections(v)) for v in arguments]
+    else:
+        noise = normal(n, n, dtype=dtype) / math.sqrt(n)
+        arguments = [random_unitary(n, dtype) + off * noise for off in (1e-3, 1e-2)]
+        pairs = []
+        for x in arguments:
+            u, _, vh = np.linalg.svd(wide(x))
+            pairs.append((linalg.polar(x), u @ vh))
+    for found, wanted in pairs:
+        assert gap(found, wanted) <= 2e-6
 
 
 # ----------------------------------------------------------------------- coordinates and helpers

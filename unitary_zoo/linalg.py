@@ -1,22 +1,20 @@
 r"""Pure tensor functions on unitary and orthogonal matrices; every function takes batches.
 
-Coordinates of skew matrices, the exponential and Cayley maps with their inverses, the polar
-factor, and the unitarity defect. "Skew" means skew-Hermitian, :math:`A^H = -A`, which for real
-matrices is skew-symmetric.
+Coordinates of skew matrices, the exponential and Cayley maps with their inverses, products of
+reflections, the polar factor, and the unitarity defect. "Skew" means skew-Hermitian,
+:math:`A^H = -A`, which for real matrices is skew-symmetric.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.function import once_differentiable
-
-# Degree-12 Taylor polynomial: for a normal matrix the truncation error is at most
-# r^13 / 13! with r the spectral radius, so these radii keep it below half a unit roundoff.
-_EXPM_RADIUS = {torch.float32: 1.57, torch.float64: 0.33}
 
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -58,6 +56,30 @@ def as_real(h: Tensor) -> Tensor:
 def identity_like(w: Tensor) -> Tensor:
     """I of the size, dtype and device of ``w`` (..., n, n)."""
     return torch.eye(w.shape[-1], dtype=w.dtype, device=w.device)
+
+
+def _shift_(x: Tensor, c: float) -> Tensor:
+    """X + c I in place, without an identity matrix in memory."""
+    x.diagonal(dim1=-2, dim2=-1).add_(c)
+    return x
+
+
+def _add_product(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
+    """Alpha X Y + beta C, in one pass where there is a routine for it."""
+    if c.ndim == 2:
+        return torch.addmm(c, x, y, alpha=alpha, beta=beta)
+    if c.ndim == 3:
+        return torch.baddbmm(c, x, y, alpha=alpha, beta=beta)
+    return beta * c + alpha * (x @ y)
+
+
+def _add_product_(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0) -> Tensor:
+    """C + alpha X Y in place of C."""
+    if c.ndim == 2:
+        return c.addmm_(x, y, alpha=alpha)
+    if c.ndim == 3:
+        return c.baddbmm_(x, y, alpha=alpha)
+    return c.add_(x @ y, alpha=alpha)
 
 
 def unitarity_defect(w: Tensor) -> Tensor:
@@ -143,14 +165,68 @@ def skew_to_coordinates(a: Tensor) -> Tensor:
     return torch.cat([above.real, above.imag, diagonal], dim=-1)
 
 
+# ------------------------------------------------------------------ maps with a backward pass
+
+
+def _evaluate(
+    function: type[torch.autograd.Function], formula: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    """``function`` of x; its plain ``formula`` where a transform differentiates in its own way."""
+    if torch._C._are_functorch_transforms_active() or unpack_dual(x).tangent is not None:
+        return formula(x)
+    out: Tensor = function.apply(x)
+    return out
+
+
+def _differentiable_gradient(
+    formula: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor
+) -> Tensor:
+    """The gradient of a map whose derivative is wanted in turn, from its plain formula."""
+    return torch.autograd.grad(formula(x), x, grad, create_graph=True)[0]
+
+
 # ------------------------------------------------------------------------------- exponential
 
 
+Cubics = tuple[tuple[float, ...], ...]
+
+# Polynomials p of degree 12 in four products, p = u + (v + q) q with q = s + t^2. For each
+# precision: the radius r such that p(ix) = exp(ix) but for half a unit roundoff for |x| <= r; the
+# constant of v, where that of u is 1 and those of s and t are 0; and as rows the coefficients of
+# A, A^2, A^3 in u, v, s, t. They are best approximations with p(0) = p'(0) = 1, for which r is
+# almost twice that of the Taylor polynomial. The form is that of Bader, Blanes and Casas, Computing
+# the matrix exponential with an optimized Taylor polynomial approximation, 2019. Completing the
+# square twice gives the coefficients but for two, which are chosen so that q(0) = q'(0) = 0: that
+# keeps the terms as small as those of the Taylor polynomial.
+_EXP_POLYNOMIALS: dict[torch.dtype, tuple[float, float, Cubics]] = {
+    torch.float32: (
+        2.8,
+        5.1123650499207766,
+        (
+            (1.0, -0.030088961675453605, -0.02710052216026315),
+            (1.2576018956769816, 0.026392923473026801, 0.010103492740164037),
+            (0.0, 0.078006935935619824, 0.0061821159500308769),
+            (0.16025192567922185, 0.019385658201656475, 0.0065114880164693015),
+        ),
+    ),
+    torch.float64: (
+        0.6,
+        5.4995567732087851,
+        (
+            (1.0, -0.12650522095601328, -0.049136945272952218),
+            (1.3067748005013837, 0.0056836520042485224, 0.0097020929938440912),
+            (0.0, 0.096184659276723739, 0.0067813863069166779),
+            (0.13317117281878108, 0.02023684977244764, 0.0067479754065355594),
+        ),
+    ),
+}
+
+
 def expm_skew(a: Tensor) -> Tensor:
-    r""":math:`W = \exp(A)` for skew A, by a degree-12 Taylor polynomial and squaring.
+    r""":math:`W = \exp(A)` for skew A, by a polynomial of degree 12 and squaring.
 
     ``torch.matrix_exp`` is not used: for a single small matrix its float32 result is off by
-    2.5e-5. The scaling uses :math:`\|A\|_2 \le \|A^2\|_1^{1/2}`, valid since A is normal. Every
+    2.5e-5. The scaling uses a bound of the 2-norm by the Frobenius norms of A, A^2 and A^3. Every
     squaring doubles the defect, so Newton-Schulz steps go between: W is unitary to rounding for
     any argument whose square does not overflow.
 
@@ -160,25 +236,140 @@ def expm_skew(a: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    a2 = a @ a
-    bound = float(torch.linalg.matrix_norm(a2.detach(), 1).amax()) ** 0.5 if a.numel() else 0.0
-    squarings = 0
-    if bound > 0 and math.isfinite(bound):
-        squarings = max(0, math.ceil(math.log2(bound / _EXPM_RADIUS[real_dtype(a.dtype)])))
-    a, a2 = a * 0.5**squarings, a2 * 0.25**squarings
-    a3, a4 = a2 @ a, a2 @ a2
-    one = identity_like(a)
+    return _evaluate(_Exponential, _exponential, a)
 
-    def cubic(k: int) -> Tensor:
-        f = [1 / math.factorial(k + j) for j in range(4)]
-        return f[0] * one + f[1] * a + f[2] * a2 + f[3] * a3
 
-    w = cubic(0) + a4 @ (cubic(4) + a4 @ (cubic(8) + a4 / math.factorial(12)))
+class _Exponential(torch.autograd.Function):
+    """exp with the reverse of its products: two for each, and none for a Newton-Schulz step."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        w, ctx.scale, ctx.cubics, *factors = _exponential_factors(a)
+        ctx.save_for_backward(a, *factors)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        a, *factors = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return _differentiable_gradient(_exponential, a, grad)
+            return _Exponential._adjoint(grad, ctx.scale, ctx.cubics, *factors)
+
+    @staticmethod
+    def _adjoint(
+        grad: Tensor, scale: float, cubics: Cubics,
+        a: Tensor, a2: Tensor, t: Tensor, q: Tensor, vq: Tensor, *roots: Tensor,
+    ) -> Tensor:  # fmt: skip
+        # The derivative of a Newton-Schulz step at a unitary matrix is the identity on the
+        # tangent space, and no other direction is taken by an exponential.
+        for root in reversed(roots):
+            inverse = root.mH
+            grad = _add_product_(grad @ inverse, inverse, grad)
+        # u + (v + q) q, where q = s + t^2
+        dv = grad @ q.mH
+        dq = _add_product(dv, vq.mH, grad)
+        th = t.mH
+        dt = _add_product_(dq @ th, th, dq)
+        da, da2, da3 = (
+            _combination(column, grad, dv, dq, dt) for column in zip(*cubics, strict=True)
+        )
+        # A^3 = A A^2 and A^2 = A A, where A^H = -A and A^2 is Hermitian
+        _add_product_(da2, a, da3, alpha=-1)
+        _add_product_(da, da3, a2)
+        _add_product_(da, da2, a, alpha=-1)
+        _add_product_(da, a, da2, alpha=-1)
+        return da if scale == 1.0 else da * scale
+
+
+def _exponential(a: Tensor) -> Tensor:
+    w: Tensor = _exponential_factors(a)[0]
+    return w
+
+
+def _exponential_factors(a: Tensor) -> tuple[Any, ...]:
+    """exp(A) and what it was made of.
+
+    Returns:
+        W; a factor c; the coefficients of the powers of c A in u, v, s, t, with the halvings in
+        them; c A, (c A)^2, t, q, v + q; and the matrices that were squared, in order. c is 1
+        unless A is huge.
+    """
+    radius, shift, rows = _EXP_POLYNOMIALS[real_dtype(a.dtype)]
+    a, a2, a3 = _powers(a)
+    bound = _spectral_bound(a, a2, a3)
+    squarings = max(0, math.ceil(math.log2(bound / radius))) if bound > 0 else 0
+    half, scale = 0.5**squarings, 1.0
+    if squarings > 30:  # the coefficients of A^3 would underflow, or A^3 has overflowed
+        half, scale = 1.0, half
+        a, a2, a3 = _powers(a * scale)
+    cubics = tuple(tuple(c * half**k for k, c in enumerate(row, 1)) for row in rows)
+    u, v, s, t = (_combination(row, a, a2, a3) for row in cubics)
+    u, v = _shift_(u, 1.0), _shift_(v, shift)
+    q = _add_product(s, t, t)
+    vq = v + q
+    w = _add_product(u, vq, q)
+    roots = []
     for left in range(squarings - 1, -1, -1):
+        roots.append(w)
         w = w @ w
         if left % 4 == 0:  # the defect has grown to 16 eps at most; the step squares it
             w = newton_schulz_step(w)
-    return w
+    return w, scale, cubics, a, a2, t, q, vq, *roots
+
+
+def _powers(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A, A^2, A^3."""
+    a2 = a @ a
+    return a, a2, a @ a2
+
+
+def _combination(coefficients: tuple[float, ...], *x: Tensor) -> Tensor:
+    """The sum of c_i X_i, in one new tensor."""
+    first, *rest = ((c, y) for c, y in zip(coefficients, x, strict=True) if c)
+    out = first[1] * first[0]
+    for c, y in rest:
+        out.add_(y, alpha=c)
+    return out
+
+
+def _spectral_bound(a: Tensor, a2: Tensor, a3: Tensor) -> float:
+    """An upper bound of the 2-norm of skew A, from its powers; 0 if nothing is finite."""
+    if not a.numel():
+        return 0.0
+    axes = (-3, -2, -1) if a.is_complex() else (-2, -1)
+    norms = torch.stack(
+        [torch.linalg.vector_norm(parts(p.detach()), dim=axes) for p in (a, a2, a3)]
+    )
+    # Eigenvalues of a real A come in pairs +-ix, of which one is counted.
+    repeated = 1 if a.is_complex() else 2
+    bound = 0.0
+    for moments in norms.view(3, -1).T.tolist():
+        bound = max(bound, _largest_of([norm * norm / repeated for norm in moments], bound))
+    return bound**0.5
+
+
+def _largest_of(sums: list[float], known: float) -> float:
+    r"""An upper bound of the largest of some numbers :math:`\mu_i \ge 0` from their power sums.
+
+    Without the largest, M, Cauchy's inequality for the sums of first to third powers reads
+    :math:`(s_2 - M^2)^2 \le (s_1 - M)(s_3 - M^3)`: a cubic in M, concave above its largest root.
+    A bound below the number ``known`` need not be close.
+    """
+    roots = [s ** (1 / k) for k, s in enumerate(sums, 1) if math.isfinite(s)]
+    m = min(roots, default=0.0)
+    if len(roots) < 3 or m <= known:
+        return m
+    s1, s2, s3 = sums
+    # Enlarged by more than the power sums round: for equal numbers the root is a double one.
+    constant = s1 * s3 * (1 + 1e-5) - s2**2
+    for _ in range(6):  # Newton's method comes from above, and stays there
+        value = constant + m * (-s3 + m * (2 * s2 - m * s1))
+        slope = -s3 + m * (4 * s2 - 3 * m * s1)
+        if not (value < 0 and slope < 0):
+            break
+        m -= value / slope
+    return m
 
 
 def newton_schulz_step(w: Tensor) -> Tensor:
@@ -186,7 +377,7 @@ def newton_schulz_step(w: Tensor) -> Tensor:
 
     Converges to the polar factor where all singular values are below :math:`\sqrt 3`.
     """
-    return 1.5 * w - 0.5 * w @ (w.mH @ w)
+    return _add_product(w, w, w.mH @ w, alpha=-0.5, beta=1.5)
 
 
 def unitary_eigh(w: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,9 +468,9 @@ def _complex_structure(k: Tensor) -> Tensor:
 def cayley(a: Tensor) -> Tensor:
     r""":math:`W = (I + A)^{-1}(I - A)` for skew A: eigenvalue ia becomes angle -2 arctan a.
 
-    Never has the eigenvalue -1 at finite A. The solve alone loses the digits of the norm of A (a
-    defect of 3000 eps at a norm of 1e4); a Newton-Schulz step restores them, and past a norm of
-    eps^(-1/2), where it may not converge, the polar factor.
+    Never has the eigenvalue -1 at finite A. The inverse alone loses the digits of the norm of A
+    (a defect of 3000 eps at a norm of 1e4); a Newton-Schulz step restores them, and past a norm
+    of eps^(-1/2), where it may not converge, the polar factor.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.
@@ -287,9 +478,63 @@ def cayley(a: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    w = _cayley_transform(a)
-    largest = float(torch.linalg.matrix_norm(a.detach(), 1).amax()) if a.numel() else 0.0
-    return newton_schulz_step(polar(w) if largest > eps(a.dtype) ** -0.5 else w)
+    return _evaluate(_Cayley, _cayley, a)
+
+
+class _Cayley(torch.autograd.Function):
+    r"""With :math:`R = (I + A)^{-1}` is W = 2 R - I and dW = -2 R dA R: no solve in backward."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        w, r = _cayley_and_inverse(a)
+        ctx.save_for_backward(a, r)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        a, r = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return _differentiable_gradient(_cayley, a, grad)
+            return -2 * (r.mH @ grad @ r.mH)
+
+
+def _cayley(a: Tensor) -> Tensor:
+    return _cayley_and_inverse(a)[0]
+
+
+def _cayley_and_inverse(a: Tensor) -> tuple[Tensor, Tensor]:
+    longest = float(a.detach().abs().square().sum(-2).amax()) ** 0.5 if a.numel() else 0.0
+    r = _inverse_of_shifted(a, longest)
+    w = _shift_(2 * r, -1.0)
+    if not longest * math.sqrt(a.shape[-1]) <= eps(a.dtype) ** -0.5:
+        w = polar(w)
+    return newton_schulz_step(w), r
+
+
+def _inverse_of_shifted(a: Tensor, longest: float) -> Tensor:
+    """(I + A)^-1 for skew A, whose longest column is given."""
+    one_plus = _shift_(a.clone(), 1.0)
+    m = a.shape[-1] // 2
+    # Elimination without a search for pivots, by halves: three quarters of a product instead of
+    # the larger part of a factorisation. I + A is accretive, hence so is the Schur complement,
+    # and the inverses of both are at most 1; but the product in the complement rounds by eps
+    # times the square of the longest column, and that square may pass for a factor of ten only.
+    # Small matrices are faster in one piece.
+    if m < 48 or not longest**2 <= 10:
+        return _inverse(one_plus)
+    p, q = one_plus[..., :m, :m], one_plus[..., :m, m:]
+    p = _inverse(p)
+    pq = p @ q
+    s = _inverse(_add_product(one_plus[..., m:, m:], q.mH, pq))
+    qp = q.mH @ p
+    upper = pq @ s
+    top = torch.cat([_add_product(p, upper, qp, alpha=-1), -upper], dim=-1)
+    return torch.cat([top, torch.cat([s @ qp, s], dim=-1)], dim=-2)
+
+
+def _inverse(x: Tensor) -> Tensor:
+    return torch.linalg.inv_ex(x)[0]  # of what is never singular: nothing to check, no wait
 
 
 def _cayley_transform(x: Tensor) -> Tensor:
@@ -310,7 +555,81 @@ def inverse_cayley(w: Tensor) -> Tensor:
     return (a - a.mH) / 2
 
 
+# --------------------------------------------------------------------------------- reflections
+
+
+def householder(v: Tensor) -> Tensor:
+    r""":math:`W = H_1 H_2 \cdots H_k` with :math:`H_i = I - 2 v_i v_i^H / \|v_i\|^2`.
+
+    By the compact form :math:`W = I - V S^{-1} V^H`, where S is the upper triangle of
+    :math:`V^H V` with half its diagonal; k products with a vector have become three with a
+    matrix. The length of a column does not matter. A column of zeros stands for the identity, and
+    its gradient is zero.
+
+    Args:
+        v: The :math:`v_i` as columns, shape (..., n, k), any k, float32 or float64, real or
+            complex.
+
+    Returns:
+        Shape (..., n, n), unitary, with determinant :math:`(-1)^k` if no column is zero.
+
+    Source: Joffrain, Low, Quintana-Orti, van de Geijn and Van Zee, Accumulating Householder
+    transformations, revisited, 2006.
+    """
+    return _evaluate(_Householder, _householder, v)
+
+
+class _Householder(torch.autograd.Function):
+    r"""With :math:`Y = S^{-1} V^H` and :math:`Z = V S^{-1}`, dW = -dV Y - Z dV^H + Z dS Y."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor) -> Tensor:
+        w, *factors = _householder_factors(v)
+        ctx.save_for_backward(v, *factors)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        v, *factors = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return _differentiable_gradient(_householder, v, grad)
+            return _Householder._adjoint(grad, *factors)
+
+    @staticmethod
+    def _adjoint(grad: Tensor, scale: Tensor, u: Tensor, s: Tensor, y: Tensor) -> Tensor:
+        z = torch.linalg.solve_triangular(s, u, upper=True, left=False)
+        gy = grad @ y.mH
+        ds = (z.mH @ gy).triu_()
+        ds.diagonal(dim1=-2, dim2=-1).mul_(0.5)
+        du = _add_product(gy, grad.mH, z, alpha=-1, beta=-1)
+        return _add_product_(du, u, ds + ds.mH).div_(scale)
+
+
+def _householder(v: Tensor) -> Tensor:
+    return _householder_factors(v)[0]
+
+
+def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
+    """W, and what it was made of: the lengths taken out of v, U = v / lengths, S and S^-1 U^H."""
+    # W does not depend on the lengths, so they take no part in derivatives.
+    largest = v.detach().abs().amax(-2, keepdim=True)
+    scale = torch.where(largest > 0, largest, 1.0)
+    u = v / scale
+    s = (u.mH @ u).triu()
+    diagonal = s.diagonal(dim1=-2, dim2=-1)
+    diagonal.mul_(0.5)
+    diagonal.masked_fill_((largest == 0).squeeze(-2), 1.0)  # a zero column would make S singular
+    y = torch.linalg.solve_triangular(s, u.mH, upper=True)
+    w = _shift_(-(u @ y), 1.0)
+    return w, scale, u, s, y
+
+
 # ------------------------------------------------------------------- functions of singular values
+
+# In the 2-norm of X^H X - I. Nearer than that, a few products cost less than an SVD, and so do the
+# terms of the series of their derivative.
+_NEAR = 0.2
 
 
 class _SingularValueMap(torch.autograd.Function):
@@ -350,11 +669,62 @@ class _SingularValueMap(torch.autograd.Function):
         return u @ (d * (m + m.mH) / 2 + p * (m - m.mH) / 2) @ vh
 
 
+class _NearPolar(torch.autograd.Function):
+    r"""The polar factor of X near the group, from :math:`D = X^H X - I`, its square, its norm.
+
+    In :math:`X = W H` the derivative is :math:`dW = W \Omega`, where :math:`\Omega` is skew and
+    :math:`H \Omega + \Omega H = W^H dX - dX^H W`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, defect: Tensor, square: Tensor, norm: float) -> Tensor:
+        # X (I + D)^(-1/2) by the series to D^2 or D^4; the first term left out, 5 D^3/16 or
+        # 63 D^5/256, makes half the new defect. Newton-Schulz steps square that.
+        series, left = defect.mul(-0.5).add_(square, alpha=0.375), norm**3
+        if left > eps(x.dtype) / 2:
+            higher = defect.mul(-0.3125).add_(square, alpha=35 / 128)
+            series, left = _add_product(series, square, higher), norm**5
+        w = _add_product(x, x, series)
+        while left > eps(x.dtype) / 2:
+            w = newton_schulz_step(w)
+            left = left**2
+        ctx.save_for_backward(x, w)
+        ctx.norm = norm
+        return w
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        x, w = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            return _NearPolar._adjoint(grad, x, w, ctx.norm), None, None, None
+
+    @staticmethod
+    def _adjoint(grad: Tensor, x: Tensor, w: Tensor, norm: float) -> Tensor:
+        m = w.mH @ grad
+        k = (m - m.mH) / 2
+        excess = _shift_(w.mH @ x, -1.0)  # E = H - I
+        # Y = K - (E Y + Y E) / 2 is a contraction by the norm of E, with real eigenvalues: the
+        # Chebyshev iteration takes twice the digits of its powers. Y E = -(E Y)^H.
+        radius = max(1 - math.sqrt(1 - norm), eps(x.dtype))
+        before, y, weight, error = k, k, 1.0, radius
+        while error > eps(x.dtype) / 4:
+            half = excess @ y
+            after = torch.sub(k, half - half.mH, alpha=0.5)
+            if weight > 1.0:
+                after = torch.lerp(before, after, weight)
+            before, y = y, after
+            weight = 1 / (1 - radius**2 * weight / (2 if weight == 1.0 else 4))
+            error *= radius / 2
+        return w @ y
+
+
 def polar(x: Tensor) -> Tensor:
     r"""Polar factor :math:`U V^H` of :math:`X = U \Sigma V^H`: the nearest unitary matrix.
 
-    Finite gradients at exactly unitary points, where those of an SVD are NaN. First derivatives
-    only, and none by the transforms of ``torch.func``.
+    Near the group by Newton-Schulz steps, elsewhere by an SVD. Finite gradients at exactly
+    unitary points, where those of an SVD are NaN. First derivatives only, and none by the
+    transforms of ``torch.func``.
 
     Args:
         x: Shape (..., n, n), float32 or float64, real or complex.
@@ -362,7 +732,15 @@ def polar(x: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    w: Tensor = _SingularValueMap.apply(x, False)
+    defect = _shift_(x.detach().mH @ x.detach(), -1.0)
+    square = defect @ defect
+    # ||D||_2^2 <= ||D^2||_1, closer than the Frobenius norm of D
+    norm = float(square.abs().sum(-2).amax()) ** 0.5 if x.numel() else 0.0
+    w: Tensor
+    if norm <= _NEAR:
+        w = _NearPolar.apply(x, defect, square, norm)
+    else:
+        w = _SingularValueMap.apply(x, False)
     return w
 
 

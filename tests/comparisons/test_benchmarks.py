@@ -1,5 +1,6 @@
 """The benchmark scripts run, and refuse to time what is not correct."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from comparisons import machine
-from comparisons.benchmarks import gate, memory, scan_speed, text, timing, variants
+from comparisons.benchmarks import gate, map_speed, memory, scan_speed, text, timing, variants
 from comparisons.benchmarks.variants import Recurrence
 from unitary_zoo.scan import recurrent_scan
 
@@ -266,3 +267,38 @@ def test_peak_memory_is_not_that_of_the_parent():
     assert machine._highest_resident_mb() > 512
     assert float(found.stdout) < 512
     del parent
+
+
+# ------------------------------------------------------------------------------------ map_speed
+
+
+@pytest.fixture
+def run_maps(run, monkeypatch):
+    monkeypatch.setattr(map_speed, "GATE_SIZES", (3,))
+    few = ["--threads", "1", "--rounds", "1", "--sizes", "8", "9"]
+    return lambda *argv: run(map_speed, *few, *argv)
+
+
+def test_map_speed_writes_its_figures(run_maps, tmp_path, capsys):
+    path = tmp_path / "speed.json"
+    assert run_maps("--json", str(path)) == 0
+    maps = json.loads(path.read_text())["maps"]
+    assert {row["n"] for row in maps} == {8, 9}
+    assert {row["map"].split(",")[0] for row in maps} == {"exp", "Cayley", "Householder", "polar"}
+    for ours, peer in itertools.pairwise(maps):
+        if ours["variant"] == "ours":
+            assert ours["error_1e-6"] <= 2
+            assert peer["ratio"] == pytest.approx(peer["ms"] / ours["ms"])
+            assert peer["met"] is (peer["ratio"] >= peer["target"])
+    targets = [row for row in maps if row["target"] is not None]
+    assert len(targets) == 2 * (3 + 3 + 3 + 3)  # each case of each size
+    met = sum(row["met"] for row in targets)
+    assert f"{met} of {len(targets)} targets met" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["expm_skew", "cayley", "householder", "polar"])
+def test_map_speed_times_nothing_that_is_wrong(run_maps, monkeypatch, name):
+    right = getattr(map_speed.linalg, name)
+    monkeypatch.setattr(map_speed.linalg, name, lambda x: right(x) * (1 + 1e-10))
+    with pytest.raises(AssertionError):
+        run_maps()

@@ -1,0 +1,245 @@
+"""Forward and backward time of the maps onto the group, against PyTorch's and geotorch's.
+
+A correctness gate comes first: values and gradients in float64, and in float32 the largest error
+of an entry at every size that is timed. Then the variants of a case take turns, round by round,
+and medians are compared; the float32 error stands beside each time. geotorch's module is timed as
+it is used, with the product by its base.
+
+    python comparisons/benchmarks/map_speed.py [--sizes 64 512] [--threads 2] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# A checkout is run as it is, installed or not.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import geotorch
+import torch
+from torch import Tensor
+
+from comparisons.benchmarks.timing import Row, medians, show, write_json
+from comparisons.console import console
+from unitary_zoo import linalg
+
+SIZES = (64, 128, 256, 512, 1024)
+GATE_SIZES = (3, 100)
+LIMIT = 2e-6  # of the error of an entry in float32
+
+Map = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One argument, the maps that all take it to the same W, and the promise.
+
+    Attributes:
+        title: The map and what is particular about the argument.
+        x: The argument, float64.
+        maps: Maps by name: first ours, then the one that the target is about, then others.
+        target: How many times faster than the second ours shall be.
+        part: The part of a gradient that counts, the map being one of such matrices only.
+        peer_differentiable: Whether the second has finite and accurate gradients at ``x``.
+    """
+
+    title: str
+    x: Tensor
+    maps: dict[str, Map]
+    target: float
+    part: Map = torch.clone
+    peer_differentiable: bool = True
+
+
+def plain_cayley(a: Tensor) -> Tensor:
+    """The Cayley map as it is written."""
+    one = torch.eye(a.shape[-1], dtype=a.dtype)
+    return torch.linalg.solve(one + a, one - a)
+
+
+def product_of_reflectors(v: Tensor) -> Tensor:
+    """PyTorch's product, of columns v that are unit lower trapezoidal, as LAPACK stores them."""
+    n, k = v.shape  # columns of zeros make the result n x n
+    full = torch.nn.functional.pad(v, (0, n - k))
+    return torch.linalg.householder_product(full, 2 / v.square().sum(-2))
+
+
+def polar_by_svd(x: Tensor) -> Tensor:
+    """The polar factor with the gradient of the SVD."""
+    u, _, vh = torch.linalg.svd(x)
+    return u @ vh
+
+
+def geotorch_so(n: int, triv: str, factor: float) -> Map:
+    """The module of geotorch, its base the identity, as a map of the skew matrix A."""
+    module = geotorch.SO(torch.Size((n, n)), triv=triv)
+    module.base = torch.eye(n)
+    # It reads the triangle below the diagonal; the skew matrix that makes it is its own.
+    return lambda a: module.to(a.dtype)(factor * a)
+
+
+def skew_part(x: Tensor) -> Tensor:
+    """(X - X^T) / 2."""
+    return (x - x.mT) / 2
+
+
+def skew(n: int, norm: float) -> Tensor:
+    """A random skew matrix of this spectral norm."""
+    x = torch.randn(n, n, dtype=torch.float64)
+    a = x - x.mT
+    return a * (norm / torch.linalg.matrix_norm(a, 2))
+
+
+def cases(n: int) -> Iterator[Case]:
+    """All cases of one size."""
+    for norm in (0.1, math.pi, 20.0):
+        yield Case(
+            f"exp, |A| = {norm:.3g}",
+            skew(n, norm),
+            {
+                "ours": linalg.expm_skew,
+                "torch.matrix_exp": torch.matrix_exp,
+                "geotorch.SO expm": geotorch_so(n, "expm", 1.0),
+            },
+            6.0,
+            part=skew_part,
+        )
+    for norm in (0.1, 1.0, 10.0):
+        yield Case(
+            f"Cayley, |A| = {norm:.3g}",
+            skew(n, norm),
+            {
+                "ours": linalg.cayley,
+                "torch.linalg.solve": plain_cayley,
+                "geotorch.SO cayley": geotorch_so(n, "cayley", -2.0),
+            },
+            1.0,
+            part=skew_part,
+        )
+    for k in (n, n // 2, n // 8):
+        columns = torch.randn(n, k, dtype=torch.float64).tril(-1)
+        columns.diagonal().fill_(1.0)
+        yield Case(
+            f"Householder, k = {k}",
+            columns,
+            {"ours": linalg.householder, "torch.linalg.householder_product": product_of_reflectors},
+            5.0,
+            part=lambda v: v.tril(-1),
+        )
+    for off in (1e-3, 1e-2, 3e-2):
+        q, noise = (torch.randn(n, n, dtype=torch.float64) for _ in range(2))
+        q = torch.linalg.qr(q).Q
+        yield Case(
+            f"polar, {off:g} off",
+            q + off * noise / torch.linalg.matrix_norm(noise, 2),
+            {"ours": linalg.polar, "torch.linalg.svd": polar_by_svd},
+            2.0,
+            peer_differentiable=False,
+        )
+
+
+def value_and_gradient(function: Map, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """W(x), and the gradient of the inner product with ``weight``, of size one."""
+    x = x.clone().requires_grad_()
+    w = function(x)
+    (gradient,) = torch.autograd.grad((w * weight).sum(), x)
+    return w.detach(), gradient
+
+
+def gate() -> None:
+    """Raise unless values and gradients in float64 are those of the plain maps."""
+    for n in GATE_SIZES:
+        for case in cases(n):
+            ours, peer = list(case.maps.values())[:2]
+            if not case.x.numel():  # an eighth of very few reflections
+                continue
+            weight = torch.randn(n, n, dtype=torch.float64) / n
+            found, gradient = value_and_gradient(ours, case.x, weight)
+            torch.testing.assert_close(found, peer(case.x), rtol=0, atol=1e-11)
+            if case.peer_differentiable:
+                gradient = case.part(gradient)
+                wanted = case.part(value_and_gradient(peer, case.x, weight)[1])
+            else:
+                direction = torch.randn(case.x.shape, dtype=torch.float64) / n
+                step = 1e-5
+                ends = [peer(case.x + sign * step * direction) for sign in (1, -1)]
+                wanted = ((ends[0] - ends[1]) * weight).sum() / (2 * step)
+                gradient = (gradient * direction).sum()
+            torch.testing.assert_close(gradient, wanted, rtol=1e-7, atol=1e-9)
+
+
+def error(function: Map, x: Tensor, wanted: Tensor) -> float:
+    """The largest error of an entry of W(x) in float32."""
+    return float((function(x.float()).double() - wanted).abs().max())
+
+
+def training_step(function: Map, x: Tensor, weight: Tensor) -> Callable[[], None]:
+    """Forward and backward of the inner product of W with ``weight``."""
+
+    def step() -> None:
+        x.grad = None
+        function(x).backward(weight)
+
+    return step
+
+
+def measure(sizes: Sequence[int], rounds: int) -> list[Row]:
+    """Times and errors of all cases."""
+    rows: list[Row] = []
+    for n in sizes:
+        for case in cases(n):
+            ours, peer = list(case.maps)[:2]
+            # The argument as float32 holds it, so that its rounding is no error of the map.
+            wanted = case.maps[peer](case.x.float().double())
+            errors = {name: error(f, case.x, wanted) for name, f in case.maps.items()}
+            assert errors[ours] <= LIMIT, f"{case.title}, n = {n}: off by {errors[ours]:.2g}"
+            leaf, weight = case.x.float().requires_grad_(), torch.randn(n, n) / n
+
+            found = medians(
+                {name: training_step(f, leaf, weight) for name, f in case.maps.items()}, rounds
+            )
+            for name, seconds in found.items():
+                ratio, target = seconds / found[ours], case.target if name == peer else None
+                rows.append(
+                    {
+                        "map": case.title,
+                        "n": n,
+                        "variant": name,
+                        "ms": seconds * 1e3,
+                        "error_1e-6": errors[name] * 1e6,
+                        "ratio": ratio,
+                        "target": target,
+                        "met": None if target is None else ratio >= target,
+                    }
+                )
+    return rows
+
+
+def main() -> int:
+    """Run the gate and the table; a target that is missed is shown, an error raises."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    gate()
+    console.print("correctness gate passed: values and gradients in float64")
+    rows = measure(options.sizes, options.rounds)
+    show("forward + backward of W in float32; ratio = time / time of ours", rows, console)
+    targets = [row for row in rows if row["target"] is not None]
+    console.print(f"{sum(row['met'] for row in targets)} of {len(targets)} targets met")
+    if options.json:
+        write_json(options.json, maps=rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
