@@ -16,7 +16,6 @@ namespace {
 typedef int64_t Long;
 
 UZ_INLINE Long at_most(Long a, Long b) { return a < b ? a : b; }
-UZ_INLINE Long at_least_one(Long a) { return a < 1 ? 1 : a; }
 UZ_INLINE Long ceil_div(Long a, Long b) { return (a + b - 1) / b; }
 
 template <class T>
@@ -109,15 +108,14 @@ UZ_INLINE void outer(int rows, int vectors, const T *a, Long lda, Long count, co
 }
 static_assert(UZ_NV == 2, "a panel has UZ_NV vectors or one");
 
-/* `count` rows in blocks of at most UZ_MR and of nearly equal size: use(first row, rows). */
+/* [begin, end) in parts of nearly equal size, at most `most`: use(first, count). */
 template <class F>
-UZ_INLINE void in_blocks(Long count, F &&use) {
-  const Long blocks = ceil_div(count, UZ_MR);
-  const Long size = count / at_least_one(blocks), larger = count - size * blocks;
-  for (Long i = 0, row = 0; i < blocks; i++) {
-    const int rows = (int)(size + (i < larger));
-    use(row, rows);
-    row += rows;
+UZ_INLINE void in_parts(Long begin, Long end, Long most, F &&use) {
+  const Long parts = ceil_div(end - begin, most), size = (end - begin) / parts, larger = end - begin - size * parts;
+  for (Long i = 0; i < parts; i++) {
+    const Long count = size + (i < larger);
+    use(begin, count);
+    begin += count;
   }
 }
 
@@ -133,9 +131,9 @@ template <class T, class F>
 UZ_INLINE void multiply_rows(Long rows, Long n, const Factors<T> &f, F &&then) {
   alignas(64) T c[UZ_MR * UZ_NV * Simd<T>::L];
   in_panels<T>(n, [&](Long column, int vectors) {
-    in_blocks(rows, [&](Long row, int count) {
-      product<T>(count, vectors, f, row, column, c);
-      then(row, count, column, vectors, c);
+    in_parts(0, rows, UZ_MR, [&](Long row, Long count) {
+      product<T>((int)count, vectors, f, row, column, c);
+      then(row, (int)count, column, vectors, c);
     });
   });
 }
@@ -190,7 +188,7 @@ UZ_INLINE Vec<T> activate(Vec<T> z, Vec<T> threshold, T slope) {
   if constexpr (ACTIVATION == UZ_SIGMOID) return sigmoid<T>(z);
   if constexpr (ACTIVATION == UZ_MODRELU) {
     const Vec<T> length = at_least<T>(absolute<T>(z) + threshold, zero);
-    return z > 0 ? length : z < 0 ? -length : z; /* z: 0 or NaN */
+    return z > 0 ? length : z < 0 ? -length : z * length; /* 0 unless one of them is NaN */
   }
   if constexpr (ACTIVATION == UZ_COMPLEX_MODRELU) {
     const Polar<T> p = to_polar<T>(z);
@@ -315,19 +313,27 @@ struct Tile {
     const T slope = (T)t.slope;
     const T *threshold = (const T *)t.threshold;
     const Signs<T> signs = this->signs();
+    bool zeros = false;
     multiply_rows<T>(rows, n, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
         const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
+        Mask<T> zero = {};
         for (int r = 0; r < count; r++) {
           Vec<T> z = load(c + (r * vectors + v) * L);
           if (pre) z += load_row(pre + (row + r) * x_row, j, n);
           if constexpr (ACTIVATION == UZ_ABS)
-            if (note_signs) signs.put(step, row + r, j, z < 0);
+            if (note_signs) {
+              signs.put(step, row + r, j, z < 0);
+              zero |= z == 0;
+            }
           store_row(to.at + (row + r) * to.stride, j, width, activate<T, ACTIVATION>(z, b, slope));
         }
+        if constexpr (ACTIVATION == UZ_ABS)
+          for (int i = 0; i < at_most(L, n - j); i++) zeros |= zero[i] != 0;
       }
     });
+    if (zeros && t.zeros) ((char *)t.zeros)[begin] = 1;
   }
 
   void forward(void *work) const {
@@ -455,8 +461,8 @@ struct Tile {
         for (Long r = 0; r < rows; r++)
           for (int v = 0; v < vectors; v++, p += L) store(p, load_row(h.at + r * h.stride, column + v * L, n));
       }
-      in_blocks(t.n, [&](Long row, int height) {
-        outer<T>(height, vectors, work.gradients + row, plan.row, count, work.panel, sum + t.n * column + row * vectors * L);
+      in_parts(0, t.n, UZ_MR, [&](Long row, Long height) {
+        outer<T>((int)height, vectors, work.gradients + row, plan.row, count, work.panel, sum + t.n * column + row * vectors * L);
       });
     });
   }
@@ -543,20 +549,10 @@ Long work_bytes(const uz_task &t, Long rows, int backward) {
   return (Long)arena.next + 64; /* room to align the start */
 }
 
-template <class T, class F>
-UZ_INLINE void in_tiles(const Plan<T> &plan, Long begin, Long end, F &&use) {
-  const Long count = ceil_div(end - begin, plan.tile), size = (end - begin) / count, larger = (end - begin) - size * count;
-  for (Long i = 0; i < count; i++) {
-    const Long rows = size + (i < larger);
-    use(begin, rows);
-    begin += rows;
-  }
-}
-
 template <class T, int ACTIVATION>
 void forward(const uz_task &t, Long begin, Long end, void *work) {
   const Plan<T> plan(t, end - begin);
-  in_tiles(plan, begin, end, [&](Long row, Long rows) { Tile<T, ACTIVATION>{t, plan, row, rows}.forward(work); });
+  in_parts(begin, end, plan.tile, [&](Long row, Long rows) { Tile<T, ACTIVATION>{t, plan, row, rows}.forward(work); });
 }
 
 /* From panels (n rows each) to a matrix (n, columns). */
@@ -579,7 +575,7 @@ void backward(const uz_task &t, Long begin, Long end, const uz_sums &wanted, voi
   const typename Tile::Sums sums(t, wanted, arena);
   memset((void *)zeroed.next, 0, arena.next - zeroed.next);
   const typename Tile::Buffers buffers(plan, arena);
-  in_tiles(plan, begin, end, [&](Long row, Long rows) { Tile{t, plan, row, rows}.backward(buffers, sums); });
+  in_parts(begin, end, plan.tile, [&](Long row, Long rows) { Tile{t, plan, row, rows}.backward(buffers, sums); });
   if (sums.w) unpack(t.n, t.n, sums.w, wanted.dw);
   if (sums.v) unpack(t.n, t.m, sums.v, wanted.dv);
   if (sums.bias) unpack(1, t.n, sums.bias, wanted.dbias);

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* Raised with every change of this interface; the caller compares it with its own. */
-enum { UZ_VERSION = 2 };
+enum { UZ_VERSION = 3 };
 
 enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512, UZ_ISA_COUNT };
 
@@ -46,9 +46,10 @@ typedef struct {
   void *kept;         /* ((steps - 1) / keep, batch, n) *: states after keep, 2 keep, ... steps */
   int64_t keep;       /* steps between kept states; 0: none is kept */
   void *signs;        /* uz_sign_bytes *: the signs of the pre-activations of UZ_ABS, which its gradient needs */
+  void *zeros;        /* (batch) bytes *: some of them becomes 1 if a pre-activation of UZ_ABS is 0 */
 
   /* Backward only. It finds the states in `states`, or recomputes those that are not in `kept`, or, if `reverse`, finds all from
-   * `last` through W^-1 = W^T (UZ_IDENTITY and UZ_ABS): `segment` steps at a time, a multiple of `keep`. */
+   * `last` through W^-1 = W^T (UZ_IDENTITY, and UZ_ABS without zeros, for what was 0 comes back as a rounding): `segment` steps at a time, a multiple of `keep`. */
   int64_t segment, reverse;
   void *start;        /* (batch, n), if `reverse`: h0 as it was found, for the caller to judge the way back by */
   const void *grad;   /* (steps, batch, n), or (batch, n) if grad_last: the gradient of the result */

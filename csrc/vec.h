@@ -141,7 +141,7 @@ UZ_INLINE Vec<T> absolute(Vec<T> x) {
   return (Vec<T>)((Mask<T>)x & ~(Mask<T>)splat<T>(T(-0.)));
 }
 
-/* NaN in either gives NaN in the place where PyTorch's clamps keep it: in the first argument. */
+/* A NaN in x stays. */
 template <class T>
 UZ_INLINE Vec<T> at_least(Vec<T> x, Vec<T> low) {
   return x < low ? low : x;

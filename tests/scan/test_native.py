@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -348,6 +349,34 @@ def test_way_back_that_strays_is_not_trusted(name, is_complex, monkeypatch):
         assert_equal(results(tensors, name, **options, checkpoint=20), wanted, 1e-10)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n", [3, 16, 40])
+def test_way_back_of_abs_is_not_taken_through_zeros(n, isa, monkeypatch):
+    """What was 0 comes back as a rounding, whose sign would let the gradient through."""
+    monkeypatch.setenv(kernel.ENVIRONMENT, isa)
+    tensors = inputs(n, 5, 60, "abs", m=0)
+    tensors["x"] = torch.cat([torch.zeros(5, 5, n), tensors["x"].detach()]).requires_grad_()
+    for key in ("h0", "bias"):
+        tensors[key] = torch.zeros_like(tensors[key]).requires_grad_()
+    wanted = results(tensors, "abs", return_sequence=False, backend="reference")
+    assert not wanted["h0"].any()
+    for checkpoint in (None, 7):
+        got = results(tensors, "abs", return_sequence=False, checkpoint=checkpoint)
+        assert_equal(got, wanted, 1e-10)
+    # Zeros in a single unit of a single row, in the last lane or not.
+    for unit in (0, n - 1):
+        one = inputs(n, 5, 60, "abs", m=0)
+        with torch.no_grad():
+            one["W"][unit] = 0
+            one["W"][:, unit] = 0
+            one["W"][unit, unit] = 1
+            one["bias"][unit] = 0
+            one["x"][..., unit] = 1
+            one["x"][:4, 2, unit] = one["h0"][2, unit] = 0
+        wanted = results(one, "abs", return_sequence=False, backend="reference")
+        assert_equal(results(one, "abs", return_sequence=False), wanted, 1e-10)
+
+
 # ---------------------------------------------------------------------------------------- threads
 
 
@@ -389,6 +418,39 @@ def test_a_busy_pool_makes_nobody_wait(monkeypatch):
     release.set()
     held.join(60)
     assert not held.is_alive()
+
+
+def test_an_error_in_one_slice_waits_for_the_others():
+    running, finished = threading.Event(), []
+
+    def slow() -> None:
+        running.set()
+        time.sleep(0.2)
+        finished.append(True)
+
+    def fail() -> None:
+        assert running.wait(60)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run([fail, slow])
+    assert finished
+    with pytest.raises(ZeroDivisionError):
+        threads.run([lambda: time.sleep(0.05), lambda: 1 // 0])
+
+
+def test_each_slice_runs_once_even_if_no_thread_can_be_started(monkeypatch):
+    monkeypatch.setattr(threads, "_pool", None)
+
+    def refuse(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ran: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        threads.run([lambda i=i: ran.append(i) for i in range(3)])
+    threads.run([lambda: time.sleep(0.05)] * 2)  # a helper comes after all, and finds the old calls
+    assert sorted(ran) == [0, 1, 2]
 
 
 def big(seed: int = 0) -> dict[str, Tensor]:
@@ -576,25 +638,118 @@ def test_structures_are_those_of_the_library():
     assert ctypes.sizeof(kernel.Sums) == 8 * len(kernel.Sums._fields_)
 
 
+@pytest.fixture
+def small():
+    """Tensors without gradients, and the states by the plain loop."""
+    tensors = {key: t.detach() for key, t in inputs(3, 2, 4, "tanh").items()}
+    return tensors, recurrent_scan(**tensors, nonlinearity="tanh", backend="reference")
+
+
+def close(got: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
 # torch's tracing of an autograd function warns of itself.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-def test_traced_and_foreign_tensors_go_elsewhere():
-    tensors = {key: t.detach() for key, t in inputs(3, 2, 4, "tanh").items()}
-    problem_of = torch.compile(
-        lambda: recurrent_scan(**tensors, nonlinearity="tanh"), backend="eager"
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_compiled_as_one_graph(small, requires_grad):
+    tensors, wanted = small
+    tensors["W"].requires_grad_(requires_grad)
+    compiled = torch.compile(
+        lambda: recurrent_scan(**tensors, nonlinearity="tanh"), backend="eager", fullgraph=True
     )
-    wanted = recurrent_scan(**tensors, nonlinearity="tanh", backend="reference")
-    torch.testing.assert_close(problem_of(), wanted, rtol=0, atol=1e-12)
+    close(compiled(), wanted)
 
+
+# torch.jit is deprecated, and warns of the checks of shapes, which it cannot record.
+@pytest.mark.filterwarnings("ignore")
+def test_traced_operations_are_those_of_pytorch(small):
+    tensors, wanted = small
+    x = tensors.pop("x")
+    function = lambda x: recurrent_scan(x, **tensors, nonlinearity="tanh")
+    example = torch.randn_like(x)
+    close(torch.jit.trace(function, example)(x), wanted)
+    close(torch.fx.experimental.proxy_tensor.make_fx(function)(example)(x), wanted)
+
+
+# torch.func warns of its own deprecated calls.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_transforms_differentiate_the_plain_loop(small):
+    tensors, _ = small
+    x, direction = tensors.pop("x"), normal(4, 2, 2, dtype=torch.float64, seed=8)
+    function = lambda x: recurrent_scan(x, **tensors, nonlinearity="tanh").square().sum()
+    leaf = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(function(leaf), leaf)
+    close(torch.func.grad(function)(x), wanted)
+    close(torch.func.jvp(function, (x,), (direction,))[1], (wanted * direction).sum())
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, direction)
+        close(
+            torch.autograd.forward_ad.unpack_dual(function(dual)).tangent,
+            (wanted * direction).sum(),
+        )
+
+
+def test_inside_a_checkpoint_of_pytorch(small):
+    tensors, wanted = small
+    leaves = {key: t.clone().requires_grad_() for key, t in tensors.items()}
+    wanted = results(leaves, "tanh", backend="reference")
+    keys = list(leaves)
+
+    def function(*given: Tensor) -> Tensor:
+        return recurrent_scan(
+            **dict(zip(keys, given, strict=True)), nonlinearity="tanh", backend="native"
+        )
+
+    out = torch.utils.checkpoint.checkpoint(function, *leaves.values(), use_reentrant=False)
+    wider = torch.cat([out, out.detach()], dim=-1)
+    weight = normal(*wider.shape, dtype=torch.float32, seed=9).double() / math.sqrt(out.numel())
+    grads = torch.autograd.grad((weight * wider).sum(), list(leaves.values()))
+    assert_equal(dict(zip(keys, grads, strict=True)), {k: wanted[k] for k in keys}, 1e-12)
+
+
+def test_foreign_tensors_go_elsewhere(small):
     class Subclass(Tensor):
         pass
 
+    tensors, wanted = small
     tensors["x"] = tensors["x"].as_subclass(Subclass)
     with pytest.raises(ValueError, match="Subclass"):
         recurrent_scan(**tensors, nonlinearity="tanh", backend="native")
-    torch.testing.assert_close(
-        recurrent_scan(**tensors, nonlinearity="tanh").as_subclass(Tensor),
-        wanted,
-        rtol=0,
-        atol=1e-12,
-    )
+    close(recurrent_scan(**tensors, nonlinearity="tanh").as_subclass(Tensor), wanted)
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_inputs_or_states_without_features(n):
+    x, w, h0, v = (torch.ones(*s, dtype=torch.float64) for s in ((5, 2, 0), (n, n), (2, n), (n, 0)))
+    leaves = {"W": w / 4, "h0": h0, "weight_ih": v}
+    leaves = {key: t.requires_grad_() for key, t in leaves.items()}
+    found = [
+        recurrent_scan(x, **leaves, nonlinearity="tanh", backend=backend)
+        for backend in ("native", "reference")
+    ]
+    close(*found)
+    for a, b in zip(
+        *(torch.autograd.grad(out.sum(), list(leaves.values())) for out in found), strict=True
+    ):
+        close(a, b)
+
+
+def test_a_gradient_that_is_not_in_memory(small):
+    tensors, _ = small
+    w = tensors["W"].requires_grad_()
+    out = recurrent_scan(**tensors, nonlinearity="tanh", backend="native")
+    zero = torch._efficientzerotensor(out.shape, dtype=out.dtype)
+    (dw,) = torch.autograd.grad(out, w, zero)
+    assert not dw.any()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_threshold_that_is_not_a_number_shows(isa, monkeypatch):
+    monkeypatch.setenv(kernel.ENVIRONMENT, isa)
+    zero = torch.zeros(2, 1, 3)
+    out = recurrent_scan(
+        zero, torch.eye(3), zero[0], "modrelu", threshold=torch.full((3,), math.nan),
+        backend="native",
+    )  # fmt: skip
+    assert out.isnan().all()

@@ -159,6 +159,15 @@ def test_wrong_shapes_are_refused(key, shape, backend):
         recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
 
 
+@EVERY
+@pytest.mark.parametrize("key", ["W", "h0", "weight_ih", "bias", "threshold"])
+def test_tensors_on_several_devices_are_refused(key, backend):
+    tensors = inputs("modrelu")
+    tensors[key] = tensors[key].to("meta")
+    with pytest.raises(ValueError, match=f"{key} is on meta, and x is on cpu"):
+        recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
+
+
 def test_without_input_weights_x_has_the_width_of_the_state():
     tensors = inputs()
     del tensors["weight_ih"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import native, portable, reference
+from unitary_zoo.scan.context import is_traced, is_transformed
 from unitary_zoo.scan.problem import Problem
 
 
@@ -130,9 +131,11 @@ def _choose(name: str, problem: Problem) -> tuple[Backend, Problem]:
 def _by_cost(problem: Problem) -> list[Backend]:
     """The backends, the cheapest first where all can."""
     steps, batch, _ = problem.x.shape
+    if is_transformed():  # the others have no derivative but their own backward pass
+        return [reference]
     if steps == 1:  # the loop without its overhead, and without that of any other way
         return [reference]
-    if steps * batch * PACKING < problem.h0.shape[-1]:
+    if is_traced() or steps * batch * PACKING < problem.h0.shape[-1]:
         return [portable, reference]
     return list(BACKENDS.values())
 
@@ -199,6 +202,11 @@ def _checked(
     for name, (tensor, shape) in wanted.items():
         if tensor is not None and tensor.shape != shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; pass {shape}")
+    for name, where in {"W": w, **{key: tensor for key, (tensor, _) in wanted.items()}}.items():
+        if where is not None and where.device != x.device:
+            raise ValueError(
+                f"{name} is on {where.device}, and x is on {x.device}; move them to one device"
+            )
     if threshold is not None and not activation.has_threshold:
         raise ValueError(f"threshold given, but nonlinearity {nonlinearity!r} has none")
     dtype = torch.promote_types(w.dtype, torch.float32)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 # `UZ_VERSION` of csrc/scan.h.
-_VERSION = 2
+_VERSION = 3
 
 # Forces an instruction set, of those the processor has.
 ENVIRONMENT = "UNITARY_ZOO_ISA"
@@ -31,7 +31,9 @@ _int, _pointer = ctypes.c_int64, ctypes.c_void_p
 
 
 class Task(ctypes.Structure):
-    """``uz_task``: one recurrence."""
+    """``uz_task``: one recurrence; and the tensors whose addresses it holds."""
+
+    alive: list[Tensor]
 
     _fields_ = (
         ("is_double", _int), ("activation", _int), ("steps", _int), ("batch", _int),
@@ -40,7 +42,7 @@ class Task(ctypes.Structure):
         ("w", _pointer), ("w_back", _pointer), ("v", _pointer), ("v_back", _pointer),
         ("bias", _pointer), ("threshold", _pointer),
         ("states", _pointer), ("last", _pointer), ("kept", _pointer), ("keep", _int),
-        ("signs", _pointer),
+        ("signs", _pointer), ("zeros", _pointer),
         ("segment", _int), ("reverse", _int), ("start", _pointer),
         ("grad", _pointer), ("grad_step", _int), ("grad_row", _int), ("grad_last", _int),
         ("dx", _pointer), ("dh0", _pointer),

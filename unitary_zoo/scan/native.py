@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import kernel, reference, second_order, threads
+from unitary_zoo.scan.context import is_traced, is_transformed
 from unitary_zoo.scan.kernel import Kernel, Sums, Task
 from unitary_zoo.scan.problem import Problem
 
@@ -58,17 +59,19 @@ def status() -> tuple[bool, str]:
 def supports(problem: Problem) -> tuple[bool, str]:
     """Dense matrices on the CPU."""
     p = problem
-    if torch.compiler.is_compiling():  # before all else, for that is traced too
-        return False, "torch.compile traces PyTorch operations, not compiled code"
+    if is_traced() or is_transformed():  # before all else, for what follows is traced, too
+        return False, "a tracer or transform sees PyTorch operations, not compiled code"
     ok, reason = status()
     if not ok:
         return False, reason
     if isinstance(p.w, LinearMap) and not isinstance(p.w, DenseMap):
         return False, f"{type(p.w).__name__} is applied by its factors, not by a matrix"
-    if p.x.device.type != "cpu":
-        return False, f"the tensors are on {p.x.device}, and the kernel runs on the CPU"
     for tensor in p.tensors():
-        if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):
+        if tensor is None:
+            continue
+        if tensor.device.type != "cpu":
+            return False, f"a tensor is on {tensor.device}, and the kernel runs on the CPU"
+        if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided:
             return False, f"{type(tensor).__name__} may have no memory that a kernel can read"
     return True, reason
 
@@ -76,7 +79,7 @@ def supports(problem: Problem) -> tuple[bool, str]:
 def run(problem: Problem) -> Tensor:
     """All states (T, B, n), or the last one (B, n)."""
     p = problem
-    if p.x.shape[1] == 0:  # no rows, nothing to be fast at
+    if p.x.numel() == 0 or p.h0.numel() == 0:  # nothing to be fast at
         return reference.run(p)
     tensors = p.tensors()
     # Asked here, since inside the function gradients always look wanted.
@@ -104,6 +107,9 @@ class _Scan(torch.autograd.Function):
         call = _Call(library, name, x, w, h0, weight_ih, bias, threshold)
         trail = call.trail(return_sequence, checkpoint)
         out = call.forward(return_sequence, trail)
+        if trail.zeros is not None and trail.zeros.any():
+            trail = call.trail(return_sequence, checkpoint, reversible=False)
+            out = call.forward(return_sequence, trail)
         ctx.name, ctx.return_sequence, ctx.keep = name, return_sequence, trail.keep
         ctx.library = library  # the signs are laid out as its vectors are
         ctx.save_for_backward(x, w, h0, weight_ih, bias, threshold, *trail.tensors())
@@ -111,7 +117,8 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, trail = ctx.saved_tensors[:6], _Trail(ctx.keep, *ctx.saved_tensors[6:])
+        saved = ctx.saved_tensors  # once: reading them may recompute them
+        inputs, trail = saved[:6], _Trail(ctx.keep, *saved[6:])
         options = ctx.name, ctx.return_sequence
         with torch.autocast("cpu", enabled=False):
             if torch.is_grad_enabled():
@@ -133,6 +140,8 @@ class _Trail:
         kept: Or those after every ``keep``-th step, without the end.
         last: Or the one at the end, from which W^H leads back.
         signs: Of the pre-activations of |x|, one bit each.
+        zeros: Beside ``last`` and ``signs``: not 0 if a pre-activation was, since the sign of the
+            rounding that comes back for it would count.
     """
 
     keep: int = 0
@@ -140,9 +149,10 @@ class _Trail:
     kept: Tensor | None = None
     last: Tensor | None = None
     signs: Tensor | None = None
+    zeros: Tensor | None = None
 
     def tensors(self) -> tuple[Tensor | None, ...]:
-        """All but ``keep``, in order."""
+        """What the backward pass needs, in order."""
         return self.states, self.kept, self.last, self.signs
 
 
@@ -181,8 +191,8 @@ class _Call:
             h0=self.h0.data_ptr(),
             h0_row=self.h0.stride(0) * self.parts,
         )
-        # The kernel is given addresses only: what they point to must live as long as the call.
-        self._alive: list[Tensor] = []
+        # The kernel is given addresses only: what they point to must live as long as the task.
+        self._alive = self.task.alive = [self.x, self.h0]
         self._point("w", self.kernel.pack_matrix(w, back=False))
         if weight_ih is not None:
             self._point("v", self.kernel.pack_matrix(weight_ih, back=False))
@@ -205,6 +215,8 @@ class _Call:
             return trail
         if reversible and self._invertible():
             trail.last = self._states()
+            if trail.signs is not None:
+                trail.zeros = torch.zeros(self.batch, dtype=torch.uint8)
         else:
             trail.keep = min(self._spacing() if checkpoint is None else checkpoint, self.steps)
             trail.kept = self._states((self.steps - 1) // trail.keep)
@@ -221,6 +233,7 @@ class _Call:
                 last = trail.last
             self._point("kept", trail.kept)
             self._point("signs", trail.signs)
+            self._point("zeros", trail.zeros)
             self.task.keep = trail.keep
         self._point("states", out if return_sequence else None)
         self._point("last", last)
@@ -353,4 +366,6 @@ class _Call:
 def _in_rows(x: Tensor) -> Tensor:
     """``x`` with the numbers of its last dimension side by side in memory."""
     x = x.resolve_conj().resolve_neg()
+    if torch._is_zerotensor(x):  # a gradient that autograd has not written to memory
+        x = x.clone()
     return x if x.stride(-1) == 1 else x.contiguous()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import torch
 
@@ -27,15 +27,30 @@ def slices(count: int, most: int) -> list[tuple[int, int]]:
 
 
 def run(calls: list[Callable[[], None]]) -> None:
-    """Run all calls, the first one in this thread."""
-    first, *others = calls
-    futures = [(_submit(call, len(others)), call) for call in others]
-    first()
-    for future, call in reversed(futures):
-        if future is None or future.cancel():
-            call()
-        else:
-            future.result()
+    """Run all calls, the first one in this thread; returns when none is running any more."""
+    first, *others = (_Once(call) for call in calls)
+    futures = [future for call in others if (future := _submit(call, len(others))) is not None]
+    try:
+        first()
+        for call in reversed(others):
+            call()  # unless a helper has taken it up
+        for future in futures:
+            if not future.cancel():
+                future.result()
+    finally:
+        # After an error or an interrupt, too: the memory of the calls goes with their caller.
+        wait([future for future in futures if not future.cancel()])
+
+
+class _Once:
+    """A call that is made by whoever comes first."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call, self._taken = call, threading.Lock()
+
+    def __call__(self) -> None:
+        if self._taken.acquire(blocking=False):
+            self._call()
 
 
 def _submit(call: Callable[[], None], helpers: int) -> Future[None] | None:
@@ -47,7 +62,7 @@ def _submit(call: Callable[[], None], helpers: int) -> Future[None] | None:
             _pool, _size = ThreadPoolExecutor(helpers, "unitary_zoo.scan"), helpers
         try:
             return _pool.submit(call)
-        except RuntimeError:  # the interpreter is shutting down
+        except RuntimeError:  # no thread can be started, or the interpreter is shutting down
             return None
 
 
