@@ -330,11 +330,11 @@ def scheme_cases():
     yield pytest.param(dft, "complex", id="eigenphase_dft-complex")
 
 
-@pytest.mark.parametrize("structured_from", [1, dispatch.STRUCTURED_FROM])
+@pytest.mark.parametrize("factors", [True, False])
 @pytest.mark.parametrize(("subject", "field"), list(scheme_cases()))
-def test_map_of_a_scheme_equals_its_matrix(subject, field, structured_from, monkeypatch):
+def test_map_of_a_scheme_equals_its_matrix(subject, field, factors, monkeypatch):
     """Made dense or applied by its factors: the loop with the matrix, down to the parameters."""
-    monkeypatch.setattr(dispatch, "STRUCTURED_FROM", structured_from)
+    monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
     for n in subject.sizes(1, 2, 3, 7, 17):
         p = subject.build(n, field, torch.float64)
         x, h0 = normal(5, 2, n, dtype=p.dtype), normal(2, n, dtype=p.dtype, seed=2)
@@ -367,9 +367,9 @@ def structured_map(n: int = 6):
     return Parametrization.create("eigenphase", n, basis="dft", dtype=torch.float64).prepare()
 
 
-@pytest.mark.parametrize(("structured_from", "dense"), [(7, True), (6, False)])
-def test_small_maps_are_made_dense_once(structured_from, dense, monkeypatch):
-    monkeypatch.setattr(dispatch, "STRUCTURED_FROM", structured_from)
+@pytest.mark.parametrize("factors", [True, False])
+def test_maps_are_made_dense_once_or_never(factors, monkeypatch):
+    monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
     w = structured_map()
     assert not isinstance(w, DenseMap)
     calls = {"matrix": 0, "apply": 0}
@@ -385,28 +385,29 @@ def test_small_maps_are_made_dense_once(structured_from, dense, monkeypatch):
     monkeypatch.setattr(w, "_apply", count("apply", apply))
     monkeypatch.setattr(w, "matrix", count("matrix", matrix))
     recurrent_scan(torch.zeros(12, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
-    if dense:
+    if factors:
+        assert calls == {"matrix": 0, "apply": 12}
+    else:
         assert calls["matrix"] == 1
         assert calls["apply"] <= 1  # the matrix may be the image of the identity
-    else:
-        assert calls == {"matrix": 0, "apply": 12}
+
+
+def test_the_cheaper_way_of_a_structured_map():
+    """As comparisons/benchmarks/scan_speed.py --structured finds it, off the crossings."""
+    of_size = {n: Parametrization.create("arjovsky", n).prepare() for n in (8, 128, 256, 1024)}
+    for n, w in of_size.items():
+        assert dispatch.by_factors(w, steps=1, batch=2)  # one step is no reason to build W
+        assert dispatch.by_factors(w, steps=100, batch=20) == (n == 1024)
+        assert dispatch.by_factors(w, steps=1000, batch=1) == (n == 1024)
+    dense = Parametrization.create("expm", 8).prepare()
+    assert dense.multiplications == 64
+    assert of_size[8].multiplications < 4 * of_size[128].multiplications
 
 
 def test_a_map_used_for_few_states_is_not_made_dense(monkeypatch):
     w = structured_map()
     monkeypatch.setattr(w, "matrix", lambda: pytest.fail("W built for one step"))
     recurrent_scan(torch.zeros(1, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
-
-
-def test_large_structured_map_equals_its_matrix():
-    n = dispatch.STRUCTURED_FROM
-    w = Parametrization.create("arjovsky", n, dtype=torch.float64).prepare()
-    x, h0 = normal(2, 1, n, dtype=w.dtype), normal(1, n, dtype=w.dtype, seed=2)
-    got = recurrent_scan(x, w, h0, "identity")
-    wanted = loop("identity", Inputs(x, w.matrix(), h0, None, None, None), True)[0]
-    # Two steps of eight factors, each a sum of at most n terms.
-    limit = 2 * 8 * n * torch.finfo(torch.float64).eps
-    assert float((got - wanted).detach().abs().max()) <= limit * float(wanted.detach().abs().max())
 
 
 # -------------------------------------------------------------------------------- long sequences

@@ -381,30 +381,35 @@ def test_way_back_of_abs_is_not_taken_through_zeros(n, isa, monkeypatch):
 
 
 def test_slices_cover_the_batch_and_heed_the_number_of_threads(two_threads):
-    for count, most in itertools.product(range(1, 50), [1, 2, 3, 100]):
-        found = threads.slices(count, most)
+    for count, most, rows in itertools.product(range(1, 50), [1, 2, 3, 100], [1, 7, 100]):
+        found = threads.slices(count, most, rows)
         assert [0, *(end for _, end in found)] == [*(begin for begin, _ in found), count]
-        assert len(found) == min(count, most, 2)
+        assert len(found) == min(count, most, 2 * math.ceil(count / (2 * rows)))
     torch.set_num_threads(1)
-    assert threads.slices(10, 10) == [(0, 10)]
+    assert threads.slices(10, 10, 20) == [(0, 10)]
     torch.set_num_threads(3)
-    assert len(threads.slices(10, 10)) == 3
+    assert len(threads.slices(10, 10, 20)) == 3
 
 
-def test_slices_run_on_as_many_threads():
+def test_slices_run_on_as_many_threads_as_there_may_be(two_threads):
+    torch.set_num_threads(3)
     names: list[int] = []
     barrier = threading.Barrier(3, timeout=60)
 
     def call() -> None:
-        barrier.wait()  # passes only if all three run at once
+        barrier.wait()  # passes only if three run at once
         names.append(threading.get_ident())
 
     threads.run([call] * 3)
     assert len(set(names)) == 3
     assert threading.get_ident() in names
+    names.clear()
+    torch.set_num_threads(1)
+    threads.run([lambda: names.append(threading.get_ident())] * 3)
+    assert names == [threading.get_ident()] * 3
 
 
-def test_a_busy_pool_makes_nobody_wait(monkeypatch):
+def test_a_busy_pool_makes_nobody_wait(two_threads):
     release, done = threading.Event(), threading.Event()
     held = threading.Thread(
         target=lambda: (threads.run([done.set, lambda: release.wait(60)]), None), daemon=True
@@ -420,7 +425,7 @@ def test_a_busy_pool_makes_nobody_wait(monkeypatch):
     assert not held.is_alive()
 
 
-def test_an_error_in_one_slice_waits_for_the_others():
+def test_an_error_in_one_slice_waits_for_the_others(two_threads):
     running, finished = threading.Event(), []
 
     def slow() -> None:
@@ -439,7 +444,7 @@ def test_an_error_in_one_slice_waits_for_the_others():
         threads.run([lambda: time.sleep(0.05), lambda: 1 // 0])
 
 
-def test_each_slice_runs_once_even_if_no_thread_can_be_started(monkeypatch):
+def test_each_slice_runs_once_even_if_no_thread_can_be_started(two_threads, monkeypatch):
     monkeypatch.setattr(threads, "_pool", None)
 
     def refuse(self) -> None:
@@ -454,8 +459,8 @@ def test_each_slice_runs_once_even_if_no_thread_can_be_started(monkeypatch):
 
 
 def big(seed: int = 0) -> dict[str, Tensor]:
-    """Enough work for two threads."""
-    return inputs(64, 32, 100, "tanh", seed=seed)
+    """Enough work for two threads, in two slices each."""
+    return inputs(64, 64, 100, "tanh", seed=seed)
 
 
 def test_same_numbers_of_threads_give_the_same_bits(two_threads):
@@ -489,7 +494,7 @@ def _child(tensors: dict[str, Tensor], grad: Tensor, connection) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_after_a_fork_with_a_live_pool(two_threads):
-    tensors, grad = big(), normal(32, 64, dtype=torch.float64)
+    tensors, grad = big(), normal(64, 64, dtype=torch.float64)
     out = recurrent_scan(**tensors, nonlinearity="tanh", return_sequence=False)
     (dw,) = torch.autograd.grad(out, tensors["W"], grad)
     wanted = (out[-1, -1].item(), dw[-1, -1].item())

@@ -51,9 +51,11 @@ ENVIRONMENT = "UNITARY_ZOO_SCAN"
 # Packing W for the native kernel takes as long as this many rows take in one of its steps.
 PACKING = 8
 
-# From this size on, a structured map by its factors beats its dense matrix; below, the matrix is
-# built once and the dense loop is faster. Measured by comparisons/benchmarks/scan_speed.py.
-STRUCTURED_FROM = 512
+# What a step of a map by its factors costs in PyTorch operations, forward and backward, counted in
+# multiplications of the dense recurrence: its calls, and each multiplication of the factors. Fewer
+# rows than these do not make a dense step faster, for W has to be read. Found with
+# `comparisons/benchmarks/scan_speed.py --structured` on two threads.
+CALLS, FACTOR, LEAST_ROWS = 1e7, 25.0, 8
 
 
 def recurrent_scan(
@@ -141,16 +143,21 @@ def _by_cost(problem: Problem) -> list[Backend]:
 
 
 def _cheapest_form(problem: Problem) -> Problem:
-    """The recurrence with a structured map made dense where the dense loop is the faster one."""
+    """The recurrence with a structured map made dense where that is the faster way."""
     w = problem.w
-    if isinstance(w, (Tensor, DenseMap)) or w.n >= STRUCTURED_FROM:
+    if isinstance(w, (Tensor, DenseMap)):
         return problem
-    # The matrix costs one application to n rows, and its gradient likewise: that pays for long
-    # sequences, not for a cell that is called step by step.
     steps, batch = problem.x.shape[:2]
-    if steps * batch < 4 * w.n:
-        return problem
-    return replace(problem, w=w.matrix())
+    return problem if by_factors(w, steps, batch) else replace(problem, w=w.matrix())
+
+
+def by_factors(w: LinearMap, steps: int, batch: int) -> bool:
+    """Whether a map is cheaper by its factors than by its matrix, which has to be built first."""
+    row = FACTOR * w.multiplications
+    dense = w.n**2 * (4 if w.dtype.is_complex else 1)
+    # The matrix is the image of n rows.
+    build = CALLS + w.n * row
+    return steps * (CALLS + batch * row) < steps * max(batch, LEAST_ROWS) * dense + build
 
 
 def _in_segments(backend: Backend, problem: Problem, length: int) -> Tensor:

@@ -47,6 +47,9 @@ _KEPT_BYTES = 32 * 2**20
 # sums over fewer rows (of steps and batch) than these are slow.
 _SEGMENT_BYTES, _TILE_ROWS, _SUMMED_ROWS = 384 * 1024, 24, 192
 
+# A larger W is not in that cache: more rows shall share what is read of it.
+_CACHED_W_BYTES, _MANY_ROWS = 2 * 2**20, 72
+
 
 def status() -> tuple[bool, str]:
     """Whether it runs on this machine, and how or why not."""
@@ -284,7 +287,9 @@ class _Call:
     def _slices(self) -> list[tuple[int, int]]:
         """The batch in slices for threads."""
         work = self.steps * self.batch * self.task.n * (self.task.n + self.task.m)
-        return threads.slices(self.batch, 1 + work // _WORTH_A_THREAD)
+        cached = self.n * self.parts * self._row_bytes() <= _CACHED_W_BYTES
+        rows = _TILE_ROWS if cached else _MANY_ROWS
+        return threads.slices(self.batch, 1 + work // _WORTH_A_THREAD, rows)
 
     # ------------------------------------------------------------------------------ backward
 

@@ -7,6 +7,8 @@ is done with its own is run by the caller, so nobody waits for a busy pool.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -19,9 +21,17 @@ _pool: ThreadPoolExecutor | None = None
 _size = 0
 
 
-def slices(count: int, most: int) -> list[tuple[int, int]]:
-    """``count`` rows in at most ``most`` nearly equal slices (begin, end), no more than threads."""
-    parts = max(1, min(count, most, torch.get_num_threads()))
+def slices(count: int, most: int, rows: int) -> list[tuple[int, int]]:
+    """``count`` rows in nearly equal slices (begin, end), for as many threads as are allowed.
+
+    Args:
+        count: Rows.
+        most: Slices that are worth while.
+        rows: Of a slice, where there are enough for all threads. Several slices a thread leave
+            less to wait for if a thread comes late, as behind OpenMP threads that still spin.
+    """
+    number = torch.get_num_threads()
+    parts = max(1, min(count, most, number * math.ceil(count / (number * rows))))
     ends = [count * (i + 1) // parts for i in range(parts)]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
@@ -29,7 +39,8 @@ def slices(count: int, most: int) -> list[tuple[int, int]]:
 def run(calls: list[Callable[[], None]]) -> None:
     """Run all calls, the first one in this thread; returns when none is running any more."""
     first, *others = (_Once(call) for call in calls)
-    futures = [future for call in others if (future := _submit(call, len(others))) is not None]
+    helpers = min(len(others), torch.get_num_threads() - 1)
+    futures = _submit(others, helpers) if helpers else []
     try:
         first()
         for call in reversed(others):
@@ -53,17 +64,18 @@ class _Once:
             self._call()
 
 
-def _submit(call: Callable[[], None], helpers: int) -> Future[None] | None:
+def _submit(calls: list[_Once], helpers: int) -> list[Future[None]]:
     global _pool, _size
+    futures: list[Future[None]] = []
     with _lock:
         if _pool is None or _size < helpers:
             if _pool is not None:
                 _pool.shutdown(wait=False)
             _pool, _size = ThreadPoolExecutor(helpers, "unitary_zoo.scan"), helpers
-        try:
-            return _pool.submit(call)
-        except RuntimeError:  # no thread can be started, or the interpreter is shutting down
-            return None
+        # If no thread can be started, or the interpreter is shutting down, the caller does it all.
+        with contextlib.suppress(RuntimeError):
+            futures.extend(_pool.submit(call) for call in calls)
+    return futures
 
 
 def _after_fork() -> None:
