@@ -52,7 +52,9 @@ class Cayley(Static):
         claims={"real": SPECIAL_ORTHOGONAL, "complex": UNITARY},
         field="real",
         tolerance=Tolerance(
-            8.0, "the Newton-Schulz step at the end leaves the rounding of two products"
+            8.0,
+            "the inverse of short columns rounds by a few sqrt(n) eps; else a Newton-Schulz step "
+            "leaves the rounding of two products",
         ),
         default_init="cayley",
     )
