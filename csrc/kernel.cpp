@@ -3,8 +3,8 @@
  * A tile of batch rows runs through all steps by itself: no step needs another row, so nothing synchronises and the tile's states
  * stay in cache. Where the states are not kept the backward pass recomputes them, a segment at a time, in the workspace.
  *
- * Every product goes through one micro-kernel, `block`: UZ_MR rows by UZ_NV vectors of the result in registers, the right factor
- * packed in panels of UZ_NV vectors, padded with zeros to whole vectors.
+ * Every product goes through one micro-kernel, `multiply`: UZ_MR rows by UZ_NV vectors of the result in registers, the right
+ * factor packed in panels of UZ_NV vectors, padded with zeros to whole vectors.
  */
 #include "kernel.h"
 #include "vec.h"
@@ -391,10 +391,10 @@ struct Tile {
 
   /* What the backward pass of a tile works in. */
   struct Buffers {
-    T *states;         /* (segment + 1, tile) rows */
-    T *gradients;      /* (chunk, tile) rows: of the pre-activations */
+    T *states;          /* (segment + 1, tile) rows */
+    T *gradients;       /* (chunk, tile) rows: of the pre-activations */
     T *spare, *carried; /* tile rows */
-    T *panel;          /* of the right factor of the sums */
+    T *panel;           /* of the right factor of the sums */
     Buffers(const Plan<T> &plan, Arena &arena) {
       states = arena.take<T>(plan.segment ? (plan.segment + 1) * plan.tile * plan.row : 0);
       gradients = arena.take<T>(plan.chunk * plan.tile * plan.row);
