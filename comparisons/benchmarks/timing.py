@@ -36,6 +36,11 @@ def load_average() -> list[float] | None:
 _LOAD_BEFORE = load_average()
 
 
+# OpenMP threads go on spinning for some milliseconds after their last operation. Each variant
+# starts when those of the one before have gone to sleep, so that none pays for another.
+PAUSE = 0.02
+
+
 def medians(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
     """Median seconds of each step, after a warm-up; in every round all take one turn."""
     for step in steps.values():
@@ -43,6 +48,7 @@ def medians(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
+            time.sleep(PAUSE)
             times[name].append(seconds(step))
     return {name: statistics.median(taken) for name, taken in times.items()}
 
