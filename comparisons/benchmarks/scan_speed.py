@@ -79,6 +79,9 @@ STRUCTURED_SIZES = (64, 128, 256, 512, 1024, 2048)
 # Of eigenphase only the circulant form has factors; the real one is a dense matrix.
 STRUCTURED: dict[str, dict[str, Any]] = {"arjovsky": {}, "eigenphase": {"basis": "dft"}}
 TINY_GEMM = (64,)
+# OpenMP threads go on spinning for some milliseconds after their last operation. Each variant
+# starts when those of the one before sleep: our threads are others, and would pay for the peers'.
+PAUSE = 0.02
 
 
 def tiny(case: Case) -> Case:
@@ -115,7 +118,9 @@ def measure(case: Case, rounds: int, limit: float) -> list[Row]:
     upstream = torch.randn_like(states)
     forms = {"recurrence": recurrence, "layer": layer, **peers}
     times = medians(
-        {name: partial(variant.results, upstream) for name, variant in forms.items()}, rounds
+        {name: partial(variant.results, upstream) for name, variant in forms.items()},
+        rounds,
+        PAUSE,
     )
     ours, ours_with_w = times.pop("recurrence"), times.pop("layer")
     times[LIMIT] = r.flop / (limit * 1e9)
@@ -157,7 +162,9 @@ def structured_or_dense(rounds: int, sizes: Sequence[int]) -> list[Row]:
             h0 = torch.zeros(r.batch, n, dtype=p.dtype)
 
             run = partial(_modrelu_step, p, x, h0)
-            found = medians({"factors": partial(run, False), "matrix": partial(run, True)}, rounds)
+            found = medians(
+                {"factors": partial(run, False), "matrix": partial(run, True)}, rounds, PAUSE
+            )
             rows.append(
                 {
                     "case": f"{scheme}, {r}",

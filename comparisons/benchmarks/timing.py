@@ -36,19 +36,20 @@ def load_average() -> list[float] | None:
 _LOAD_BEFORE = load_average()
 
 
-# OpenMP threads go on spinning for some milliseconds after their last operation. Each variant
-# starts when those of the one before have gone to sleep, so that none pays for another.
-PAUSE = 0.02
+def medians(steps: Mapping[str, Step], rounds: int, pause: float = 0.0) -> dict[str, float]:
+    """Median seconds of each step, after a warm-up; in every round all take one turn.
 
-
-def medians(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
-    """Median seconds of each step, after a warm-up; in every round all take one turn."""
+    Args:
+        steps: By name.
+        rounds: Turns of each.
+        pause: Seconds before each turn.
+    """
     for step in steps.values():
         step()
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            time.sleep(PAUSE)
+            time.sleep(pause)
             times[name].append(seconds(step))
     return {name: statistics.median(taken) for name, taken in times.items()}
 
