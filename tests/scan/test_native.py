@@ -196,6 +196,22 @@ def test_special_numbers_as_in_pytorch(name, dtype, isa, monkeypatch):
         torch.testing.assert_close(got, wanted, rtol=8 * eps, atol=4 * tiny, equal_nan=True)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_modrelu_below_the_normal_numbers_is_zero(dtype, isa, monkeypatch):
+    monkeypatch.setenv(kernel.ENVIRONMENT, isa)
+    tiny = torch.finfo(dtype).tiny
+    z = torch.tensor([0.5 * tiny, 0.5j * tiny, 0, 2 * tiny], dtype=dtype).view(1, 1, 4)
+    args = z, torch.zeros(4, 4, dtype=dtype), torch.zeros(1, 4, dtype=dtype), "modrelu"
+    threshold = torch.full((4,), 0.5, dtype=dtype.to_real())
+    got, wanted = (
+        recurrent_scan(*args, threshold=threshold, backend=backend)
+        for backend in ("native", "reference")
+    )
+    assert torch.equal(got, wanted)
+    assert got.abs().flatten().tolist() == [0, 0, 0, 0.5]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("isa", ISAS)
 def test_tanh_and_sigmoid_to_the_last_digits(dtype, isa, monkeypatch):
@@ -367,14 +383,23 @@ def test_way_back_of_abs_is_not_taken_through_zeros(n, isa, monkeypatch):
     for unit in (0, n - 1):
         one = inputs(n, 5, 60, "abs", m=0)
         with torch.no_grad():
-            one["W"][unit] = 0
-            one["W"][:, unit] = 0
-            one["W"][unit, unit] = 1
+            others = torch.arange(n) != unit
+            one["W"].copy_(torch.eye(n))
+            one["W"][others.outer(others)] = haar(n - 1, torch.float64).flatten()
             one["bias"][unit] = 0
             one["x"][..., unit] = 1
             one["x"][:4, 2, unit] = one["h0"][2, unit] = 0
         wanted = results(one, "abs", return_sequence=False, backend="reference")
-        assert_equal(results(one, "abs", return_sequence=False), wanted, 1e-10)
+        trail, asked = native._Call.trail, []
+
+        def watched(*args, trail=trail, asked=asked, **options):
+            asked.append(options.get("reversible", True))
+            return trail(*args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(native._Call, "trail", watched)
+            assert_equal(results(one, "abs", return_sequence=False), wanted, 1e-10)
+        assert asked == [True, False]  # seen, though here nothing would have been rounded
 
 
 # ---------------------------------------------------------------------------------------- threads
