@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 # mkdocs does not look for modules in the folder it is started in.
 sys.path.insert(0, str(HERE.parent))
 
-from comparisons.benchmarks import text  # noqa: E402
+from comparisons.benchmarks import text  # noqa: E402 - found only now that the path is set
 
 MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
 
