@@ -154,17 +154,53 @@ def test_module_repr_states_size_field_and_group():
 # ---------------------------------------------------------------------------------- bad arguments
 
 
-@pytest.mark.parametrize("determinant", [0, 2, None, "1"])
-@pytest.mark.parametrize("name", ["lie_exp", "svd_projection", "eigenphase"])
-def test_determinant_must_be_plus_or_minus_one(name, determinant):
-    with pytest.raises(ValueError, match=f"{name}: determinant={determinant!r}.*pass 1 or -1"):
-        Parametrization.create(name, 4, field="real", determinant=determinant)
+@pytest.mark.parametrize("special", [0, 1, -1, "yes"])
+@pytest.mark.parametrize("name", ["lie_exp", "svd_projection", "eigenphase", "expm"])
+def test_special_must_be_a_truth_value(name, special):
+    with pytest.raises(TypeError, match=f"{name}: special={special!r}; pass True, False or None"):
+        Parametrization.create(name, 4, field="real", special=special)
 
 
-@pytest.mark.parametrize("name", ["lie_exp", "svd_projection", "eigenphase"])
+@pytest.mark.parametrize("name", ["expm", "lie_exp", "svd_projection", "eigenphase"])
 def test_determinant_minus_one_is_not_for_complex_schemes(name):
-    with pytest.raises(ValueError, match=r"determinant=-1 with field='complex'"):
-        Parametrization.create(name, 4, field="complex", determinant=-1)
+    with pytest.raises(ValueError, match=f"{name} with field='complex'.*special=False"):
+        Parametrization.create(name, 4, field="complex", special=False)
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_special_shows_in_the_claims_of_the_instance_only(special):
+    p = Parametrization.create("lie_exp", 4, special=special)
+    wanted = ("SO(n)", "+1") if special else ("O(n) with det -1", "-1")
+    assert (p.info.group, p.info.determinant, p.info.fields) == (*wanted, ("real",))
+    assert Parametrization.get("lie_exp").info.group == "O(n)"
+
+
+@pytest.mark.parametrize("name", ["expm", "lie_exp"])
+def test_special_unitary(name):
+    p = Parametrization.create(name, 5, field="complex", special=True, dtype=torch.float64)
+    assert (p.info.group, p.info.dimension(5)) == ("SU(n)", 24)
+    w = p.matrix().detach()
+    assert complex(torch.linalg.det(w)) == pytest.approx(1, abs=1e-13)
+    turned = w * complex(np.exp(0.3j))
+    with pytest.raises(NotRepresentableError):
+        p.assign_(turned)
+    # |e^{0.3 i} - 1|: the phase is all that SU(n) lacks
+    assert p.assign_(turned, nearest=True) == pytest.approx(2 * np.sin(0.15), abs=1e-12)
+    torch.testing.assert_close(p.matrix(), w, rtol=0, atol=1e-12)
+
+
+def test_svd_projection_with_special_takes_the_nearest_rotation():
+    from scipy.spatial.transform import Rotation
+
+    p = Parametrization.create("svd_projection", 3, special=True, dtype=torch.float64)
+    source, target = np.random.default_rng(3).normal(size=(2, 20, 3))
+    target[:, 0] *= -1  # a reflection fits best
+    correlation = torch.from_numpy(target.T @ source)
+    with torch.no_grad():
+        p.weight.copy_(correlation)
+    p.step_()
+    wanted = Rotation.align_vectors(target, source)[0].as_matrix()
+    np.testing.assert_allclose(p.matrix().detach().numpy(), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, "2", None])

@@ -414,7 +414,7 @@ def test_ready_scheme_of_another_size_is_refused():
 
 
 @pytest.mark.parametrize(
-    "options", [{"dtype": F64}, {"device": "cpu"}, {"field": "complex"}, {"determinant": -1}]
+    "options", [{"dtype": F64}, {"device": "cpu"}, {"field": "complex"}, {"special": False}]
 )
 def test_options_beside_a_ready_scheme_are_refused(options):
     (name,) = options

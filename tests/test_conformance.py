@@ -15,12 +15,14 @@ def test_conformance(scheme, check):
     ("scheme", "options"),
     [
         ("svd_projection", {"contractive": True}),
-        ("svd_projection", {"determinant": -1, "field": "real"}),
-        ("lie_exp", {"determinant": -1, "field": "real"}),
+        ("svd_projection", {"special": False, "field": "real"}),
+        ("lie_exp", {"special": False, "field": "real"}),
         ("lie_exp", {"rebase_every": 3}),
+        ("lie_exp", {"special": True, "field": "complex"}),
+        ("expm", {"special": True, "field": "complex"}),
         ("full_capacity", {"rms_normalize": True}),
         ("eigenphase", {"basis": "dft"}),
-        ("eigenphase", {"field": "real", "determinant": -1}),
+        ("eigenphase", {"field": "real", "special": False}),
     ],
     ids=str,
 )

@@ -273,7 +273,13 @@ def test_cayley_angles_are_those_of_the_matrix_under_either_map(n, field):
 def test_eigenphase_takes_the_spectrum_of_the_matrix(init, field, basis):
     for n in SIZES:
         for determinant in (1, -1) if field == "real" else (1,):
-            p = build("eigenphase", n, field, basis=basis, determinant=determinant)
+            p = build(
+                "eigenphase",
+                n,
+                field,
+                basis=basis,
+                special=determinant == 1 if field == "real" else None,
+            )
             p.reset_parameters(init, generator=torch.Generator().manual_seed(0))
             wanted = np.linalg.eigvals(draw(init, n, field, determinant))
             found = np.linalg.eigvals(p.matrix().detach().numpy())

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
@@ -58,6 +59,10 @@ class Tolerance:
         return self.factor * math.sqrt(n) * linalg.eps(dtype)
 
 
+def _less(dimension: Callable[[int], int], n: int) -> int:
+    return dimension(n) - 1
+
+
 @dataclass(frozen=True)
 class FieldClaims:
     """What a scheme claims over one field, "real" or "complex".
@@ -65,16 +70,27 @@ class FieldClaims:
     Attributes:
         group: The set reached, in words: "SO(n)", "O(n)", "U(n)", "subset of U(n)".
         dimension: n -> number of independent directions, the rank of dW/dtheta.
-        determinant: "+1"; "fixed", the sign of the start, which initialisers draw as the option
-            ``determinant`` says and ``assign_`` takes as given; "+-1", the same but a large step
-            can change it; "unit circle".
+        determinant: "+1" or "-1"; "fixed", the sign of the start, +1 unless ``assign_`` was given
+            another; "+-1", the same but a large step can change it; "unit circle"; or in words,
+            of a scheme that is not unitary.
         cost: Operations of one application W h, as an order in n.
+        special: Whether the option ``special`` restricts the determinant: to +1 or -1 if real,
+            to +1, SU(n), if complex.
     """
 
     group: str
     dimension: Callable[[int], int]
     determinant: str
     cost: str = "O(n^2)"
+    special: bool = False
+
+    def restricted(self, special: bool) -> FieldClaims:
+        """The claims of the component with determinant 1 (or, ``special=False``, -1)."""
+        if self.determinant == "unit circle":
+            group, dimension = self.group.replace("U(n)", "SU(n)"), partial(_less, self.dimension)
+            return replace(self, group=group, determinant="+1", dimension=dimension)
+        group = self.group.replace("O(n)", "SO(n)" if special else "O(n) with det -1")
+        return replace(self, group=group, determinant="+1" if special else "-1")
 
 
 def any_size(n: int) -> bool:
@@ -100,7 +116,8 @@ class SchemeInfo:
         accepts: n -> whether the scheme exists at that size.
         retraction_order: Of a rebased or projected scheme: its step agrees with the geodesic
             exp(tX) W up to O(t^(order + 1)); infinite where it is the geodesic.
-        exact: Unitary by construction. False: the defect is reported, not bounded.
+        deviation: Empty for a scheme that is unitary by construction; else how far W may be from
+            unitary and why. The defect of such a scheme is reported, not bounded.
         expected_failures: Names of conformance checks known to fail, with the reason.
     """
 
@@ -115,8 +132,13 @@ class SchemeInfo:
     default_init: str = "haar"
     accepts: Callable[[int], bool] = any_size
     retraction_order: float | None = None
-    exact: bool = True
+    deviation: str = ""
     expected_failures: Mapping[str, str] = dataclass_field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """Whether W is unitary by construction, within :attr:`tolerance`."""
+        return not self.deviation
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -154,8 +176,9 @@ def complex_skew_dimension(n: int) -> int:
 
 
 SPECIAL_ORTHOGONAL = FieldClaims("SO(n)", real_skew_dimension, "+1")
-ORTHOGONAL = FieldClaims("O(n)", real_skew_dimension, "fixed")
+ORTHOGONAL = FieldClaims("O(n)", real_skew_dimension, "fixed", special=True)
 UNITARY = FieldClaims("U(n)", complex_skew_dimension, "unit circle")
+UNITARY_OR_SPECIAL = replace(UNITARY, special=True)
 
 
 @dataclass(frozen=True)
@@ -173,6 +196,7 @@ class Description:
     determinant: complex
     defect: float
     tolerance: float
+    deviation: str
     eigenphases: Tensor
 
     def __repr__(self) -> str:
@@ -181,12 +205,13 @@ class Description:
         det = f"{self.determinant.real:+.6f}"
         if self.field == "complex":
             det += f"{self.determinant.imag:+.6f}i"
+        claim = self.deviation or f"tolerance {self.tolerance:.2e}"
         rows = {
             "size": f"{self.n} x {self.n}, {self.field}, {self.dtype}, {self.device}",
             "group": f"{self.group}, dimension {self.dimension}",
             "parameters": str(self.parameters),
             "determinant": det,
-            "unitarity defect": f"{self.defect:.2e} (tolerance {self.tolerance:.2e})",
+            "unitarity defect": f"{self.defect:.2e} ({claim})",
             "eigenphases": f"{phases.min():+.4f} to {phases.max():+.4f} rad",
         }
         width = max(map(len, rows))
@@ -241,9 +266,13 @@ class LinearMap(ABC):
         low = h.dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
         return out.to(h.dtype) if low else out
 
-    @abstractmethod
     def matrix(self) -> Tensor:
         """W, shape (n, n)."""
+        return self.columns(self.n)
+
+    def columns(self, k: int) -> Tensor:
+        """The first k columns of W, shape (n, k), by k applications."""
+        return self._apply(torch.eye(k, self.n, dtype=self.dtype, device=self.device)).mT
 
     @abstractmethod
     def _apply(self, h: Tensor) -> Tensor:
@@ -261,9 +290,9 @@ class DenseMap(LinearMap):
         self._w = w
         self.n, self.dtype, self.device = w.shape[-1], w.dtype, w.device
 
-    def matrix(self) -> Tensor:
-        """W, shape (n, n)."""
-        return self._w
+    def columns(self, k: int) -> Tensor:
+        """The first k columns of W, shape (n, k)."""
+        return self._w if k == self.n else self._w[:, :k]
 
     def _apply(self, h: Tensor) -> Tensor:
         return h @ self._w.mT
@@ -275,6 +304,8 @@ class DenseMap(LinearMap):
 # -------------------------------------------------------------------------------- the base class
 
 S = TypeVar("S", bound=type["Parametrization"])
+
+_SIGNS = {"+1": 1, "-1": -1}
 
 
 class Initializer(Protocol):
@@ -325,18 +356,21 @@ class Parametrization(nn.Module, ABC):
     Args:
         n: Size of W, at least 1.
         field: "real" or "complex", where the scheme serves both; None is its default.
+        special: True for determinant 1 only, SO(n) or SU(n); False for real matrices of
+            determinant -1; None for all that the scheme reaches, starting with 1 if real. Real
+            schemes that reach SO(n) only, and complex ones without SU(n), refuse what they lack.
         device: Device of parameters and matrix.
         dtype: Real dtype of the parameters; complex schemes give the complex dtype of the same
             precision.
 
     Raises:
-        ValueError: n or field is not one the scheme accepts.
+        ValueError: n, field or special is not one the scheme accepts.
         TypeError: dtype is not a real floating-point dtype.
     """
 
     info: SchemeInfo
     _stepping: bool = False  # between begin_step_ and step_
-    determinant: int = 1  # wanted of the matrices that real initialisers draw
+    determinant: int = 1  # of the matrices that real initialisers draw
     _unitary_buffers: tuple[str, ...] = ()  # constant unitary factors, kept as real parts
 
     def __init__(
@@ -344,6 +378,7 @@ class Parametrization(nn.Module, ABC):
         n: int,
         *,
         field: str | None = None,
+        special: bool | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -365,11 +400,35 @@ class Parametrization(nn.Module, ABC):
             )
         if field not in (None, self.info.field):
             self.info = replace(self.info, field=field)
+        if special is not None:
+            self._restrict(special)
+        self.special = special
         self.n = n
         self._factory: dict[str, Any] = {
             "device": device,
             "dtype": dtype or torch.get_default_dtype(),
         }
+
+    @property
+    def _in_su(self) -> bool:
+        """Whether W is restricted to SU(n)."""
+        return bool(self.special) and self.field == "complex"
+
+    def _restrict(self, special: bool) -> None:
+        """Serve, and claim, the determinants that ``special`` allows."""
+        info, field = self.info, self.field
+        if not isinstance(special, bool):
+            raise TypeError(f"{info.name}: special={special!r}; pass True, False or None")
+        if info.determinant == "+1" and special:
+            return
+        if not info.claims[field].special or (field == "complex" and not special):
+            raise ValueError(
+                f"{info.name} with field={field!r} reaches {info.group} and does not serve "
+                f"special={special}; leave it out, or take a scheme whose claims list it, such as "
+                "lie_exp"
+            )
+        self.info = replace(info, claims={field: info.claims[field].restricted(special)})
+        self.determinant = 1 if special else -1
 
     # ------------------------------------------------------------------------------- registry
 
@@ -545,11 +604,9 @@ class Parametrization(nn.Module, ABC):
         """The member of the group nearest to ``w`` (n, n), double precision."""
         if self.field == "real":
             w = w.real if w.is_complex() else w
-            u, _, vh = torch.linalg.svd(w)
-            if self.info.determinant == "+1" and torch.linalg.det(u @ vh) < 0:
-                u[:, -1].neg_()  # the direction of the least singular value costs least
-            return u @ vh
-        return linalg.polar(w.to(torch.complex128))
+            return linalg.polar_of_sign(w, _SIGNS.get(self.info.determinant))
+        w = linalg.polar(w.to(torch.complex128))
+        return linalg.special(w) if self._in_su else w
 
     def _assign(self, w: Tensor) -> None:
         """Set the parameters to the member of the group ``w``, as near as the scheme can.
@@ -625,7 +682,7 @@ class Parametrization(nn.Module, ABC):
             initializer = INITIALIZERS.get(init)
         except LookupError as error:
             raise ValueError(str(error)) from None
-        return initializer(
+        w = initializer(
             self.n,
             self.field,
             determinant=self.determinant,
@@ -633,6 +690,7 @@ class Parametrization(nn.Module, ABC):
             device=generator.device if generator is not None else self.device,
             generator=generator,
         ).to(self.device)
+        return linalg.special(w) if self._in_su else w
 
     # ---------------------------------------------------------------------------- training hooks
 
@@ -659,6 +717,7 @@ class Parametrization(nn.Module, ABC):
             determinant=complex(torch.linalg.det(w).item()),
             defect=float(linalg.unitarity_defect(w)),
             tolerance=self.info.tolerance(self.n, self.dtype),
+            deviation=self.info.deviation,
             eigenphases=torch.linalg.eigvals(w).angle().sort().values,
         )
 
@@ -674,20 +733,6 @@ class Static(Parametrization):
     """W = f(theta): the parameters determine W alone, and a step needs no after-care."""
 
 
-def check_determinant(name: str, field: str, determinant: int) -> int:
-    """The ``determinant`` option of schemes on O(n).
-
-    Raises:
-        ValueError: Not +1 or -1, or -1 for a complex scheme, where it is not fixed.
-    """
-    if determinant not in (1, -1) or (determinant == -1 and field == "complex"):
-        raise ValueError(
-            f"{name}: determinant={determinant!r} with field={field!r}; pass 1 or -1 for a real "
-            "scheme, and leave it out for a complex one"
-        )
-    return determinant
-
-
 class Rebased(Parametrization):
     r""":math:`W = f(A) B` with A skew and near 0; every K steps A moves into the base B.
 
@@ -697,29 +742,16 @@ class Rebased(Parametrization):
 
     Args:
         n: Size of W.
-        field: "real" or "complex".
-        determinant: +1 or -1, the component of O(n) that initialisers draw from (real only).
         rebase_every: K, the number of steps between rebases.
-        device: Device.
-        dtype: Real dtype.
+        options: ``field``, ``special``, ``device`` and ``dtype``.
     """
 
     base: Tensor
     steps: Tensor
     _unitary_buffers = ("base",)
 
-    def __init__(
-        self,
-        n: int,
-        *,
-        field: str | None = None,
-        determinant: int = 1,
-        rebase_every: int = 1,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(n, field=field, device=device, dtype=dtype)
-        self.determinant = check_determinant(self.info.name, self.field, determinant)
+    def __init__(self, n: int, *, rebase_every: int = 1, **options: Any) -> None:
+        super().__init__(n, **options)
         if isinstance(rebase_every, bool) or not isinstance(rebase_every, int) or rebase_every < 1:
             raise ValueError(
                 f"{self.info.name}: rebase_every={rebase_every!r}; pass an int of at least 1"
@@ -741,6 +773,8 @@ class Rebased(Parametrization):
 
     def _prepare(self) -> LinearMap:
         a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        if self._in_su:
+            a = linalg.traceless(a)
         return DenseMap(self._map(a) @ linalg.from_parts(self.base, self.field))
 
     def _assign(self, w: Tensor) -> None:
@@ -758,6 +792,8 @@ class Rebased(Parametrization):
             return
         # Thousands of products would let the defect of B grow as a random walk.
         w = linalg.newton_schulz_step(self.prepare().matrix())
+        if self._in_su:
+            w = linalg.special(w)
         self.base.copy_(linalg.parts(w))
         self.theta.zero_()
 
@@ -770,17 +806,8 @@ class Projected(Parametrization):
     projection of the stored matrix, differentiably.
     """
 
-    def __init__(
-        self,
-        n: int,
-        *,
-        field: str | None = None,
-        determinant: int = 1,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(n, field=field, device=device, dtype=dtype)
-        self.determinant = check_determinant(self.info.name, self.field, determinant)
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
         eye = torch.eye(n, **self._factory)
         if self.field == "complex":
             eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
@@ -853,6 +880,7 @@ __all__ = [
     "ORTHOGONAL",
     "SPECIAL_ORTHOGONAL",
     "UNITARY",
+    "UNITARY_OR_SPECIAL",
     "DenseMap",
     "Description",
     "FieldClaims",

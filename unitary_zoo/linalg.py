@@ -165,6 +165,18 @@ def skew_to_coordinates(a: Tensor) -> Tensor:
     return torch.cat([above.real, above.imag, diagonal], dim=-1)
 
 
+def traceless(a: Tensor) -> Tensor:
+    r""":math:`A - \mathrm{tr}(A)/n\, I`: of skew A, the part whose exponential is in SU(n)."""
+    mean = a.diagonal(dim1=-2, dim2=-1).mean(-1)
+    return a - mean[..., None, None] * identity_like(a)
+
+
+def special(w: Tensor) -> Tensor:
+    r""":math:`W \det(W)^{-1/n}`, by the root next to 1: unitary W becomes one of SU(n)."""
+    turn = -torch.linalg.det(w).angle() / w.shape[-1]
+    return w * torch.polar(torch.ones_like(turn), turn)[..., None, None]
+
+
 # ------------------------------------------------------------------ maps with a backward pass
 
 
@@ -404,7 +416,7 @@ def unitary_eigh(w: Tensor) -> tuple[Tensor, Tensor]:
     return torch.einsum("ij,ik,kj->j", v.conj(), w, v).angle(), v
 
 
-def log_unitary(w: Tensor) -> Tensor:
+def log_unitary(w: Tensor, *, traceless: bool = False) -> Tensor:
     r"""Principal logarithm: skew A with :math:`\exp(A) = W` and eigenphases in [-pi, pi].
 
     Real W give real A: a real plane with eigenvalues near -1 (where the two conjugate logarithms
@@ -412,6 +424,8 @@ def log_unitary(w: Tensor) -> Tensor:
 
     Args:
         w: One unitary or special orthogonal matrix, shape (n, n).
+        traceless: Of a complex matrix of determinant 1, the logarithm of trace 0: the phases
+            farthest on one side are taken a full turn back.
 
     Returns:
         Shape (n, n), double precision, real if ``w`` is real.
@@ -421,6 +435,10 @@ def log_unitary(w: Tensor) -> Tensor:
     """
     phases, v = unitary_eigh(w)
     if w.is_complex():
+        if traceless:
+            turns = round(float(phases.sum()) / (2 * math.pi))
+            order = phases.argsort(descending=turns > 0)[: abs(turns)]
+            phases[order] -= math.copysign(2 * math.pi, turns)
         return (v * (1j * phases)) @ v.mH
     # Split off the planes turned by more than about pi - 1/2, in the widest gap that is there.
     size, order = phases.abs().sort()
@@ -746,6 +764,28 @@ def polar(x: Tensor) -> Tensor:
     else:
         w = _SingularValueMap.apply(x, False)
     return w
+
+
+def polar_of_sign(x: Tensor, sign: int | None) -> Tensor:
+    r"""The real orthogonal matrix of determinant ``sign`` that is nearest to X; None: of either.
+
+    Where the polar factor has the other sign, the direction of the least singular value turns
+    round. That is the nearest one (Kabsch, 1976), but it jumps where the two least values meet.
+
+    Args:
+        x: Shape (n, n), float32 or float64, real.
+        sign: 1, -1 or None.
+
+    Returns:
+        Shape (n, n), orthogonal.
+    """
+    w = polar(x)
+    if sign is None or float(torch.linalg.det(w.detach())) * sign > 0:
+        return w
+    # With W = polar(X) and v the right singular vector, W (I - 2 v v^T); v takes no part in
+    # derivatives, like the sign of W.
+    v = torch.linalg.svd(x.detach()).Vh[-1]
+    return w - 2 * torch.outer(w @ v, v)
 
 
 def contract(x: Tensor) -> Tensor:

@@ -195,6 +195,18 @@ class IgnoresTheDeterminant(LieExp):
         self.base.copy_(torch.eye(self.n))
 
 
+@fault("special")
+class IgnoresSpecial(LieExp):
+    def _restrict(self, special):
+        pass
+
+
+@fault("special")
+class CrossesOver(Projection):
+    def _project(self, x):
+        return linalg.newton_schulz_step(linalg.polar(x))
+
+
 @fault("assign")
 class AssignsTheInverse(Cayley):
     def _assign(self, w):

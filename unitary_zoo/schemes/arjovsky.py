@@ -42,10 +42,6 @@ class ArjovskyMap(LinearMap):
         """Two transforms of 2 n log2 n, three diagonals of 4 n, two reflections of 8 n."""
         return 4 * self.n * math.log2(self.n) + 28 * self.n
 
-    def matrix(self) -> Tensor:
-        """W, shape (n, n)."""
-        return self._apply(torch.eye(self.n, dtype=self.dtype, device=self.device)).mT
-
     def _apply(self, h: Tensor) -> Tensor:
         h = _reflect(torch.fft.fft(h * self._d1, norm="ortho"), self._v1)
         h = torch.fft.ifft(h[..., self._permutation] * self._d2, norm="ortho")

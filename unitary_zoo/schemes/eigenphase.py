@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,6 @@ from unitary_zoo.base import (
     SchemeInfo,
     Static,
     Tolerance,
-    check_determinant,
 )
 
 
@@ -46,10 +46,6 @@ class CirculantMap(LinearMap):
         """Two transforms of 2 n log2 n, and a diagonal of 4 n."""
         return 4 * self.n * math.log2(self.n) + 4 * self.n
 
-    def matrix(self) -> Tensor:
-        """W, shape (n, n)."""
-        return self._apply(torch.eye(self.n, dtype=self.dtype, device=self.device)).mT
-
     def _apply(self, h: Tensor) -> Tensor:
         return torch.fft.ifft(self._eigenvalues * torch.fft.fft(h))
 
@@ -64,7 +60,7 @@ class Eigenphase(Static):
     Complex: :math:`\Lambda = \mathrm{diag}(e^{i \phi_1}, \dots, e^{i \phi_n})`. Real: 2 x 2
     rotations by the learned angles on pairs of columns of an orthogonal Q, and fixed eigenvalues
     on the rest: +-1 on the last column for odd n, (+1, -1) on the last two for even n with
-    ``determinant=-1``. The named initialisers set the spectrum: W gets the eigenvalues of the
+    ``special=False``. The named initialisers set the spectrum: W gets the eigenvalues of the
     initialiser's matrix in the fixed basis.
 
     Args:
@@ -72,7 +68,7 @@ class Eigenphase(Static):
         basis: "haar" (drawn once), "dft" (complex: W is circulant and applied by FFT; real: the
             sines and cosines) or a matrix (n, n).
         field: "complex" (default) or "real".
-        determinant: +1 or -1, real only.
+        special: False for determinant -1, real only.
         generator: Source of randomness for the basis and the phases.
         device: Device.
         dtype: Real dtype of the parameters.
@@ -91,7 +87,7 @@ class Eigenphase(Static):
         family="static",
         claims={
             "complex": FieldClaims("subset of U(n)", _all, "unit circle"),
-            "real": FieldClaims("subset of O(n)", _half, "fixed"),
+            "real": FieldClaims("subset of O(n)", _half, "fixed", special=True),
         },
         field="complex",
         tolerance=Tolerance(
@@ -107,17 +103,13 @@ class Eigenphase(Static):
         n: int,
         *,
         basis: str | Tensor = "haar",
-        field: str | None = None,
-        determinant: int = 1,
         generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(n, field=field, device=device, dtype=dtype)
-        self.determinant = check_determinant(self.info.name, self.field, determinant)
-        if determinant == -1:
-            reflected = FieldClaims("subset of O(n)", _half_less_one, "fixed")
-            self.info = replace(self.info, claims={"real": reflected})
+        super().__init__(n, **options)
+        if self.determinant == -1:
+            claims = replace(self.info.claims["real"], dimension=_half_less_one)
+            self.info = replace(self.info, claims={"real": claims})
         self.phases = nn.Parameter(torch.zeros(self.info.dimension(n), **self._factory))
         self.circulant = isinstance(basis, str) and basis == "dft" and self.field == "complex"
         self.basis = basis if isinstance(basis, str) else "given"

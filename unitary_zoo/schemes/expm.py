@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unitary_zoo import linalg
 from unitary_zoo.base import (
     SPECIAL_ORTHOGONAL,
-    UNITARY,
+    UNITARY_OR_SPECIAL,
     DenseMap,
     LinearMap,
     Parametrization,
@@ -30,6 +30,7 @@ class Expm(Static):
     Args:
         n: Size of W.
         field: "real" (default) or "complex".
+        special: True for SU(n), with ``field="complex"``: the trace of A is left out.
         device: Device.
         dtype: Real dtype of the parameters.
 
@@ -48,7 +49,7 @@ class Expm(Static):
   year      = {2019}
 }""",
         family="static",
-        claims={"real": SPECIAL_ORTHOGONAL, "complex": UNITARY},
+        claims={"real": SPECIAL_ORTHOGONAL, "complex": UNITARY_OR_SPECIAL},
         field="real",
         tolerance=Tolerance(
             8.0, "the Newton-Schulz step at the end leaves the rounding of two products"
@@ -64,7 +65,9 @@ class Expm(Static):
 
     def _prepare(self) -> LinearMap:
         a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        if self._in_su:
+            a = linalg.traceless(a)
         return DenseMap(linalg.expm_skew(a))
 
     def _assign(self, w: Tensor) -> None:
-        self.theta.copy_(linalg.skew_to_coordinates(linalg.log_unitary(w)))
+        self.theta.copy_(linalg.skew_to_coordinates(linalg.log_unitary(w, traceless=self._in_su)))

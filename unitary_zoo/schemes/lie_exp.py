@@ -7,7 +7,14 @@ import math
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo.base import ORTHOGONAL, UNITARY, Parametrization, Rebased, SchemeInfo, Tolerance
+from unitary_zoo.base import (
+    ORTHOGONAL,
+    UNITARY_OR_SPECIAL,
+    Parametrization,
+    Rebased,
+    SchemeInfo,
+    Tolerance,
+)
 
 
 @Parametrization.register("lie_exp")
@@ -21,7 +28,7 @@ class LieExp(Rebased):
     Args:
         n: Size of W.
         field: "real" (default) or "complex".
-        determinant: +1 or -1, the component of O(n) that initialisers draw from.
+        special: True for SO(n) or SU(n), False for determinant -1 (real), None for the whole group.
         rebase_every: Steps between rebases; 1 is the update above.
         device: Device.
         dtype: Real dtype of the parameters.
@@ -40,7 +47,7 @@ class LieExp(Rebased):
   year      = {2004}
 }""",
         family="rebased",
-        claims={"real": ORTHOGONAL, "complex": UNITARY},
+        claims={"real": ORTHOGONAL, "complex": UNITARY_OR_SPECIAL},
         field="real",
         retraction_order=math.inf,
         tolerance=Tolerance(

@@ -39,8 +39,8 @@ class SVDProjection(Projected):
         n: Size of W.
         contractive: Clip the singular values at 1 instead of setting them to 1.
         field: "real" (default) or "complex".
-        determinant: +1 or -1, the component of O(n) that initialisers draw from; a step that
-            crosses a singular matrix ends in the other one.
+        special: True or False keeps the determinant at +1 or -1; with None, a step that crosses
+            a singular matrix ends in the other component.
         device: Device.
         dtype: Real dtype of the parameters.
 
@@ -59,7 +59,10 @@ class SVDProjection(Projected):
   year      = {2019}
 }""",
         family="projected",
-        claims={"real": FieldClaims("O(n)", real_skew_dimension, "+-1"), "complex": UNITARY},
+        claims={
+            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "complex": UNITARY,
+        },
         field="real",
         retraction_order=2,
         tolerance=Tolerance(
@@ -68,6 +71,11 @@ class SVDProjection(Projected):
     )
 
     def __init__(self, n: int, *, contractive: bool = False, **options: Any) -> None:
+        if contractive and options.get("special") is not None:
+            raise ValueError(
+                f"svd_projection: special={options['special']!r} with contractive=True; a "
+                "contraction has any determinant in [-1, 1], so leave one of them out"
+            )
         self.contractive = contractive  # first: the base class projects when it draws the start
         super().__init__(n, **options)
         if contractive:
@@ -75,13 +83,17 @@ class SVDProjection(Projected):
                 "real": FieldClaims("contractions", _square, "any in [-1, 1]"),
                 "complex": FieldClaims("contractions", _twice_square, "any in the unit disc"),
             }
-            self.info = replace(self.info, exact=False, claims=contraction)
+            self.info = replace(
+                self.info, deviation="a contraction: singular values up to 1", claims=contraction
+            )
 
     def _project(self, x: Tensor) -> Tensor:
         if self.contractive:
             return linalg.contract(x)
+        sign = None if self.special is None else self.determinant
+        w = linalg.polar(x) if sign is None else linalg.polar_of_sign(x, sign)
         # The step squares what the two singular bases lack in orthogonality.
-        return linalg.newton_schulz_step(linalg.polar(x))
+        return linalg.newton_schulz_step(w)
 
     def _off_group(self, x: Tensor) -> float:
         if self.contractive:

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from unitary_zoo import linalg
 from unitary_zoo.base import (
     NotRepresentableError,
+    Parametrization,
     Projected,
 )
 from unitary_zoo.testing.checks.common import FLOAT64, check, exact, holds, refuses, rounding
@@ -124,19 +125,49 @@ def check_determinant(subject: Subject) -> Iterator[Measure]:
         limit = 100 * p.n * linalg.eps(p.dtype)
         det = torch.linalg.det(p.matrix().detach())
         claim = p.info.determinant
-        yield Measure(abs(float(det.abs()) - 1), limit, f"{where}: modulus")
-        if claim == "+1":
-            yield Measure(abs(float(det) - 1), limit, where)
-        elif claim in ("fixed", "+-1"):
-            yield Measure(abs(float(det) - p.determinant), limit, f"{where}: as chosen")
-            other = subject.scheme(
-                p.n, **{**subject.options, "field": p.field, "determinant": -p.determinant},
-                dtype=torch.float64,
-            )  # fmt: skip
-            det = torch.linalg.det(other.matrix().detach())
-            yield Measure(abs(float(det) + p.determinant), limit, f"{where}: the other one")
+        if claim == "unit circle":
+            yield Measure(abs(float(det.abs()) - 1), limit, f"{where}: modulus")
+            yield holds(p.field == "complex", f"{where}: {claim!r} is for complex matrices")
         else:
-            yield holds(claim == "unit circle" and p.field == "complex", f"{where}: {claim!r}")
+            wanted = -1.0 if claim == "-1" else 1.0
+            yield Measure(float((det - wanted).abs()), limit, f"{where}: {claim}")
+            yield holds(claim in ("+1", "-1", "fixed", "+-1"), f"{where}: {claim!r} is a claim")
+
+
+@check(exact)
+def check_special(subject: Subject) -> Iterator[Measure]:
+    """special=True and False keep the determinant, whatever the parameters, or are refused."""
+    if "special" in subject.options:
+        return  # chosen already: check_determinant has looked
+    for where, p in subject.cases(1, 2, 3, 5, dtypes=FLOAT64):
+        for special in (True, False):
+
+            def build(p: Parametrization = p, special: bool = special) -> Parametrization:
+                options = {**subject.options, "special": special}
+                return Subject(subject.scheme, options).build(p.n, p.field)
+
+            claims = subject.scheme.info.claims[p.field]
+            served = special if p.field == "complex" or claims.determinant == "+1" else True
+            if not served or not (claims.special or claims.determinant == "+1"):
+                name = p.info.name
+                yield refuses(f"{where}: special={special}", ValueError, name, build)
+                continue
+            q, sign = build(), 1.0 if special else -1.0
+            limit = 100 * q.n * linalg.eps(q.dtype)
+            for point in ("start", "parameters times 10"):
+                det = torch.linalg.det(q.matrix().detach())
+                yield Measure(float((det - sign).abs()), limit, f"{where}: {special}, {point}")
+                with torch.no_grad():
+                    for r in q.parameters():
+                        r.mul_(10).add_(normal(*r.shape, dtype=r.dtype))
+                q.step_()
+            if q.info.assignable and q.field == "real":
+                other = torch.eye(q.n, dtype=q.dtype)
+                other[0, 0] = -sign
+                if other.diagonal().prod() == sign:
+                    continue
+                name = q.info.name
+                yield refuses(f"{where}: the other", NotRepresentableError, name, q.assign_, other)
 
 
 @check()

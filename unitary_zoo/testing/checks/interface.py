@@ -77,6 +77,10 @@ def _group_agrees(field: str, claims: FieldClaims) -> Measure:
     signs = {"fixed", "+-1"}
     known: dict[str, bool] = {
         "SO(n)": field == "real" and dimensions == full and claims.determinant == "+1",
+        "O(n) with det -1": field == "real" and dimensions == full and claims.determinant == "-1",
+        "SU(n)": field == "complex"
+        and dimensions == [d - 1 for d in full]
+        and claims.determinant == "+1",
         "O(n)": field == "real" and dimensions == full and claims.determinant in signs,
         "U(n)": field == "complex" and dimensions == full and claims.determinant == "unit circle",
     }
@@ -207,6 +211,8 @@ def check_initializers(subject: Subject) -> Iterator[Measure]:
                 p.n, p.field, determinant=p.determinant, dtype=torch.float64, device=p.device,
                 generator=torch.Generator().manual_seed(11),
             )  # fmt: skip
+            if p.special and p.field == "complex":
+                wanted = linalg.special(wanted)
             # A Cayley angle near pi is only approached: sqrt(eps) off, as its assignment states.
             yield Measure(
                 _spectral_distance(p.matrix(), wanted), 10 * math.sqrt(linalg.eps(p.dtype)),

@@ -102,10 +102,13 @@ def check_retraction(subject: Subject) -> Iterator[Measure]:
         order = p.info.retraction_order
         assert order is not None
         w = haar(p.n, p.dtype, determinant=p.determinant)
+        in_su = p.special and p.field == "complex"
+        w = linalg.special(w) if in_su else w
         p.assign_(w)
         yield Measure(distance(p.matrix(), w), rounding(p.n, p.dtype), f"{where}: R(W, 0)")
         coordinates = normal(linalg.skew_dimension(p.n, p.field), dtype=torch.float64)
         x = linalg.skew_from_coordinates(coordinates / coordinates.norm(), p.n, p.field)
+        x = linalg.traceless(x) if in_su else x
         errors, steps = [], (0.2, 0.1, 0.05)
         for t in steps:
             p.assign_(w)
