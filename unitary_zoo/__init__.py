@@ -1,6 +1,7 @@
 """Every unitary and orthogonal weight scheme behind one registry and one recurrent cell."""
 
 from unitary_zoo import initializers, linalg, nonlinearities, scan, schemes
+from unitary_zoo.attach import orthogonal, plain_state_dict
 from unitary_zoo.base import (
     NotProjectedError,
     NotRepresentableError,
@@ -11,7 +12,7 @@ from unitary_zoo.base import (
 from unitary_zoo.cells import UnitaryRNNCell
 from unitary_zoo.layers import UnitaryRNN
 from unitary_zoo.linalg import as_real
-from unitary_zoo.optim import attach, parameter_groups
+from unitary_zoo.optim import attach, parameter_groups, retract_
 
 __version__ = "0.1.0"
 
@@ -28,7 +29,10 @@ __all__ = [
     "initializers",
     "linalg",
     "nonlinearities",
+    "orthogonal",
     "parameter_groups",
+    "plain_state_dict",
+    "retract_",
     "scan",
     "schemes",
 ]

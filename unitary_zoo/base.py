@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
+from unitary_zoo.context import is_traced, largest, without_autocast
 from unitary_zoo.registry import Registry
 
 # ------------------------------------------------------------------------------------- errors
@@ -222,10 +223,6 @@ class Description:
 # --------------------------------------------------------------------------------- linear maps
 
 
-def _without_autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, enabled=False)
-
-
 class LinearMap(ABC):
     r""":math:`h \mapsto W h` with the factors of W computed once.
 
@@ -261,7 +258,7 @@ class LinearMap(ABC):
             raise TypeError(f"h has dtype {h.dtype}; pass floating-point or complex numbers")
         if h.is_complex() and not self.dtype.is_complex:
             return torch.complex(self._run(function, h.real), self._run(function, h.imag))
-        with _without_autocast(self.device):
+        with without_autocast(self.device):
             out = function(h.to(self.dtype))
         low = h.dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
         return out.to(h.dtype) if low else out
@@ -409,6 +406,11 @@ class Parametrization(nn.Module, ABC):
             "dtype": dtype or torch.get_default_dtype(),
         }
 
+    @classmethod
+    def for_columns(cls, n: int, k: int, **options: Any) -> Parametrization:
+        """An instance of size n of which only the first k columns are wanted."""
+        return cls(n, **options)
+
     @property
     def _in_su(self) -> bool:
         """Whether W is restricted to SU(n)."""
@@ -511,13 +513,18 @@ class Parametrization(nn.Module, ABC):
 
     def prepare(self) -> LinearMap:
         """The map with its factors computed once, to be applied many times."""
-        with _without_autocast(self.device):
+        with without_autocast(self.device):
             return self._prepare()
 
     def matrix(self) -> Tensor:
         """W, shape (n, n), differentiable in the parameters. Reading changes nothing."""
-        with _without_autocast(self.device):
+        with without_autocast(self.device):
             return self._prepare().matrix().to(self.dtype)
+
+    def columns(self, k: int) -> Tensor:
+        """The first k columns of W, shape (n, k), by the cheapest route."""
+        with without_autocast(self.device):
+            return self._prepare().columns(k).to(self.dtype)
 
     def forward(self, h: Tensor) -> Tensor:
         """:math:`W h` for each row: ``h @ W.T``, shapes (..., n) -> (..., n)."""
@@ -585,20 +592,51 @@ class Parametrization(nn.Module, ABC):
         before = {key: value.clone() for key, value in self.state_dict().items()}
         self._assign(self._nearest(wanted))
         residual = float(torch.linalg.matrix_norm(linalg.double(self.matrix()) - wanted, 2))
+        if not residual <= (limit := self._assign_limit(w)) and not nearest:
+            self.load_state_dict(before)
+            raise self._not_representable(residual, limit)
+        self._forget()
+        return residual
+
+    @torch.no_grad()
+    def assign_columns_(self, q: Tensor, *, nearest: bool = False) -> float:
+        r"""Set the parameters so that ``columns(k)`` is ``q``; the other columns are free.
+
+        Args:
+            q: Shape (n, k), k <= n, real or complex.
+            nearest: Take the nearest columns the scheme finds instead of raising.
+
+        Returns:
+            The residual :math:`\|W(\theta)_{:,1..k} - q\|_2`.
+
+        Raises:
+            NotRepresentableError, ValueError: As :meth:`assign_`.
+        """
+        k = q.shape[-1]
+        if k == self.n:
+            return self.assign_(q, nearest=nearest)
+        wanted = linalg.double(q.detach().to(self.device))
+        before = {key: value.clone() for key, value in self.state_dict().items()}
+        self.assign_(linalg.completed(wanted, _SIGNS.get(self.info.determinant)), nearest=True)
+        residual = float(torch.linalg.matrix_norm(linalg.double(self.columns(k)) - wanted, 2))
+        if not residual <= (limit := self._assign_limit(q)) and not nearest:
+            self.load_state_dict(before)
+            raise self._not_representable(residual, limit)
+        return residual
+
+    def _assign_limit(self, w: Tensor) -> float:
         # Rounding of parameters and of w moves an entry by a few eps, the norm by up to n of them;
         # the maps have conditions of order 10.
         dtypes = (self.dtype, w.dtype if w.is_floating_point() or w.is_complex() else self.dtype)
-        limit = min(0.1, 100 * self.n * max(linalg.eps(dtype) for dtype in dtypes))
-        if not residual <= limit and not nearest:
-            self.load_state_dict(before)
-            raise NotRepresentableError(
-                f"{self.info.name} cannot represent this matrix: residual {residual:.3g}, limit "
-                f"{limit:.3g}; pass nearest=True to take the nearest matrix it can, or choose "
-                "another scheme",
-                residual,
-            )
-        self._forget()
-        return residual
+        return min(0.1, 100 * self.n * max(linalg.eps(dtype) for dtype in dtypes))
+
+    def _not_representable(self, residual: float, limit: float) -> NotRepresentableError:
+        return NotRepresentableError(
+            f"{self.info.name} cannot represent this matrix: residual {residual:.3g}, limit "
+            f"{limit:.3g}; pass nearest=True to take the nearest matrix it can, or choose another "
+            "scheme",
+            residual,
+        )
 
     def _nearest(self, w: Tensor) -> Tensor:
         """The member of the group nearest to ``w`` (n, n), double precision."""
@@ -700,6 +738,9 @@ class Parametrization(nn.Module, ABC):
     def step_(self) -> None:
         """What the optimizer hook calls after a step: retract or rebase."""
 
+    def retract_(self) -> None:
+        """Return to the group after a change that was no optimizer step, such as an average."""
+
     # ------------------------------------------------------------------------------- description
 
     def describe(self) -> Description:
@@ -775,7 +816,8 @@ class Rebased(Parametrization):
         a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
         if self._in_su:
             a = linalg.traceless(a)
-        return DenseMap(self._map(a) @ linalg.from_parts(self.base, self.field))
+        base = linalg.restored(linalg.from_parts(self.base, self.field))
+        return DenseMap(self._map(a) @ base)
 
     def _assign(self, w: Tensor) -> None:
         self.theta.zero_()
@@ -796,6 +838,34 @@ class Rebased(Parametrization):
             w = linalg.special(w)
         self.base.copy_(linalg.parts(w))
         self.theta.zero_()
+
+
+def _checked(x: Tensor, off: Tensor, limit: float, name: str) -> Tensor:
+    """``x``, if it is no farther ``off`` the group than ``limit``."""
+    if x.is_meta:
+        return x
+    if is_traced():
+        out: Tensor = _checked_operator(x, off, limit, name)
+        return out
+    worst = largest(off)
+    if not worst <= limit:
+        raise NotProjectedError(
+            f"{name}: the stored weight is {worst:.3g} off the group (limit {limit:.3g}), so it "
+            "was changed without a projection; call unitary_zoo.attach(model, optimizer) before "
+            "training, unitary_zoo.retract_(model) on a moving average, or step_() after every "
+            "optimizer step of your own"
+        )
+    return x
+
+
+@torch.library.custom_op("unitary_zoo::checked", mutates_args=())
+def _checked_operator(x: Tensor, off: Tensor, limit: float, name: str) -> Tensor:
+    # An operator of its own, so that traced code still looks at the numbers.
+    return _checked(x, off, limit, name).clone()
+
+
+_checked_operator.register_fake(lambda x, off, limit, name: torch.empty_like(x))
+_checked_operator.register_autograd(lambda ctx, grad: (grad, None, None, None))
 
 
 class Projected(Parametrization):
@@ -822,9 +892,9 @@ class Projected(Parametrization):
         # A copy: a matrix that was read must not change with the next step.
         return linalg.from_parts(self._full(self.weight).clone(), self.field)
 
-    def _off_group(self, x: Tensor) -> float:
+    def _off_group(self, x: Tensor) -> Tensor:
         """How far ``x`` is from the group, in the Frobenius norm; zero but for rounding on it."""
-        return float((x.mH @ x - linalg.identity_like(x)).norm())
+        return (x.mH @ x - linalg.identity_like(x)).norm()
 
     def _off_limit(self) -> float:
         # Rounding the entries of a unitary matrix moves W^H W by at most sqrt(n) eps.
@@ -837,13 +907,7 @@ class Projected(Parametrization):
             # Judged by the data: fused optimizers and writes by way of .data escape the version
             # counter.
             off, limit = self._off_group(x.detach()), self._off_limit()
-            if not off <= limit:
-                raise NotProjectedError(
-                    f"{self.info.name}: the stored weight is {off:.3g} off the group (limit "
-                    f"{limit:.3g}), so it was changed without a projection; call "
-                    "unitary_zoo.attach(model, optimizer) before training, or step_() after "
-                    "every optimizer step"
-                )
+            x = _checked(x, off, limit, self.info.name)
         return DenseMap(self._project(x) if self._stepping or low else x)
 
     def _nearest(self, w: Tensor) -> Tensor:
@@ -862,11 +926,16 @@ class Projected(Parametrization):
     def step_(self) -> None:
         """W <- projection of W."""
         self._stepping = False
+        self.retract_()
+
+    @torch.no_grad()
+    def retract_(self) -> None:
+        """Return what is stored to the group, wherever it came from."""
         self._assign(self._project(self._stored()))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         before, meta = self.weight.dtype, self.device.type == "meta"
-        on_group = not meta and self._off_group(self._stored().detach()) <= self._off_limit()
+        on_group = not meta and bool(self._off_group(self._stored().detach()) <= self._off_limit())
         super()._apply(fn, recurse)
         if self.weight.dtype != before and on_group:
             # Unitary to the old precision only: projected again in the new one.

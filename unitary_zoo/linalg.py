@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.function import once_differentiable
 
+from unitary_zoo.context import is_traced, is_transformed, largest, numbers, without_autocast
+
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """The real dtype of the same precision."""
@@ -180,13 +182,60 @@ def special(w: Tensor) -> Tensor:
 # ------------------------------------------------------------------ maps with a backward pass
 
 
+Pullback = Callable[[Tensor], Tensor]
+"""From the gradient in a result to that in the argument."""
+
+
+def _opaque(name: str, evaluate: Callable[[Tensor], tuple[Tensor, Pullback]]) -> Any:
+    """A map of matrices as an operator of its own.
+
+    A tracer (torch.compile, torch.export) records it as one step, and on the meta device it has
+    a shape; inside it may look at numbers.
+    """
+
+    @torch.library.custom_op(f"unitary_zoo::{name}", mutates_args=())
+    def forward(x: Tensor) -> Tensor:
+        return evaluate(x)[0].contiguous()
+
+    @torch.library.custom_op(f"unitary_zoo::{name}_backward", mutates_args=())
+    def backward(grad: Tensor, x: Tensor) -> Tensor:
+        return evaluate(x)[1](grad).contiguous()
+
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    def differentiate(ctx: Any, grad: Tensor) -> Tensor:
+        return backward(grad, *ctx.saved_tensors)
+
+    forward.register_fake(lambda x: torch.empty_like(x, memory_format=torch.contiguous_format))
+    backward.register_fake(
+        lambda grad, x: torch.empty_like(x, memory_format=torch.contiguous_format)
+    )
+    forward.register_autograd(differentiate, setup_context=setup_context)
+    return forward
+
+
 def _evaluate(
-    function: type[torch.autograd.Function], formula: Callable[[Tensor], Tensor], x: Tensor
+    function: type[torch.autograd.Function],
+    formula: Callable[[Tensor], Tensor],
+    operator: Any,
+    x: Tensor,
 ) -> Tensor:
-    """``function`` of x; its plain ``formula`` where a transform differentiates in its own way."""
-    if torch._C._are_functorch_transforms_active() or unpack_dual(x).tangent is not None:
-        return formula(x)
-    out: Tensor = function.apply(x)
+    """A map by what suits who is watching.
+
+    Args:
+        function: Forward and backward pass of its own, the fastest.
+        formula: For a transform that differentiates in its own way.
+        operator: For a tracer, and for tensors without data.
+        x: The argument.
+    """
+    out: Tensor
+    if is_traced() or x.is_meta:
+        out = operator(x)
+    elif torch._C._are_functorch_transforms_active() or unpack_dual(x).tangent is not None:
+        out = formula(x)
+    else:
+        out = function.apply(x)
     return out
 
 
@@ -248,7 +297,7 @@ def expm_skew(a: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    return _evaluate(_Exponential, _exponential, a)
+    return _evaluate(_Exponential, _exponential, _exponential_operator, a)
 
 
 class _Exponential(torch.autograd.Function):
@@ -263,7 +312,7 @@ class _Exponential(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         a, *factors = ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
+        with without_autocast(grad.device):
             if torch.is_grad_enabled():
                 return _differentiable_gradient(_exponential, a, grad)
             return _Exponential._adjoint(grad, ctx.scale, ctx.cubics, *factors)
@@ -297,6 +346,14 @@ class _Exponential(torch.autograd.Function):
 def _exponential(a: Tensor) -> Tensor:
     w: Tensor = _exponential_factors(a)[0]
     return w
+
+
+def _exponential_and_pullback(a: Tensor) -> tuple[Tensor, Pullback]:
+    w, *rest = _exponential_factors(a)
+    return w, lambda grad: _Exponential._adjoint(grad, *rest)
+
+
+_exponential_operator = _opaque("expm_skew", _exponential_and_pullback)
 
 
 def _exponential_factors(a: Tensor) -> tuple[Any, ...]:
@@ -356,7 +413,7 @@ def _spectral_bound(a: Tensor, a2: Tensor, a3: Tensor) -> float:
     # Eigenvalues of a real A come in pairs +-ix, of which one is counted.
     repeated = 1 if a.is_complex() else 2
     bound = 0.0
-    for moments in norms.view(3, -1).T.tolist():
+    for moments in zip(*numbers(norms), strict=True):
         bound = max(bound, _largest_of([norm * norm / repeated for norm in moments], bound))
     return bound**0.5
 
@@ -496,7 +553,7 @@ def cayley(a: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    return _evaluate(_Cayley, _cayley, a)
+    return _evaluate(_Cayley, _cayley, _cayley_operator, a)
 
 
 class _Cayley(torch.autograd.Function):
@@ -511,18 +568,30 @@ class _Cayley(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         a, r = ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
+        with without_autocast(grad.device):
             if torch.is_grad_enabled():
                 return _differentiable_gradient(_cayley, a, grad)
-            return -2 * (r.mH @ grad @ r.mH)
+            return _Cayley._adjoint(grad, r)
+
+    @staticmethod
+    def _adjoint(grad: Tensor, r: Tensor) -> Tensor:
+        return -2 * (r.mH @ grad @ r.mH)
 
 
 def _cayley(a: Tensor) -> Tensor:
     return _cayley_and_inverse(a)[0]
 
 
+def _cayley_and_pullback(a: Tensor) -> tuple[Tensor, Pullback]:
+    w, r = _cayley_and_inverse(a)
+    return w, lambda grad: _Cayley._adjoint(grad, r)
+
+
+_cayley_operator = _opaque("cayley", _cayley_and_pullback)
+
+
 def _cayley_and_inverse(a: Tensor) -> tuple[Tensor, Tensor]:
-    longest = float(torch.linalg.vector_norm(a.detach(), dim=-2).amax()) if a.numel() else 0.0
+    longest = largest(torch.linalg.vector_norm(a.detach(), dim=-2)) if a.numel() else 0.0
     r = _inverse_of_shifted(a, longest)
     w = _shift_(2 * r, -1.0)
     # The defect is a few times norm * eps. The norm is at most sqrt(n) times the longest column, so
@@ -598,7 +667,7 @@ def householder(v: Tensor) -> Tensor:
     Source: Joffrain, Low, Quintana-Orti, van de Geijn and Van Zee, Accumulating Householder
     transformations, revisited, 2006.
     """
-    return _evaluate(_Householder, _householder, v)
+    return _evaluate(_Householder, _householder, _householder, v)
 
 
 class _Householder(torch.autograd.Function):
@@ -613,7 +682,7 @@ class _Householder(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         v, *factors = ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
+        with without_autocast(grad.device):
             if torch.is_grad_enabled():
                 return _differentiable_gradient(_householder, v, grad)
             return _Householder._adjoint(grad, *factors)
@@ -674,7 +743,7 @@ class _SingularValueMap(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         u, s, vh, f = ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
+        with without_autocast(grad.device):
             return _SingularValueMap._adjoint(grad, u, s, vh, f), None
 
     @staticmethod
@@ -700,16 +769,7 @@ class _NearPolar(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, defect: Tensor, square: Tensor, norm: float) -> Tensor:
-        # X (I + D)^(-1/2) by the series to D^2 or D^4; the first term left out, 5 D^3/16 or
-        # 63 D^5/256, makes half the new defect. Newton-Schulz steps square that.
-        series, left = defect.mul(-0.5).add_(square, alpha=0.375), norm**3
-        if left > eps(x.dtype) / 2:
-            higher = defect.mul(-0.3125).add_(square, alpha=35 / 128)
-            series, left = _add_product(series, square, higher), norm**5
-        w = _add_product(x, x, series)
-        while left > eps(x.dtype) / 2:
-            w = newton_schulz_step(w)
-            left = left**2
+        w = _near_polar(x, defect, square, norm)
         ctx.save_for_backward(x, w)
         ctx.norm = norm
         return w
@@ -718,7 +778,7 @@ class _NearPolar(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         x, w = ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
+        with without_autocast(grad.device):
             return _NearPolar._adjoint(grad, x, w, ctx.norm), None, None, None
 
     @staticmethod
@@ -741,12 +801,67 @@ class _NearPolar(torch.autograd.Function):
         return w @ y
 
 
+def _near_polar(x: Tensor, defect: Tensor, square: Tensor, norm: float) -> Tensor:
+    # X (I + D)^(-1/2) by the series to D^2 or D^4; the first term left out, 5 D^3/16 or
+    # 63 D^5/256, makes half the new defect. Newton-Schulz steps square that.
+    series, left = defect.mul(-0.5).add_(square, alpha=0.375), norm**3
+    if left > eps(x.dtype) / 2:
+        higher = defect.mul(-0.3125).add_(square, alpha=35 / 128)
+        series, left = _add_product(series, square, higher), norm**5
+    w = _add_product(x, x, series)
+    while left > eps(x.dtype) / 2:
+        w = newton_schulz_step(w)
+        left = left**2
+    return w
+
+
+class _TransformedPolar(torch.autograd.Function):
+    """The polar factor for the transforms of torch.func: by an SVD, with the same gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, ...]:
+        u, s, vh = torch.linalg.svd(x)
+        return u @ vh, u, s, vh
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*output[1:])
+        ctx.mark_non_differentiable(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> Tensor:
+        u, s, vh = ctx.saved_tensors
+        return _SingularValueMap._adjoint(grad, u, s, vh, torch.ones_like(s))
+
+
+def _polar_and_pullback(x: Tensor) -> tuple[Tensor, Pullback]:
+    defect, square, norm = _excess(x)
+    if norm <= _NEAR:
+        w = _near_polar(x, defect, square, norm)
+        return w, lambda grad: _NearPolar._adjoint(grad, x, w, norm)
+    u, s, vh = torch.linalg.svd(x)
+    f = torch.ones_like(s)
+    return u @ vh, lambda grad: _SingularValueMap._adjoint(grad, u, s, vh, f)
+
+
+_polar_operator = _opaque("polar", _polar_and_pullback)
+
+
+def _excess(x: Tensor) -> tuple[Tensor, Tensor, float]:
+    """X^H X - I, its square, and a bound of the norm of the former."""
+    defect = _shift_(x.detach().mH @ x.detach(), -1.0)
+    square = defect @ defect
+    # ||D||_2^2 <= ||D^2||_1, closer than the Frobenius norm of D
+    return defect, square, largest(square.abs().sum(-2)) ** 0.5 if x.numel() else 0.0
+
+
 def polar(x: Tensor) -> Tensor:
     r"""Polar factor :math:`U V^H` of :math:`X = U \Sigma V^H`: the nearest unitary matrix.
 
     Near the group by Newton-Schulz steps, elsewhere by an SVD. Finite gradients at exactly
-    unitary points, where those of an SVD are NaN. First derivatives only, and none by the
-    transforms of ``torch.func``.
+    unitary points, where those of an SVD are NaN. First derivatives only.
 
     Args:
         x: Shape (..., n, n), float32 or float64, real or complex.
@@ -754,11 +869,14 @@ def polar(x: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n), unitary.
     """
-    defect = _shift_(x.detach().mH @ x.detach(), -1.0)
-    square = defect @ defect
-    # ||D||_2^2 <= ||D^2||_1, closer than the Frobenius norm of D
-    norm = float(square.abs().sum(-2).amax()) ** 0.5 if x.numel() else 0.0
     w: Tensor
+    if is_traced() or x.is_meta:
+        w = _polar_operator(x)
+        return w
+    if is_transformed():
+        w = _TransformedPolar.apply(x)[0]
+        return w
+    defect, square, norm = _excess(x)
     if norm <= _NEAR:
         w = _NearPolar.apply(x, defect, square, norm)
     else:
@@ -780,12 +898,60 @@ def polar_of_sign(x: Tensor, sign: int | None) -> Tensor:
         Shape (n, n), orthogonal.
     """
     w = polar(x)
-    if sign is None or float(torch.linalg.det(w.detach())) * sign > 0:
+    if sign is None:
+        return w
+    wrong = torch.linalg.det(w.detach()) * sign < 0
+    # A tracer must not look, so there both ways are taken.
+    if not (is_traced() or x.is_meta) and not largest(wrong):
         return w
     # With W = polar(X) and v the right singular vector, W (I - 2 v v^T); v takes no part in
     # derivatives, like the sign of W.
     v = torch.linalg.svd(x.detach()).Vh[-1]
-    return w - 2 * torch.outer(w @ v, v)
+    return w - 2 * wrong * torch.outer(w @ v, v)
+
+
+def completed(q: Tensor, sign: int | None = None) -> Tensor:
+    """A square matrix whose first k columns are ``q`` and whose others are orthonormal to them.
+
+    Args:
+        q: Shape (n, k), k < n, of rank k, real or complex.
+        sign: Of the determinant, if real and to be chosen.
+
+    Returns:
+        Shape (n, n), unitary if the columns of ``q`` are orthonormal.
+    """
+    w = torch.linalg.qr(q, mode="complete").Q
+    w[:, : q.shape[-1]] = q
+    if sign is not None and not q.is_complex() and torch.linalg.det(w) * sign < 0:
+        w[:, -1].neg_()
+    return w
+
+
+def restored(w: Tensor) -> Tensor:
+    r"""W itself if it is unitary, else its polar factor: a matrix that was stored, then changed.
+
+    A mean of distinct unitary matrices (a moving average of a model) is shorter than each:
+    :math:`\|W\|_F^2 < n`. That is what is looked at, for it costs n^2.
+
+    Args:
+        w: Shape (n, n), float32 or float64, real or complex; takes no part in derivatives.
+
+    Returns:
+        Shape (n, n).
+    """
+    w = w.detach()
+    if is_traced() or w.is_meta:
+        out: Tensor = _restored_operator(w)
+        return out
+    n = w.shape[-1]
+    squared = torch.linalg.vector_norm(w, dim=(-2, -1), dtype=double(w[..., 0, 0]).dtype).square()
+    # Rounding makes entries of W^H W - I of about eps, either way. No singular value of a mean
+    # exceeds 1, so its unitarity defect is at most what it lacks here.
+    limit = 4 * (math.sqrt(n) * eps(w.dtype) + n * eps(torch.float64))
+    return w if largest((squared - n).abs()) <= limit else polar(w)
+
+
+_restored_operator = _opaque("restored", lambda w: (restored(w).clone(), torch.zeros_like))
 
 
 def contract(x: Tensor) -> Tensor:

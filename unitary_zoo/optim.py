@@ -1,4 +1,4 @@
-"""attach(model, optimizer) and parameter_groups: the only code that retracts or rebases."""
+"""attach, retract_ and parameter_groups: the only code that retracts or rebases."""
 
 from __future__ import annotations
 
@@ -126,6 +126,20 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
         ]
         _attached.setdefault(optimizer, WeakSet()).add(model)
     return AttachHandle(hooks, model, optimizers)
+
+
+def retract_(model: nn.Module) -> None:
+    """Return every scheme of ``model`` to its group after a change that was no optimizer step.
+
+    A moving average (``torch.optim.swa_utils.AveragedModel``), a perturbation or weights set by
+    hand leave the group. Static schemes cannot, and rebased ones mend their base when they are
+    read; projected ones refuse to be read until this is called.
+
+    Args:
+        model: A module that is or contains :class:`Parametrization` modules.
+    """
+    for _, scheme in _schemes(model):
+        scheme.retract_()
 
 
 def parameter_groups(

@@ -348,6 +348,10 @@ class LosesTheStep(LieExp):
 
 @fault("rebase")
 class BaseDrifts(LieExp):
+    def _prepare(self):
+        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        return DenseMap(self._map(a) @ linalg.from_parts(self.base, self.field))
+
     @torch.no_grad()
     def step_(self):
         self.base.copy_(linalg.parts(self.prepare().matrix()) * (1 + 1e-6))

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.context import is_traced, is_transformed, without_autocast
 from unitary_zoo.scan import native, portable, reference
-from unitary_zoo.scan.context import is_traced, is_transformed
 from unitary_zoo.scan.problem import Problem
 
 
@@ -98,7 +98,7 @@ def recurrent_scan(
         x, W, h0, nonlinearity, weight_ih, bias, threshold, return_sequence, checkpoint
     )
     name = (os.environ.get(ENVIRONMENT) or "auto") if backend == "auto" else backend
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         chosen, problem = _choose(name, problem)
         if checkpoint is None or chosen.BOUNDS_ITS_MEMORY:
             out = chosen.run(problem)

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.context import without_autocast
 from unitary_zoo.scan import second_order
 from unitary_zoo.scan.problem import Problem
 
@@ -91,7 +92,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.autocast(grad.device.type, enabled=False):
+        with without_autocast(grad.device):
             if torch.is_grad_enabled():
                 # A derivative of this derivative is wanted: differentiate the plain loop instead.
                 inputs = ctx.saved_tensors[:6]

@@ -95,7 +95,7 @@ class SVDProjection(Projected):
         # The step squares what the two singular bases lack in orthogonality.
         return linalg.newton_schulz_step(w)
 
-    def _off_group(self, x: Tensor) -> float:
+    def _off_group(self, x: Tensor) -> Tensor:
         if self.contractive:
-            return float((torch.linalg.svdvals(x) - 1).clamp(min=0).norm())
+            return (torch.linalg.svdvals(x) - 1).clamp(min=0).norm()
         return super()._off_group(x)
