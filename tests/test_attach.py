@@ -86,7 +86,7 @@ def test_weight_is_orthogonal_and_learns(scheme, shape, dtype):
         loss = (layer.weight - target).square().sum()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     handle.remove()
     assert defect(layer.weight) <= limit
     # (1, 1) has no direction to learn in, and others may have started at the target
@@ -143,9 +143,8 @@ def test_convolution_without_flatten_is_a_batch_of_kernels(scheme):
     functional = torch.randn(each.shape)
     parameters = list(layer.parametrizations.parameters())
     together = torch.autograd.grad((layer.weight * functional).sum(), parameters)
-    for a, b in zip(
-        together, torch.autograd.grad((each * functional).sum(), parameters), strict=True
-    ):
+    apart = torch.autograd.grad((each * functional).sum(), parameters)
+    for a, b in zip(together, apart, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -314,9 +313,9 @@ def test_init_by_a_matrix():
 
 
 def test_a_scheme_without_assignment_starts_as_it_does_and_refuses():
-    layer = linear(4, 4, "arjovsky", dtype=torch.complex64)
+    layer = linear(9, 9, "arjovsky", dtype=torch.complex64)
     before = layer.weight.detach().clone()
-    for value in (torch.eye(4), torch.ones(4, 4)):
+    for value in (haar(9, 9), torch.ones(9, 9)):
         with pytest.raises(NotRepresentableError, match="arjovsky"):
             layer.weight = value
         assert torch.equal(layer.weight, before)
@@ -329,14 +328,14 @@ def test_a_scheme_without_assignment_starts_as_it_does_and_refuses():
     ("call", "error", "message"),
     [
         (lambda: orthogonal("layer"), TypeError, "not a torch.nn.Module"),
-        (lambda: orthogonal(nn.Linear(3, 3), "wieght"), ValueError, r"'wieght'.*\['weight', 'bias'\]"),
+        (lambda: orthogonal(nn.Linear(3, 3), "wieght"), ValueError, "'wieght'.*'weight'"),
         (lambda: orthogonal(nn.Linear(3, 3), "bias"), ValueError, r"bias has shape \(3,\)"),
         (lambda: orthogonal(nn.Linear(3, 3), "weight", 7), TypeError, "scheme=7"),
         (lambda: orthogonal(nn.Linear(3, 3), "weight", "caylay"), LookupError, "cayley"),
-        (lambda: orthogonal(nn.GRU(3, 8), "weight_hh_l0", blocks=5), ValueError, "blocks=5.*GRU has 3"),
+        (lambda: orthogonal(nn.GRU(3, 8), "weight_hh_l0", blocks=5), ValueError, "blocks=5.*GRU"),
         (lambda: orthogonal(nn.Linear(3, 3), blocks=True), ValueError, "blocks=True"),
         (lambda: orthogonal(nn.Linear(3, 3), flatten=1), TypeError, "flatten=1"),
-        (lambda: orthogonal(nn.Linear(3, 3), scheme="arjovsky"), ValueError, "complex only; take.*cayley"),
+        (lambda: orthogonal(nn.Linear(3, 3), scheme="arjovsky"), ValueError, "complex only"),
         (lambda: orthogonal(nn.Linear(3, 3), field="complex"), ValueError, "follows the weight"),
         (lambda: orthogonal(nn.Linear(3, 3), dtype=torch.float64), TypeError, "dtype"),
         (lambda: orthogonal(orthogonal(nn.Linear(3, 3))), ValueError, "parametrization already"),
@@ -358,7 +357,7 @@ def test_a_refused_layer_is_left_as_it_was():
     assert type(layer) is nn.Linear
 
 
-# -------------------------------------------------------------- torch.nn.utils.parametrize, host rules
+# --------------------------------------------------------------- torch.nn.utils.parametrize
 
 
 class Scaled(nn.Module):
@@ -551,7 +550,7 @@ def test_cached_assignment_is_seen(layer):
         torch.testing.assert_close(layer.weight, wanted, rtol=0, atol=1e-5)
 
 
-# ------------------------------------------------------------------- saving, loading, copying, casting
+# ----------------------------------------------------------------- saving, loading, casting
 
 
 def test_pickle_and_deepcopy(layer):
@@ -587,7 +586,7 @@ def test_plain_checkpoint_there_and_back(layer):
     assert state.keys() == plain.state_dict().keys()
     plain.load_state_dict(state)
     x = torch.randn(2, 3)
-    assert torch.equal(plain(x), model(x))
+    torch.testing.assert_close(plain(x), model(x), rtol=0, atol=1e-6)
     name = layer.parametrizations.weight[0].schemes[0].info.name
     other = nn.Sequential(linear(5, 3, name), nn.Tanh(), nn.Linear(5, 2))
     assert not other.load_state_dict(plain.state_dict()).missing_keys
@@ -666,7 +665,7 @@ def test_reset_parameters_draws_anew(layer):
     assert defect(gru.weight_hh_l0.chunk(3)[2]) <= bound(torch.float32, 8)
 
 
-# ----------------------------------------------------------------- compilers, transforms, averages, AMP
+# ------------------------------------------------------ compilers, transforms, averages, AMP
 
 
 @compiles
@@ -795,13 +794,15 @@ RANK = """
         unitary_zoo.attach(model, optimizer)
         first = layer.weight.detach().clone()
         for step in range(50):
-            x = torch.randn(3, 4, dtype=dtype, generator=torch.Generator().manual_seed(2 * step + rank))
+            source = torch.Generator().manual_seed(2 * step + rank)
+            x = torch.randn(3, 4, dtype=dtype, generator=source)
             optimizer.zero_grad()
             model(x).abs().pow(3).sum().backward()
             optimizer.step()
         w = layer.weight.detach()
-        both = [torch.empty_like(torch.view_as_real(w.resolve_conj()) if w.is_complex() else w) for _ in range(2)]
-        torch.distributed.all_gather(both, (torch.view_as_real(w) if w.is_complex() else w).contiguous())
+        real = (torch.view_as_real(w.resolve_conj()) if w.is_complex() else w).contiguous()
+        both = [torch.empty_like(real) for _ in range(2)]
+        torch.distributed.all_gather(both, real)
         assert torch.equal(*both), f"{name}: ranks differ by {(both[0] - both[1]).abs().max()}"
         off = (w.mH @ w - torch.eye(4)).abs().max()
         assert off < 1e-5, f"{name}: defect {off}"
