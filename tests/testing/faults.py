@@ -395,3 +395,23 @@ class _Shifted(LinearMap):
 class MapIsAnotherMatrix(Cayley):
     def prepare(self):
         return _Shifted(super()._prepare().matrix())
+
+
+@fault("transforms")
+class ReadsANumber(Cayley):
+    def _prepare(self):
+        return DenseMap(super()._prepare().matrix() * (1 + 0 * self.theta.sum().item()))
+
+
+@fault("compiled")
+class ChoosesByANumber(Cayley):
+    def _prepare(self):
+        w = super()._prepare().matrix()
+        return DenseMap(w if self.theta.sum() > 0 else w + 0)
+
+
+@fault("meta")
+class LivesOnTheCPU(Cayley):
+    def _prepare(self):
+        w = super()._prepare().matrix()
+        return DenseMap(w @ torch.eye(self.n, dtype=w.dtype, device="cpu"))
