@@ -178,18 +178,15 @@ def _real_planes(w: Tensor) -> Tensor:
     if n % 2 and torch.linalg.det(w) < 0:
         w = -w
     a = linalg.log_unitary(w)
-    # The perturbation, far below the accuracy wanted, makes the eigenvalues of planes that are
-    # hardly turned simple enough to tell the two of a pair apart.
-    tie_break = torch.zeros_like(a)
-    i = torch.arange(0, n - 1, 2, device=a.device)
-    tie_break[i + 1, i], tie_break[i, i + 1] = 1.0, -1.0
-    v = torch.linalg.eigh(-1j * (a + 1e-14 * tie_break)).eigenvectors
+    v = torch.linalg.eigh(-1j * a).eigenvectors
     x = v[:, (n + 1) // 2 :]  # the positive ones
     planes = torch.stack([x.real, -x.imag], dim=-1).reshape(n, -1) * 2**0.5
     if n % 2:
         middle = v[:, n // 2]
         middle = middle * middle[middle.abs().argmax()].conj()
         planes = torch.cat([planes, (middle.real / middle.real.norm())[:, None]], dim=1)
+    # In the null space of A the two of a pair cannot be told apart, and v and its conjugate need
+    # not be orthogonal. Any basis of that space will do, and the polar factor completes one.
     p = linalg.polar(planes)
     return p if torch.linalg.det(p) > 0 else _swap(p)
 

@@ -133,8 +133,8 @@ def _away_from_minus_one(u: Tensor, s: Tensor, v: Tensor) -> tuple[Tensor, Tenso
     """The same :math:`U diag(s) V^H` with U and V such that the Cayley map reaches them.
 
     The pairs (u_i, v_i) may be put in any order and be multiplied by common signs or phases. Some
-    are drawn until no eigenvalue is nearer to -1 than the mean distance between eigenvalues; that
-    takes two or three draws.
+    are drawn until no eigenvalue is within 1/n of -1, a sixth of the mean distance between
+    eigenvalues; that takes a few draws, twice as many if real, where half have determinant -1.
     """
     n, generator = len(s), torch.Generator().manual_seed(0)
     best: tuple[float, tuple[Tensor, Tensor, Tensor]] | None = None
@@ -145,7 +145,6 @@ def _away_from_minus_one(u: Tensor, s: Tensor, v: Tensor) -> tuple[Tensor, Tenso
             factor = torch.polar(torch.ones_like(turn), 2 * torch.pi * turn)
         else:
             factor = (turn - 0.5).sign()
-            factor[0] *= torch.linalg.det(u[:, order] * factor).sign()
         x = torch.stack([u[:, order] * factor, v[:, order] * factor])
         # Singular values of I + U are the distances of the eigenvalues of U from -1.
         gap = float(torch.linalg.svdvals(x + linalg.identity_like(x)).min())
