@@ -23,6 +23,13 @@ def test_conformance(scheme, check):
         ("full_capacity", {"rms_normalize": True}),
         ("eigenphase", {"basis": "dft"}),
         ("eigenphase", {"field": "real", "special": False}),
+        ("geotorch_so", {"triv": "cayley"}),
+        ("spectral_band", {"radius": 1.0}),
+        ("torch_orthogonal", {"use_trivialization": False}),
+        ("torch_orthogonal", {"orthogonal_map": "cayley"}),
+        ("torch_orthogonal", {"orthogonal_map": "cayley", "use_trivialization": False}),
+        ("torch_orthogonal", {"orthogonal_map": "householder"}),
+        ("torch_orthogonal", {"orthogonal_map": "householder", "use_trivialization": False}),
     ],
     ids=str,
 )

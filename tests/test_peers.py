@@ -169,7 +169,7 @@ def test_geoopt_an_optimizer_finds_a_target(name, field):
     optimizer = torch.optim.SGD(p.parameters(), lr=0.05)
     unitary_zoo.attach(p, optimizer)
     distances = []
-    for _ in range(1000):
+    for _ in range(6000):
         optimizer.zero_grad()
         loss = (p.matrix() - target).abs().square().sum()
         loss.backward()

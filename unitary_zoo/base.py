@@ -50,14 +50,19 @@ class Tolerance:
 
     Rounding makes entries of W^H W - I of about eps; a matrix of n x n such independent entries
     of size eps / sqrt(n) to eps has a norm that grows like sqrt(n) at most.
+
+    ``truncation`` is for a map that stops a series early: the defect it adds at any n, by the real
+    dtype.
     """
 
     factor: float
     reason: str
+    truncation: Mapping[torch.dtype, float] = dataclass_field(default_factory=dict)
 
     def __call__(self, n: int, dtype: torch.dtype) -> float:
         """The bound for size ``n`` and ``dtype`` (real or complex)."""
-        return self.factor * math.sqrt(n) * linalg.eps(dtype)
+        rounding = self.factor * math.sqrt(n) * linalg.eps(dtype)
+        return rounding + self.truncation.get(linalg.real_dtype(dtype), 0.0)
 
 
 def _less(dimension: Callable[[int], int], n: int) -> int:

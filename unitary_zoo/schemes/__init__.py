@@ -5,8 +5,12 @@ from unitary_zoo.schemes.cayley import Cayley
 from unitary_zoo.schemes.eigenphase import Eigenphase
 from unitary_zoo.schemes.expm import Expm
 from unitary_zoo.schemes.full_capacity import FullCapacity
+from unitary_zoo.schemes.geotorch_so import GeotorchSO
 from unitary_zoo.schemes.lie_exp import LieExp
+from unitary_zoo.schemes.nnrnn import NonNormal
+from unitary_zoo.schemes.spectral_band import SpectralBand
 from unitary_zoo.schemes.svd_projection import SVDProjection
+from unitary_zoo.schemes.torch_orthogonal import TorchOrthogonal
 
 __all__ = [
     "Arjovsky",
@@ -14,6 +18,10 @@ __all__ = [
     "Eigenphase",
     "Expm",
     "FullCapacity",
+    "GeotorchSO",
     "LieExp",
+    "NonNormal",
     "SVDProjection",
+    "SpectralBand",
+    "TorchOrthogonal",
 ]

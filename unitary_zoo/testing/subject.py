@@ -58,7 +58,7 @@ class Subject:
     def fields(self) -> tuple[str, ...]:
         """The fields to check."""
         given = self.options.get("field")
-        return (given,) if given else self.scheme.info.fields
+        return (given,) if given else self.info.fields  # the options may leave one only
 
     def sizes(self, *wanted: int) -> list[int]:
         """The sizes wanted that the scheme accepts, else its smallest."""
