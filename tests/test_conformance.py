@@ -23,6 +23,8 @@ def test_conformance(scheme, check):
         ("full_capacity", {"rms_normalize": True}),
         ("eigenphase", {"basis": "dft"}),
         ("eigenphase", {"field": "real", "special": False}),
+        ("eunn", {"capacity": 5}),
+        ("eunn_fft", {"permute": True, "field": "complex"}),
     ],
     ids=str,
 )

@@ -140,9 +140,10 @@ class EUNN(Static):
         """State what so many layers reach."""
         full = {"complex": UNITARY, "real": SPECIAL_ORTHOGONAL}
         dimension = {"complex": _complex_dimension, "real": _real_dimension}[self.field]
+        all_of_it = _angles(self.n, self.capacity) >= self.n * (self.n - 1) // 2
         claims = (
             full[self.field]
-            if self.capacity >= self.n
+            if all_of_it
             else replace(
                 self.info.claims[self.field],
                 dimension=partial(dimension, capacity=self.capacity),
@@ -151,7 +152,7 @@ class EUNN(Static):
         self.info = replace(
             self.info,
             claims={**self.info.claims, self.field: claims},
-            assignable=self.capacity >= self.n,
+            assignable=all_of_it,
             tolerance=replace(self.info.tolerance, factor=8.0 * (self.capacity + 1)),
         )
 
@@ -201,45 +202,49 @@ class EUNN(Static):
 def _brick_wall(w: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
     """Angles of the layers whose product is ``w`` (n, n), double precision; the rest are zero.
 
-    The lower triangle is annihilated along its antidiagonals, in turn from the right, by blocks of
-    the first layers, and from the left, by blocks of the last; a diagonal remains.
+    The lower triangle is annihilated along its diagonals, in turn from the right, by blocks of the
+    first layers, and from the left, by blocks of the last; a diagonal matrix remains.
     """
-    n, w = w.shape[0], w.clone()
-    phase = cmath.phase if w.is_complex() else (lambda _: 0.0)
-    theta, phi = w.new_zeros((2, _angles(n, capacity)), dtype=torch.float64)
-    later = []
-
-    def block(angle: float, turn: float) -> Tensor:
-        """diag(1, e^{-i turn}) R(-angle), which is the inverse of R(angle) diag(1, e^{i turn})."""
-        c, s = math.cos(angle), math.sin(angle)
-        back = cmath.exp(-1j * turn) if w.is_complex() else 1.0
-        return torch.tensor([[c, s], [-s * back, c * back]], dtype=w.dtype, device=w.device)
+    n, w = w.shape[0], w.to("cpu", copy=True)  # n^2/2 small steps, one after the other
+    theta = w.new_zeros(_angles(n, capacity), dtype=torch.float64)
+    phi, later = theta.clone(), []
 
     def place(layer: int, unit: int) -> int:
         return layer // 2 * (n - 1) + layer % 2 * (n // 2) + unit // 2
 
+    def angles(small: complex, large: complex) -> tuple[float, float]:
+        # Signs of a real W are chosen such that the diagonal ends as 1, ..., 1, det W.
+        if not w.is_complex():
+            return math.atan2(small.real, large.real), 0.0
+        return math.atan2(abs(small), abs(large)), cmath.phase(large) - cmath.phase(small)
+
     for i in range(1, n):
         for j in range(i):
             if i % 2:
-                row, m, layer = n - 1 - j, i - 1 - j, j
-                a, b = w[row, m : m + 2].tolist()
-                # For a real W signs are chosen such that the diagonal ends as 1, ..., 1, det W.
-                turn = phase(b) - phase(a)
-                angle = math.atan2(abs(a), abs(b)) if w.is_complex() else math.atan2(a, b)
-                w[:, m : m + 2] = w[:, m : m + 2] @ block(angle, turn)
-                theta[place(layer, m)], phi[place(layer, m)] = angle, turn
+                m, row = i - 1 - j, n - 1 - j
+                angle, turn = angles(*w[row, m : m + 2].tolist())
+                _turn_rows(w.mT, m, angle, turn)
+                k = place(j, m)
+                phi[k] = turn
             else:
-                m, layer = n + j - i - 1, n - 1 - j
-                a, b = w[m : m + 2, j].tolist()
-                turn = phase(b) - phase(a)
-                angle = math.atan2(abs(b), abs(a)) if w.is_complex() else math.atan2(b, a)
-                # R(-angle) diag(1, e^{-i turn})
-                w[m : m + 2] = block(-angle, turn).mT @ w[m : m + 2]
-                theta[place(layer, m)] = angle
-                later.append((place(layer, m), m, turn))
+                m = n + j - i - 1
+                angle, turn = angles(*w[m : m + 2, j].flip(0).tolist())
+                turn = -turn
+                _turn_rows(w, m, -angle, turn)
+                k = place(n - 1 - j, m)
+                later.append((k, m, turn))
+            theta[k] = angle
     omega = w.diagonal().angle()
     # diag(1, e^{i turn}) R(angle) D = D' R(angle) diag(1, e^{i phi}), from the inside outwards.
-    for index, m, turn in reversed(later):
-        phi[index] = omega[m + 1] - omega[m]
+    for k, m, turn in reversed(later):
+        phi[k] = omega[m + 1] - omega[m]
         omega[m + 1] = omega[m] + turn
     return theta, phi, omega
+
+
+def _turn_rows(w: Tensor, m: int, angle: float, turn: float) -> None:
+    """Rows x and y become c x - s e^{-i turn} y and s x + c e^{-i turn} y."""
+    # Not as a product of matrices: that would start threads for two rows.
+    x, y = w[m], w[m + 1] * cmath.exp(-1j * turn) if w.is_complex() else w[m + 1]
+    c, s = math.cos(angle), math.sin(angle)
+    w[m], w[m + 1] = x * c - y * s, x * s + y * c

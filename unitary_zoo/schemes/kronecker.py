@@ -211,8 +211,12 @@ def _nearest_product(w: Tensor, p: int) -> tuple[Tensor, Tensor]:
     blocks = w.reshape(p, q, p, q).transpose(1, 2).reshape(p * p, q * q)
     u, _, vh = torch.linalg.svd(blocks, full_matrices=False)
     a, b = linalg.polar(u[:, 0].reshape(p, p)), linalg.polar(vh[0].reshape(q, q))
+    # The trace of A decides what is free, so that the identity is taken apart into identities.
     if w.is_complex():
-        return a, b
-    odd = a if p % 2 else b  # the sign common to both changes the determinant of an odd size only
-    sign = torch.linalg.det(odd).sign()
+        angle = a.trace().angle()
+        turn = torch.polar(torch.ones_like(angle), angle)
+        return a * turn.conj(), b * turn
+    # A sign common to both changes the determinant of an odd size only.
+    deciding = torch.linalg.det(a) if p % 2 else torch.linalg.det(b) if q % 2 else a.trace()
+    sign = torch.where(deciding < 0, -1.0, 1.0).to(w.dtype)
     return linalg.polar_of_sign(a * sign, 1), b * sign
