@@ -30,6 +30,8 @@ def test_conformance(scheme, check):
         ("torch_orthogonal", {"orthogonal_map": "cayley", "use_trivialization": False}),
         ("torch_orthogonal", {"orthogonal_map": "householder"}),
         ("torch_orthogonal", {"orthogonal_map": "householder", "use_trivialization": False}),
+        ("eunn", {"capacity": 5}),
+        ("eunn_fft", {"permute": True, "field": "complex"}),
     ],
     ids=str,
 )

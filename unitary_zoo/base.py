@@ -712,11 +712,15 @@ class Parametrization(nn.Module, ABC):
         w = self._draw(init, generator)
         residual = self.assign_(w, nearest=True)
         # A draw only has to be near: a random matrix with an angle within a hair of pi loses
-        # digits in some coordinates. A wrong component or a foreign set is off by order 1.
-        if not residual <= 0.1:
+        # digits in some coordinates. A wrong component is off by order 1; a part of the group may
+        # come near by chance, but not to half the digits.
+        limit = 0.1
+        if self.info.group.startswith("subset of "):
+            limit = min(limit, math.sqrt(linalg.eps(self.dtype)))
+        if not residual <= limit:
             raise NotRepresentableError(
                 f"{self.info.name} cannot start from init={init!r}: residual {residual:.3g}, "
-                f"limit 0.1; use init={self.info.default_init!r}, or another scheme",
+                f"limit {limit:.3g}; use init={self.info.default_init!r}, or another scheme",
                 residual,
             )
 

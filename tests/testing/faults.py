@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from unitary_zoo import Parametrization, linalg
-from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.base import DenseMap, LinearMap, NotRepresentableError
 
 Cayley = Parametrization.get("cayley")
 Expm = Parametrization.get("expm")
@@ -122,6 +122,16 @@ class ComputesInHalf(LieExp):
 class LeavesAutocastOn(Expm):
     def matrix(self):
         return self._prepare().matrix().to(self.dtype)
+
+
+@fault("initializers")
+class RefusesWithoutReason(Cayley):
+    """Claims the whole group, so it holds the matrix of every initialiser."""
+
+    def _initialize(self, init, generator):
+        if init == "henaff":
+            raise NotRepresentableError("cannot start from init='henaff'", 1.0)
+        super()._initialize(init, generator)
 
 
 @fault("initializers")

@@ -1,11 +1,15 @@
 """The schemes, one file each; importing this package registers them all."""
 
 from unitary_zoo.schemes.arjovsky import Arjovsky
+from unitary_zoo.schemes.butterfly import Butterfly
 from unitary_zoo.schemes.cayley import Cayley
 from unitary_zoo.schemes.eigenphase import Eigenphase
+from unitary_zoo.schemes.eunn import EUNN
+from unitary_zoo.schemes.eunn_fft import EUNNFFT
 from unitary_zoo.schemes.expm import Expm
 from unitary_zoo.schemes.full_capacity import FullCapacity
 from unitary_zoo.schemes.geotorch_so import GeotorchSO
+from unitary_zoo.schemes.kronecker import Kronecker
 from unitary_zoo.schemes.lie_exp import LieExp
 from unitary_zoo.schemes.nnrnn import NonNormal
 from unitary_zoo.schemes.spectral_band import SpectralBand
@@ -13,12 +17,16 @@ from unitary_zoo.schemes.svd_projection import SVDProjection
 from unitary_zoo.schemes.torch_orthogonal import TorchOrthogonal
 
 __all__ = [
+    "EUNN",
+    "EUNNFFT",
     "Arjovsky",
+    "Butterfly",
     "Cayley",
     "Eigenphase",
     "Expm",
     "FullCapacity",
     "GeotorchSO",
+    "Kronecker",
     "LieExp",
     "NonNormal",
     "SVDProjection",
