@@ -88,8 +88,7 @@ class FullCapacity(Rebased):
         if rms_normalize:
             self.register_buffer("square_average", torch.zeros_like(self.base))
 
-    @staticmethod
-    def _map(a: Tensor) -> Tensor:
+    def _map(self, a: Tensor) -> Tensor:
         return linalg.cayley(-a / 2)
 
     def _prepare(self) -> LinearMap:
