@@ -204,23 +204,22 @@ def _reflectors(q: Tensor, k: int) -> Tensor:
     n = len(q)
     columns: list[Tensor] = []
     while len(columns) < k:
-        j = q.diagonal().argmin()
-        v = q[:, j].clone()
-        v[j] = 0
-        rest = v.square().sum()
-        # 1 - x without cancellation where x, the entry of a column of length 1, is near 1
-        v[j] = torch.where(q[j, j] > 0, -rest / (1 + q[j, j]), q[j, j] - 1)
-        length = v.norm()
-        if length <= 8 * n * linalg.eps(q.dtype):
+        rest = q - torch.diag(q.diagonal())
+        rest, x = rest.square().sum(0), q.diagonal()
+        # 1 - x without cancellation where x, an entry of a column of length 1, is near 1
+        gap = torch.where(x > 0, rest / (1 + x), 1 - x)
+        far, j = (rest + gap.square()).max(0)
+        if far.sqrt() <= 8 * n * linalg.eps(q.dtype):
             break
-        v = v / length
+        v = q[:, j].clone()
+        v[j] = -gap[j]
+        v = v / v.norm()
         q = q - 2 * torch.outer(v, v @ q)
         columns.append(v)
     # What is left is I, of determinant 1, and so an even number: pairs that undo each other.
     generator = torch.Generator().manual_seed(0)
     pairs = torch.randn((k - len(columns)) // 2, n, dtype=q.dtype, generator=generator).to(q)
     columns += [v / v.norm() for v in pairs.repeat_interleave(2, 0)]
-    columns += [q.new_zeros(n)] * (k - len(columns))
     return torch.stack(columns, dim=1)
 
 
