@@ -204,16 +204,11 @@ def _reflectors(q: Tensor, k: int) -> Tensor:
     n = len(q)
     columns: list[Tensor] = []
     while len(columns) < k:
-        rest = q - torch.diag(q.diagonal())
-        rest, x = rest.square().sum(0), q.diagonal()
-        # 1 - x without cancellation where x, an entry of a column of length 1, is near 1
-        gap = torch.where(x > 0, rest / (1 + x), 1 - x)
-        far, j = (rest + gap.square()).max(0)
+        gaps = q - linalg.identity_like(q)
+        far, j = gaps.square().sum(0).max(0)
         if far.sqrt() <= 8 * n * linalg.eps(q.dtype):
             break
-        v = q[:, j].clone()
-        v[j] = -gap[j]
-        v = v / v.norm()
+        v = gaps[:, j] / far.sqrt()
         q = q - 2 * torch.outer(v, v @ q)
         columns.append(v)
     # What is left is I, of determinant 1, and so an even number: pairs that undo each other.
