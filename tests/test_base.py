@@ -204,7 +204,7 @@ def test_svd_projection_with_special_takes_the_nearest_rotation():
     np.testing.assert_allclose(p.matrix().detach().numpy(), wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("every", [0, -1, 1.5, True, "2", None])
+@pytest.mark.parametrize("every", [0, -1, 1.5, True, "2", -math.inf, math.nan])
 def test_rebase_every_must_be_a_positive_int(every):
     with pytest.raises(ValueError, match=r"rebase_every=.*at least 1"):
         Parametrization.create("lie_exp", 4, rebase_every=every)

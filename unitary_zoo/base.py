@@ -792,7 +792,7 @@ class Rebased(Parametrization):
 
     Args:
         n: Size of W.
-        rebase_every: K, the number of steps between rebases.
+        rebase_every: K, the number of steps between rebases; None or infinity is never.
         options: ``field``, ``special``, ``device`` and ``dtype``.
     """
 
@@ -800,13 +800,16 @@ class Rebased(Parametrization):
     steps: Tensor
     _unitary_buffers = ("base",)
 
-    def __init__(self, n: int, *, rebase_every: int = 1, **options: Any) -> None:
+    def __init__(self, n: int, *, rebase_every: float | None = 1, **options: Any) -> None:
         super().__init__(n, **options)
-        if isinstance(rebase_every, bool) or not isinstance(rebase_every, int) or rebase_every < 1:
+        every = None if rebase_every == math.inf else rebase_every
+        whole = isinstance(every, int) and not isinstance(every, bool)
+        if every is not None and not (whole and every >= 1):
             raise ValueError(
-                f"{self.info.name}: rebase_every={rebase_every!r}; pass an int of at least 1"
+                f"{self.info.name}: rebase_every={rebase_every!r}; pass an int of at least 1, or "
+                "None for never"
             )
-        self.rebase_every = rebase_every
+        self.rebase_every = every
         d = linalg.skew_dimension(n, self.field)
         self.theta = nn.Parameter(torch.zeros(d, **self._factory))
         eye = torch.eye(n, dtype=self._full(self.theta).dtype, device=self.device)
@@ -816,9 +819,8 @@ class Rebased(Parametrization):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
         self.reset_parameters()
 
-    @staticmethod
     @abstractmethod
-    def _map(a: Tensor) -> Tensor:
+    def _map(self, a: Tensor) -> Tensor:
         """f, with f(0) = I and f'(0) the identity."""
 
     def _prepare(self) -> LinearMap:
@@ -838,8 +840,9 @@ class Rebased(Parametrization):
     @torch.no_grad()
     def step_(self) -> None:
         """Count a step; at every K-th, B <- f(A) B and A <- 0, W unchanged."""
+        due = self.rebase_is_due()
         self.steps += 1
-        if self.rebase_every > 1 and int(self.steps) % self.rebase_every:
+        if not due:
             return
         # Thousands of products would let the defect of B grow as a random walk.
         w = linalg.newton_schulz_step(self.prepare().matrix())
@@ -847,6 +850,33 @@ class Rebased(Parametrization):
             w = linalg.special(w)
         self.base.copy_(linalg.parts(w))
         self.theta.zero_()
+
+    def rebase_is_due(self) -> bool:
+        """Whether the next :meth:`step_` will rebase."""
+        if self.rebase_every is None or self.rebase_every == 1:
+            return self.rebase_every == 1
+        return (int(self.steps) + 1) % int(self.rebase_every) == 0
+
+    @torch.no_grad()
+    def transport(self, x: Tensor) -> Tensor:
+        r"""The coordinates, after a rebase now, of a direction or mean gradient with those of x.
+
+        :math:`X \mapsto E X E^H` with :math:`E = f(A/2)`. A change dA of A turns W by
+        :math:`dW\,W^H = \phi(\mathrm{ad}_A)\,dA`, where :math:`\phi(z) = (e^z - 1)/z` for the
+        exponential; a gradient in A is brought to one at A = 0 by the inverse of the adjoint of
+        that. Both are this rotation, times :math:`\sinh(z/2) / (z/2)` or its inverse, 1 to second
+        order in A. The rotation alone is the parallel transport of the group along
+        :math:`\exp(tA) B`, keeps the length, and has no pole. (The Cayley map's own
+        rotation differs from f(A/2) in the third order.)
+
+        Args:
+            x: Shape of ``theta``.
+        """
+        a, x_full = (
+            linalg.skew_from_coordinates(self._full(y), self.n, self.field) for y in (self.theta, x)
+        )
+        e = self._map((linalg.traceless(a) if self._in_su else a) / 2)
+        return linalg.skew_to_coordinates(e @ x_full @ e.mH).to(x.dtype)
 
 
 def _checked(x: Tensor, off: Tensor, limit: float, name: str) -> Tensor:

@@ -646,6 +646,58 @@ def inverse_cayley(w: Tensor) -> Tensor:
     return (a - a.mH) / 2
 
 
+def inverse_scaled_cayley(w: Tensor) -> tuple[Tensor, Tensor]:
+    r"""A and d with :math:`W = (I + A)^{-1} (I - A) \mathrm{diag}(d)`, for any W.
+
+    A is skew with entries of modulus at most 1, or 1.01 if complex, and :math:`|d_j| = 1`; real W
+    give real signs d.
+    :math:`|\det(I + W \mathrm{diag}(d)^H)|` grows with every change made, so it ends: by
+    :math:`(1 + x^2)^{1/2}` where an entry :math:`a_{jj} = ix` has :math:`d_j` turned by
+    :math:`2 \arctan x`, and by :math:`|a_{ij}|^2 + a_{ii} a_{jj}` where both
+    :math:`d_i` and :math:`d_j` turn round.
+
+    Args:
+        w: One unitary matrix, shape (n, n), double precision.
+
+    Returns:
+        Shapes (n, n) and (n,).
+
+    Source: O'Dorney, Minimizing the Cayley transform of an orthogonal matrix by multiplying by
+    signature matrices, 2014, for the real pairs.
+    """
+    # Elimination in W + diag(d), each d chosen to make the pivot 1 at least: the start is regular.
+    rest, phases = w.clone(), []
+    for j in range(w.shape[-1]):
+        pivot = rest[j, j].clone()
+        phases.append(torch.where(pivot == 0, 1.0, torch.sgn(pivot)))
+        column = rest[j + 1 :, j] / (pivot + phases[-1])
+        rest[j + 1 :, j + 1 :] -= torch.outer(column, rest[j, j + 1 :])
+    d = torch.stack(phases)
+    a = inverse_cayley(w * d.conj())
+    one = identity_like(a)
+    # Growth that rounding cannot undo: by 0.5% for a phase and 1% for a pair, if complex.
+    limit = 1.01 if w.is_complex() else 1 + 1e-6
+    while True:
+        size = a.diagonal().abs()
+        if float(size.max()) > 0.1:
+            j = int(size.argmax())
+            x = a[j, j].imag
+            turn = torch.polar(torch.ones_like(x), 2 * x.arctan())
+            # R = I + A is 2 (I + Z)^-1; column j of Z = W diag(d)^H gets the factor ``turn``.
+            share = (turn - 1) / (2 + (turn - 1) * (1 - a[j, j]))
+            a = a - share * torch.outer((one - a)[:, j], (one + a)[j])
+            d[j] = d[j] * turn.conj()
+        else:
+            size = a.abs()
+            if not float(size.max()) > limit:
+                break
+            pair = list(divmod(int(size.argmax()), len(d)))
+            a = a + (one - a)[:, pair] @ torch.linalg.solve(a[pair][:, pair], (one + a)[pair])
+            d[pair] = -d[pair]
+        a = (a - a.mH) / 2
+    return inverse_cayley(w * d.conj()), d
+
+
 # --------------------------------------------------------------------------------- reflections
 
 
@@ -703,6 +755,13 @@ def _householder(v: Tensor) -> Tensor:
 
 def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
     """W, and what it was made of: the lengths taken out of v, U = v / lengths, S and S^-1 U^H."""
+    scale, u, s, y = _compact_form(v)
+    w = _shift_(-(u @ y), 1.0)
+    return w, scale, u, s, y
+
+
+def _compact_form(v: Tensor) -> tuple[Tensor, ...]:
+    """What W is made of, without W."""
     # W does not depend on the lengths, so they take no part in derivatives.
     largest = v.detach().abs().amax(-2, keepdim=True)
     scale = torch.where(largest > 0, largest, 1.0)
@@ -711,9 +770,20 @@ def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
     diagonal = s.diagonal(dim1=-2, dim2=-1)
     diagonal.mul_(0.5)
     diagonal.masked_fill_((largest == 0).squeeze(-2), 1.0)  # a zero column would make S singular
-    y = torch.linalg.solve_triangular(s, u.mH, upper=True)
-    w = _shift_(-(u @ y), 1.0)
-    return w, scale, u, s, y
+    return scale, u, s, torch.linalg.solve_triangular(s, u.mH, upper=True)
+
+
+def compact_reflections(v: Tensor) -> tuple[Tensor, Tensor]:
+    r"""U and Y with :math:`H_1 H_2 \cdots H_k = I - U Y`: :func:`householder` without the product.
+
+    Args:
+        v: The reflectors as columns, shape (..., n, k), float32 or float64, real or complex.
+
+    Returns:
+        Shapes (..., n, k) and (..., k, n).
+    """
+    _, u, _, y = _compact_form(v)
+    return u, y
 
 
 # ------------------------------------------------------------------- functions of singular values

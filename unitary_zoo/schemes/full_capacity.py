@@ -91,8 +91,7 @@ class FullCapacity(Rebased):
             hook = "G is collected by a hook in Python, which a graph leaves out"
             self.info = replace(self.info, expected_failures={"compiled": hook})
 
-    @staticmethod
-    def _map(a: Tensor) -> Tensor:
+    def _map(self, a: Tensor) -> Tensor:
         return linalg.cayley(-a / 2)
 
     def _prepare(self) -> LinearMap:
