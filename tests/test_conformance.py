@@ -21,6 +21,8 @@ def test_conformance(scheme, check):
         ("lie_exp", {"special": True, "field": "complex"}),
         ("expm", {"special": True, "field": "complex"}),
         ("full_capacity", {"rms_normalize": True}),
+        ("polar_newton_schulz", {"iterations": 0}),
+        ("polar_newton_schulz", {"special": False, "field": "real"}),
         ("eigenphase", {"basis": "dft"}),
         ("eigenphase", {"field": "real", "special": False}),
     ],

@@ -6,6 +6,7 @@ from unitary_zoo.schemes.eigenphase import Eigenphase
 from unitary_zoo.schemes.expm import Expm
 from unitary_zoo.schemes.full_capacity import FullCapacity
 from unitary_zoo.schemes.lie_exp import LieExp
+from unitary_zoo.schemes.polar_newton_schulz import PolarNewtonSchulz
 from unitary_zoo.schemes.svd_projection import SVDProjection
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "Expm",
     "FullCapacity",
     "LieExp",
+    "PolarNewtonSchulz",
     "SVDProjection",
 ]
