@@ -7,6 +7,8 @@ from unitary_zoo.schemes.expm import Expm
 from unitary_zoo.schemes.full_capacity import FullCapacity
 from unitary_zoo.schemes.lie_exp import LieExp
 from unitary_zoo.schemes.polar_newton_schulz import PolarNewtonSchulz
+from unitary_zoo.schemes.projunn_d import ProjUNND
+from unitary_zoo.schemes.projunn_t import ProjUNNT
 from unitary_zoo.schemes.svd_projection import SVDProjection
 
 __all__ = [
@@ -17,5 +19,7 @@ __all__ = [
     "FullCapacity",
     "LieExp",
     "PolarNewtonSchulz",
+    "ProjUNND",
+    "ProjUNNT",
     "SVDProjection",
 ]
