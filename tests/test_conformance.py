@@ -25,6 +25,7 @@ def test_conformance(scheme, check):
         ("projunn_d", {"special": False, "field": "real", "rank": 2}),
         ("projunn_t", {"rank": 16}),
         ("projunn_t", {"special": False, "field": "real", "rank": 2}),
+        ("landing", {"attraction": 2.0, "safe_step": 0.1}),
         ("polar_newton_schulz", {"iterations": 0}),
         ("polar_newton_schulz", {"special": False, "field": "real"}),
         ("eigenphase", {"basis": "dft"}),

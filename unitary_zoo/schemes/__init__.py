@@ -5,6 +5,7 @@ from unitary_zoo.schemes.cayley import Cayley
 from unitary_zoo.schemes.eigenphase import Eigenphase
 from unitary_zoo.schemes.expm import Expm
 from unitary_zoo.schemes.full_capacity import FullCapacity
+from unitary_zoo.schemes.landing import Landing
 from unitary_zoo.schemes.lie_exp import LieExp
 from unitary_zoo.schemes.polar_newton_schulz import PolarNewtonSchulz
 from unitary_zoo.schemes.projunn_d import ProjUNND
@@ -17,6 +18,7 @@ __all__ = [
     "Eigenphase",
     "Expm",
     "FullCapacity",
+    "Landing",
     "LieExp",
     "PolarNewtonSchulz",
     "ProjUNND",
