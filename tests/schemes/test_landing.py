@@ -111,6 +111,18 @@ def test_a_move_is_shortened_to_where_it_first_leaves(field):
         assert max(distance(w + t * s * x) for t in np.linspace(0, 1, 200)) < 0.4996
 
 
+@fields
+def test_a_move_through_the_region_and_out_again_stops_at_the_first_exit(field):
+    # Towards -2.5 W: W shrinks out of the region, comes back in near -W and leaves once more.
+    p = build(4, field, safe_step=0.5)
+    w = numpy(p.matrix())
+    with torch.no_grad():
+        p.weight.mul_(-1.5)
+    p.step_()
+    # || (s^2 - 1) I ||_F = 2 (1 - s^2) = 0.4995
+    np.testing.assert_allclose(numpy(p.matrix()), (1 - 0.24975) ** 0.5 * w, rtol=0, atol=1e-12)
+
+
 def test_a_move_that_ends_inside_is_taken_whole():
     p = build(5)
     w, x = near(5, "real", 0.1), near(5, "real", 0.4, seed=8)
