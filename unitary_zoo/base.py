@@ -983,12 +983,81 @@ class Projected(Parametrization):
         return self
 
 
+class Anchored(Projected):
+    """A projected scheme that keeps, beside the weight, the matrix that its last step left.
+
+    So a step knows where it started from, and a reading sees in O(n^2) whether the weight was
+    changed without one. ``base`` holds that matrix as real parts, in float32 or better.
+    """
+
+    base: Tensor
+    _unitary_buffers: tuple[str, ...] = ("base",)
+
+    def reset_parameters(
+        self, init: str | Tensor | None = None, generator: torch.Generator | None = None
+    ) -> None:
+        """Start anew; see :meth:`Parametrization.reset_parameters`."""
+        if "base" not in self._buffers:  # the first start, drawn while the instance is built
+            self.register_buffer("base", self._full(self.weight.detach()).clone())
+        super().reset_parameters(init, generator)
+
+    def _admits(self, w: Tensor) -> bool:
+        """Whether ``w`` (n, n) is a matrix that a step can leave; asked when one is loaded."""
+        return bool(linalg.unitarity_defect(w) <= 2 * self.info.tolerance(self.n, w.dtype))
+
+    def _start(self) -> Tensor:
+        """The matrix that the last step left, in full precision."""
+        return linalg.from_parts(self.base, self.field)
+
+    def _move(self, x: Tensor) -> Tensor:
+        """What was added to the weight that the last step left to make it ``x``."""
+        # That weight is the base, rounded where the weight has fewer digits.
+        left = self._full(self.base.to(self.weight.dtype))
+        return x - linalg.from_parts(left, self.field)
+
+    def _off_group(self, x: Tensor) -> Tensor:
+        """How far ``x`` is from what the last step left, in the Frobenius norm."""
+        return self._move(x).norm()
+
+    def _nearest(self, w: Tensor) -> Tensor:
+        return Parametrization._nearest(self, w)
+
+    @torch.no_grad()
+    def retract_(self) -> None:
+        """Return what is stored to the group, wherever it came from."""
+        self._assign(self._nearest(linalg.double(self._stored())))
+
+    def _assign(self, w: Tensor) -> None:
+        self.base.copy_(linalg.parts(w))
+        self.weight.copy_(self.base)
+
+    @torch.no_grad()
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+        weight, base = (state_dict.get(prefix + name) for name in ("weight", "base"))
+        if not isinstance(weight, Tensor) or self.device.type == "meta":
+            return
+        if base is None:  # of plain weights
+            self.base.copy_(self.weight)
+        elif torch.equal(weight, base.to(weight.dtype)):
+            self.weight.copy_(self.base)  # the base may have been restored in a new precision
+        if not self._admits(self._start()):
+            args[-1].append(
+                f"{self.info.name}: {prefix}base has unitarity defect "
+                f"{float(linalg.unitarity_defect(self._start())):.3g}; load the state of this "
+                "scheme, or give the matrix to assign_(W, nearest=True)"
+            )
+
+
 __all__ = [
     "INITIALIZERS",
     "ORTHOGONAL",
     "SPECIAL_ORTHOGONAL",
     "UNITARY",
     "UNITARY_OR_SPECIAL",
+    "Anchored",
     "DenseMap",
     "Description",
     "FieldClaims",

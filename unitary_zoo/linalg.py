@@ -1013,12 +1013,20 @@ def restored(w: Tensor) -> Tensor:
     if is_traced() or w.is_meta:
         out: Tensor = _restored_operator(w)
         return out
+    return w if largest(missing_length(w, w.dtype)) == 0 else polar(w)
+
+
+def missing_length(w: Tensor, dtype: torch.dtype) -> Tensor:
+    r""":math:`|\|W\|_F^2 - n|` beyond the rounding of ``dtype``: 0 for a unitary W.
+
+    No singular value of a mean of unitary matrices exceeds 1, so the unitarity defect of a mean
+    is at most this.
+    """
     n = w.shape[-1]
     squared = torch.linalg.vector_norm(w, dim=(-2, -1), dtype=double(w[..., 0, 0]).dtype).square()
-    # Rounding makes entries of W^H W - I of about eps, either way. No singular value of a mean
-    # exceeds 1, so its unitarity defect is at most what it lacks here.
-    limit = 4 * (math.sqrt(n) * eps(w.dtype) + n * eps(torch.float64))
-    return w if largest((squared - n).abs()) <= limit else polar(w)
+    # Rounding makes entries of W^H W - I of about eps, either way.
+    limit = 4 * (math.sqrt(n) * eps(dtype) + n * eps(torch.float64))
+    return ((squared - n).abs() - limit).clamp(min=0)
 
 
 _restored_operator = _opaque("restored", lambda w: (restored(w).clone(), torch.zeros_like))
@@ -1244,3 +1252,61 @@ def _absorb_signs(sign: Tensor, strides: list[int], theta: list[Tensor]) -> None
         sign = sign * flip
         for angle, (i, j) in zip(theta[level + 1 :], pairs[level + 1 :], strict=True):
             angle.mul_(flip[i] * flip[j])
+
+
+# -------------------------------------------------------------------------- updates of low rank
+
+
+def low_rank_factors(
+    x: Tensor, rank: int, sampler: str, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    r""":math:`X \approx a b^H` from a random sketch, in O(rank n^2).
+
+    "lsi" projects the rows of X on those of :math:`R^H X`, R Gaussian: :math:`a = X b`. "column"
+    projects the columns on ``rank`` of them, drawn without replacement with probabilities
+    proportional to their squared norms: :math:`b = X^H a`. Exact where X has at most that rank
+    and, for "column", the columns drawn span the others.
+
+    Args:
+        x: Shape (n, n).
+        rank: At most n.
+        sampler: "lsi" or "column".
+        generator: Source of randomness on the CPU; one seed gives the same draw on every device.
+
+    Returns:
+        a and b, shape (n, rank) each; the second is orthonormal for "lsi", else the first.
+    """
+    n = x.shape[-1]
+    if sampler == "lsi":
+        # Only the span of R matters, so it is as good as its orthonormal factor.
+        shape, dtype = (n, rank), torch.complex128 if x.is_complex() else torch.float64
+        r = torch.randn(shape, dtype=dtype, generator=generator).to(x)
+        b = torch.linalg.qr(x.mH @ r).Q
+        return x @ b, b
+    # The largest of log p + Gumbel noise are such a draw, columns of norm zero last.
+    noise = -torch.empty(n, dtype=torch.float64).exponential_(generator=generator).log()
+    keys = 2 * torch.linalg.vector_norm(x, dim=0).log() + noise.to(x.device, real_dtype(x.dtype))
+    a = torch.linalg.qr(x[:, keys.topk(rank).indices]).Q
+    return a, x.mH @ a
+
+
+def low_rank_turn(w: Tensor, a: Tensor, b: Tensor, turn: Callable[[Tensor], Tensor]) -> Tensor:
+    r""":math:`W f(W^H a b^H)` for unitary W, f with :math:`f(0) = I`, in O(k n^2).
+
+    With Q an orthonormal basis of :math:`[b, W^H a]` the argument is :math:`Q M Q^H`, M of size
+    2k, and W becomes :math:`W + W Q (f(M) - I) Q^H`. For f(M) = polar(I + M) this is
+    :math:`\mathrm{polar}(W + a b^H)`.
+
+    Args:
+        w: Unitary, shape (n, n).
+        a: Shape (n, k).
+        b: Shape (n, k).
+        turn: f, from square matrices to unitary ones, equivariant under changes of basis.
+
+    Returns:
+        Shape (n, n).
+    """
+    wa = w.mH @ a
+    q = torch.linalg.qr(torch.cat([b, wa], dim=-1)).Q
+    f = turn((q.mH @ wa) @ (q.mH @ b).mH)
+    return _add_product(w, (w @ q) @ (f - identity_like(f)), q.mH)

@@ -12,8 +12,12 @@ from unitary_zoo.schemes.full_capacity import FullCapacity
 from unitary_zoo.schemes.geotorch_so import GeotorchSO
 from unitary_zoo.schemes.householder import Householder
 from unitary_zoo.schemes.kronecker import Kronecker
+from unitary_zoo.schemes.landing import Landing
 from unitary_zoo.schemes.lie_exp import LieExp
 from unitary_zoo.schemes.nnrnn import NonNormal
+from unitary_zoo.schemes.polar_newton_schulz import PolarNewtonSchulz
+from unitary_zoo.schemes.projunn_d import ProjUNND
+from unitary_zoo.schemes.projunn_t import ProjUNNT
 from unitary_zoo.schemes.qr import QR
 from unitary_zoo.schemes.scaled_cayley import ScaledCayley
 from unitary_zoo.schemes.scaled_cayley_unitary import ScaledCayleyUnitary
@@ -35,8 +39,12 @@ __all__ = [
     "GeotorchSO",
     "Householder",
     "Kronecker",
+    "Landing",
     "LieExp",
     "NonNormal",
+    "PolarNewtonSchulz",
+    "ProjUNND",
+    "ProjUNNT",
     "SVDProjection",
     "ScaledCayley",
     "ScaledCayleyUnitary",

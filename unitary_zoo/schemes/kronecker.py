@@ -56,13 +56,13 @@ class KroneckerMap(LinearMap):
                 self._factors[-1] = torch.kron(self._factors[-1], w)
             else:
                 self._factors.append(w)
-        self.n = math.prod(w.shape[0] for w in factors)
+        self.n = math.prod([w.shape[0] for w in factors])
         self.dtype, self.device = like.dtype, like.device
 
     @property
     def multiplications(self) -> float:
         """Of a row with each factor, for each of the other units."""
-        width = sum(w.shape[0] for w in self._factors)
+        width = sum([w.shape[0] for w in self._factors])
         return self.n * width * (4 if self.dtype.is_complex else 1)
 
     def _apply(self, h: Tensor) -> Tensor:
