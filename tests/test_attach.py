@@ -815,7 +815,8 @@ RANK = """
 def test_two_processes_keep_identical_weights(tmp_path):
     script = tmp_path / "rank.py"
     script.write_text(textwrap.dedent(RANK))
-    pairs = [f"{name}:real" for name in FAMILIES] + ["full_capacity:complex", "arjovsky:complex"]
+    real = [*FAMILIES, "householder", "qr", "dtriv", "projunn_t", "polar_newton_schulz"]
+    pairs = [f"{name}:real" for name in real] + ["full_capacity:complex", "arjovsky:complex"]
     arguments = [str(tmp_path / "store"), *pairs]
     processes = [
         subprocess.Popen(

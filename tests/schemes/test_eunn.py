@@ -169,3 +169,28 @@ def test_work_is_proportional_to_the_layers():
         counts.append(written.total)
         assert q.multiplications == 8 * capacity * 512
     assert counts[1] == 16 * counts[0]
+
+
+@pytest.mark.parametrize(("n", "capacity"), [(2, 2), (4, 2), (6, 4), (8, 8)])
+def test_equals_torch_eunn_with_its_angles(n, capacity):
+    """Its blocks are diag(e^{i phi}, 1) R(theta), and its odd layers pair the ends as well."""
+    torch_eunn = pytest.importorskip("torch_eunn")
+    torch.manual_seed(n)
+    theirs, ours = torch_eunn.EUNN(n, capacity).double(), build(n, capacity=capacity)
+    angles, turned, k = theirs.angles.data, np.zeros(n), 0
+    angles[-2:, 1::2] = 0  # the pair of the ends is left alone
+    with torch.no_grad():
+        for layer in range(capacity):
+            for i in range(layer % 2, n - 1, 2):
+                pair = 2 * (i // 2)
+                # A phase after a rotation goes before the next one, where ours has its own, and
+                # a phase common to a pair goes through.
+                ours.theta[k], ours.phi[k] = angles[pair + 1, layer], turned[i + 1] - turned[i]
+                turned[i : i + 2] = turned[i] + float(angles[pair, layer]), turned[i]
+                k += 1
+        ours.omega.copy_(torch.from_numpy(turned))
+        basis = torch.view_as_real(torch.eye(n, dtype=torch.complex128))
+        wanted = torch.view_as_complex(theirs(basis).contiguous()).mT
+    # As in the explicit product above; angles of a few turns are rounded to so many eps.
+    limit = 100 * capacity * torch.finfo(torch.float64).eps
+    torch.testing.assert_close(ours.matrix().detach(), wanted, rtol=0, atol=limit)
