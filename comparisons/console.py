@@ -143,6 +143,8 @@ def print_summary(sections: Iterable[Section]) -> None:
         for line in lines:
             table.add_row(*map(escape, line.cells), style=styles[line.kind])
         console.print(table)
+        for deviation in section.deviations:
+            say(deviation)
 
 
 def say(text: str) -> None:

@@ -170,6 +170,7 @@ class Result:
         machine: CPU, cores, platform and GPU.
         date: When the run ended (ISO 8601, UTC).
         command: The command that asked for it.
+        deviation: Of a scheme that is not unitary by construction: how far it may be off, and why.
     """
 
     run: Run
@@ -187,6 +188,7 @@ class Result:
     machine: dict[str, Any]
     date: str
     command: str = ""
+    deviation: str = ""
 
     @property
     def final(self) -> Point:

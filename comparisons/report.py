@@ -24,6 +24,7 @@ from comparisons.tasks import TASKS, Task
 
 SOLVED = 0.1  # a model has solved a task below this share of the baseline loss
 NONE = "–"
+NOT_UNITARY = "†"
 
 COLUMNS = (
     "model",
@@ -69,6 +70,11 @@ class Row:
         return f"{self.model}, n = {self.setting.hidden_size}"
 
     @property
+    def deviation(self) -> str:
+        """Why the weight is not unitary, if the scheme says so."""
+        return self.results[0].deviation
+
+    @property
     def full_label(self) -> str:
         """Model, size and everything else that tells two runs apart."""
         s, device = self.setting, self.results[0].run.device
@@ -95,8 +101,9 @@ class Row:
     def cells(self, note: str) -> list[str]:
         """The texts of :data:`COLUMNS`; ``note`` refers to the source of the settings."""
         first, setting = self.results[0], self.setting
+        model = self.model + (f" {NOT_UNITARY}" if self.deviation else "")
         return [
-            self.model if first.run.device == "cpu" else f"{self.model} ({first.run.device})",
+            model if first.run.device == "cpu" else f"{model} ({first.run.device})",
             str(setting.hidden_size),
             f"{first.parameters:,} ({first.recurrent_parameters:,})",
             f"{setting.iterations:,} × {setting.batch_size}",
@@ -162,6 +169,12 @@ class Section:
         kept = ("model", "n", "test loss", "accuracy %", "solved at", "ms / step", "defect end")
         places = [COLUMNS.index(column) for column in kept]
         return kept, [Line([line.cells[i] for i in places], line.kind) for line in self.lines]
+
+    @property
+    def deviations(self) -> list[str]:
+        """Which models are not unitary by construction, and why."""
+        found = {row.model: row.deviation for row in self.rows if row.deviation}
+        return [f"{NOT_UNITARY} {model}: {why}" for model, why in sorted(found.items())]
 
     @property
     def notes(self) -> list[str]:

@@ -103,6 +103,7 @@ def train(run: Run, progress: Progress | None = None) -> Result:
         versions=versions(),
         machine=describe_machine(run.device),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        deviation="; ".join({scheme.info.deviation for scheme in model.schemes()}),
     )
 
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -7,6 +8,7 @@ from comparisons.plots import DASHES, PALETTE, styles
 from comparisons.records import Failure
 from comparisons.report import COLUMNS, main, write_report
 from comparisons.store import Store
+from comparisons.train import train
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
 
@@ -172,3 +174,31 @@ def test_no_two_schemes_look_alike():
     names = [f"scheme{i}" for i in range(len(PALETTE) * len(DASHES))]
     looks = {(s.color, str(s.dash)) for s in styles(names, ["lstm"]).values()}
     assert len(looks) == len(names) + 1
+
+
+def test_a_scheme_that_is_not_unitary_by_construction_says_so(tmp_path, make_result, capsys):
+    from comparisons.console import print_summary
+
+    store = Store(tmp_path)
+    why = "unitary in the limit only: <= 0.5"
+    results = [
+        make_result("cayley"),
+        replace(make_result("landing", defect=0.2), deviation=why),
+    ]
+    for result in results:
+        store.save(result)
+    store.save_plan("python run_it", [result.run for result in results])
+    report = write_report(tmp_path)
+    html, markdown = (page.read_text(encoding="utf-8") for page in report.pages)
+    assert "† landing: unitary in the limit only: &lt;= 0.5" in html
+    assert f"† landing: {why}" in markdown
+    assert "| landing † |" in markdown
+    assert "cayley †" not in markdown
+    print_summary(report.sections)
+    assert f"† landing: {why}" in capsys.readouterr().out
+
+
+def test_the_training_records_that_a_scheme_is_not_unitary(make_run):
+    assert train(make_run("landing")).deviation.startswith("unitary only in the limit")
+    assert train(make_run("cayley")).deviation == ""
+    assert train(make_run("gru", unitary_optimizer=None)).deviation == ""

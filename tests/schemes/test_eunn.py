@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+import torch_eunn
 
 from tests.schemes.dispatch import Written
 from unitary_zoo import NotRepresentableError, Parametrization
@@ -174,7 +175,6 @@ def test_work_is_proportional_to_the_layers():
 @pytest.mark.parametrize(("n", "capacity"), [(2, 2), (4, 2), (6, 4), (8, 8)])
 def test_equals_torch_eunn_with_its_angles(n, capacity):
     """Its blocks are diag(e^{i phi}, 1) R(theta), and its odd layers pair the ends as well."""
-    torch_eunn = pytest.importorskip("torch_eunn")
     torch.manual_seed(n)
     theirs, ours = torch_eunn.EUNN(n, capacity).double(), build(n, capacity=capacity)
     angles, turned, k = theirs.angles.data, np.zeros(n), 0
