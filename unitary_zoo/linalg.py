@@ -1013,20 +1013,21 @@ def restored(w: Tensor) -> Tensor:
     if is_traced() or w.is_meta:
         out: Tensor = _restored_operator(w)
         return out
-    return w if largest(missing_length(w, w.dtype)) == 0 else polar(w)
+    # Rounding makes entries of W^H W - I of about eps, either way.
+    n = w.shape[-1]
+    limit = 4 * (math.sqrt(n) * eps(w.dtype) + n * eps(torch.float64))
+    return w if largest(missing_length(w)) <= limit else polar(w)
 
 
-def missing_length(w: Tensor, dtype: torch.dtype) -> Tensor:
-    r""":math:`|\|W\|_F^2 - n|` beyond the rounding of ``dtype``: 0 for a unitary W.
+def missing_length(w: Tensor) -> Tensor:
+    r""":math:`|\|W\|_F^2 - n|`, summed in double precision: 0 but for rounding if W is unitary.
 
     No singular value of a mean of unitary matrices exceeds 1, so the unitarity defect of a mean
     is at most this.
     """
-    n = w.shape[-1]
-    squared = torch.linalg.vector_norm(w, dim=(-2, -1), dtype=double(w[..., 0, 0]).dtype).square()
-    # Rounding makes entries of W^H W - I of about eps, either way.
-    limit = 4 * (math.sqrt(n) * eps(dtype) + n * eps(torch.float64))
-    return ((squared - n).abs() - limit).clamp(min=0)
+    accurate = double(w[..., 0, 0]).dtype
+    squared = torch.linalg.vector_norm(w, dim=(-2, -1), dtype=accurate).square()
+    return (squared - w.shape[-1]).abs()
 
 
 _restored_operator = _opaque("restored", lambda w: (restored(w).clone(), torch.zeros_like))

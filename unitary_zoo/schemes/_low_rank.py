@@ -49,7 +49,10 @@ class LowRank(Anchored):
 
     def _off_group(self, x: Tensor) -> Tensor:
         # The mean of two models has a mean for its weight and the same one for its base.
-        return super()._off_group(x) + linalg.missing_length(x, self.weight.dtype)
+        missing = linalg.missing_length(x)
+        # The roundings of the steps since the last refresh do not average out.
+        limit = self.info.tolerance.factor * self.n * linalg.eps(self.weight.dtype)
+        return super()._off_group(x) + (missing - limit).clamp(min=0)
 
     @abstractmethod
     def _turn(self, m: Tensor) -> Tensor:
