@@ -276,6 +276,21 @@ def test_the_other_component_is_refused_and_nothing_changed():
     assert torch.linalg.det(layer.weight) < 0
 
 
+def test_the_other_component_is_refused_also_where_it_has_to_be_projected():
+    layer = linear(4, 4, "cayley")
+    before = layer.weight.detach().clone()
+    with pytest.raises(NotRepresentableError, match="cayley"):
+        layer.weight = haar(4, 4, determinant=-1) + 1e-3
+    assert torch.equal(layer.weight, before)
+
+
+def test_a_scheme_that_is_not_unitary_takes_what_is_in_its_band():
+    layer = linear(5, 3, "spectral_band", radius=0.5, dtype=torch.float64)
+    wanted = haar(5, 3) @ torch.diag(torch.tensor([0.7, 1.0, 1.3], dtype=torch.float64))
+    layer.weight = wanted
+    torch.testing.assert_close(layer.weight, wanted, rtol=0, atol=1e-10)
+
+
 def test_a_refusal_in_one_block_leaves_the_others():
     layer = Custom(3, 4, 4)
     orthogonal(layer, "kernel", "expm")

@@ -45,7 +45,7 @@ def orthogonal(
 
     - Assigning (``module.weight = X``) is exact for orthogonal X that the scheme can represent;
       other orthogonal X are refused. Where X is not orthogonal, schemes whose info says
-      ``assignable`` take the nearest matrix, and the others refuse.
+      ``assignable`` take the orthogonal matrix nearest to it likewise, and the others refuse.
     - ``torch.nn.utils.parametrize`` serves as usual: more parametrizations on top,
       ``remove_parametrizations``, ``cached()`` (never stale here). ``pickle``,
       ``copy.deepcopy`` and ``load_state_dict`` work, the last also with the plain weight of a
@@ -300,14 +300,15 @@ class OrthogonalWeight(nn.Module):
             raise ValueError("the value has entries that are not finite; nothing was assigned")
         blocks = weight.detach().reshape(-1, self.rows, self.columns)
         blocks = blocks.mT if self.rows < self.columns else blocks
-        # Rounding of a unitary matrix to the precision of the weight moves W^H W by so much.
-        limit = 4 * math.sqrt(self._long) * linalg.eps(weight.dtype)
         before = [copy.deepcopy(scheme.state_dict()) for scheme in self._schemes()]
         try:
             for scheme, block in zip(self._schemes(), blocks, strict=True):
-                on_group = float(linalg.unitarity_defect(block)) <= limit
-                nearest = project or (scheme.info.assignable and not on_group)
-                scheme.assign_columns_(block, nearest=nearest)
+                if project or not scheme.info.exact:
+                    scheme.assign_columns_(block, nearest=scheme.info.assignable)
+                else:
+                    # Not the nearest of the scheme, which for the other sign of the determinant,
+                    # say, is far off: what it cannot represent it refuses.
+                    scheme.assign_columns_(_orthogonalized(block, scheme.info.assignable))
         except ValueError:
             for scheme, state in zip(self._schemes(), before, strict=True):
                 scheme.load_state_dict(state)
@@ -337,6 +338,16 @@ class OrthogonalWeight(nn.Module):
         elif not low:
             self.dtype = linalg.complex_dtype(probe.dtype)
         return self
+
+
+def _orthogonalized(q: Tensor, project: bool) -> Tensor:
+    """``q``, or its polar factor if its columns are not orthonormal and ``project`` allows it."""
+    # Rounding of orthonormal columns to their precision moves Q^H Q by so much.
+    limit = 4 * math.sqrt(len(q)) * linalg.eps(q.dtype)
+    if not project or float(linalg.unitarity_defect(q)) <= limit:
+        return q
+    u, _, vh = torch.linalg.svd(linalg.double(q), full_matrices=False)
+    return u @ vh
 
 
 _MANY = 8
