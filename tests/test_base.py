@@ -22,6 +22,7 @@ from unitary_zoo import (
 )
 from unitary_zoo.base import DenseMap
 from unitary_zoo.testing.strategies import dtypes, parametrizations, seeds
+from unitary_zoo.testing.subject import Subject
 
 CASES = [
     (name, field)
@@ -203,7 +204,7 @@ def test_svd_projection_with_special_takes_the_nearest_rotation():
     np.testing.assert_allclose(p.matrix().detach().numpy(), wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("every", [0, -1, 1.5, True, "2", None])
+@pytest.mark.parametrize("every", [0, -1, 1.5, True, "2", -math.inf, math.nan])
 def test_rebase_every_must_be_a_positive_int(every):
     with pytest.raises(ValueError, match=r"rebase_every=.*at least 1"):
         Parametrization.create("lie_exp", 4, rebase_every=every)
@@ -520,8 +521,8 @@ def test_functional_call_uses_the_parameters_given_and_leaves_its_own(name, fiel
     [case for case in CASES if Parametrization.get(case[0]).info.family != "projected"],
 )
 def test_functional_jacobian_is_that_of_finite_differences(name, field):
-    p = moved(name, 3, field)
-    h = torch.randn(3, dtype=p.dtype)
+    p = moved(name, Subject(Parametrization.get(name)).sizes(3)[0], field)
+    h = torch.randn(p.n, dtype=p.dtype)
     parameters = {key: q.detach().clone() for key, q in p.named_parameters()}
 
     def function(parameters):

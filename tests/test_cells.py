@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unitary_zoo import Parametrization, UnitaryRNNCell
 from unitary_zoo.scan import recurrent_scan
-from unitary_zoo.testing.subject import haar, normal
+from unitary_zoo.testing.subject import Subject, haar, normal
 
 M, N, B = 3, 5, 4
 F64 = torch.float64
@@ -256,9 +256,10 @@ def test_shared_scheme_gets_both_gradients():
 
 @pytest.mark.parametrize("name", Parametrization.names())
 def test_every_scheme_serves_a_cell(name):
+    n = Subject(Parametrization.get(name)).sizes(N)[0]
     for field in Parametrization.get(name).info.fields:
-        cell = UnitaryRNNCell(M, N, name, "modrelu", dtype=F64, field=field)
-        x, h = normal(B, M, dtype=F64), normal(B, N, dtype=cell.weight_ih.dtype, seed=2)
+        cell = UnitaryRNNCell(M, n, name, "modrelu", dtype=F64, field=field)
+        x, h = normal(B, M, dtype=F64), normal(B, n, dtype=cell.weight_ih.dtype, seed=2)
         w, v = cell.recurrent.matrix(), cell.weight_ih
         threshold = cell.threshold.data.clamp_(max=0.0)  # away from the jump at z = 0
         z = h @ w.mT + x.to(v.dtype) @ v.mT + cell.bias
@@ -308,7 +309,7 @@ def test_start_of_the_input_weights(field):
 
 @pytest.mark.parametrize("name", Parametrization.names())
 def test_reset_is_reproducible_from_a_generator(name):
-    cell = UnitaryRNNCell(M, N, name, learn_h0=True)
+    cell = UnitaryRNNCell(M, Subject(Parametrization.get(name)).sizes(N)[0], name, learn_h0=True)
     start = {key: value.clone() for key, value in cell.state_dict().items()}
     global_state = torch.random.get_rng_state()
     states = []

@@ -61,9 +61,14 @@ def assert_near(got: Tensor, wanted: Tensor, terms: int, device: str) -> None:
     assert error <= 16 * terms * torch.finfo(wanted.dtype).eps * size
 
 
+def size_for(name: str) -> int:
+    """N, or where the scheme does not accept it, the next size that it does."""
+    return Subject(Parametrization.get(name)).sizes(N)[0]
+
+
 def build(name: str, field: str, dtype: torch.dtype) -> Parametrization:
     """On the CPU, with a matrix whose coordinates are of order 1 where it can be chosen."""
-    p = Subject(Parametrization.get(name)).build(N, field, dtype)
+    p = Subject(Parametrization.get(name)).build(size_for(name), field, dtype)
     if p.info.assignable:
         # Angles below pi/2, so that the Cayley map, which has a pole at pi, is well conditioned.
         p.reset_parameters("cayley", generator=torch.Generator().manual_seed(3))
@@ -114,10 +119,11 @@ class NothingOnTheCPU(TorchDispatchMode):
 @SCHEMES
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_matrix_and_gradient(name, field, dtype, device):
+    n = size_for(name)
     here = build(name, field, dtype)
     there = twin(here, device)
-    # Products of a few matrices of order N; the maps have conditions of order 10.
-    terms = 10 * N
+    # Products of a few matrices of order n; the maps have conditions of order 10.
+    terms = 10 * n
     assert there.device.type == device
     with NothingOnTheCPU(device) as watch:
         w = there.matrix()
@@ -125,39 +131,41 @@ def test_matrix_and_gradient(name, field, dtype, device):
     assert_near(w, here.matrix(), terms, device)
     wanted = gradients(functional(here.matrix()), here)
     for key, grad in gradients(functional(w), there).items():
-        # A coordinate moves up to N entries, weighed with numbers below 4.
-        assert_near(grad, wanted[key], 4 * N * terms, device)
+        # A coordinate moves up to n entries, weighed with numbers below 4.
+        assert_near(grad, wanted[key], 4 * n * terms, device)
 
 
 @DEVICE
 @SCHEMES
 def test_apply_adjoint_and_prepared_map(name, field, device):
+    n = size_for(name)
     here = build(name, field, torch.float64)
     there = twin(here, device)
-    h = normal(2, B, N, dtype=here.dtype)
+    h = normal(2, B, n, dtype=here.dtype)
     moved = h.to(device)
     with NothingOnTheCPU(device):
         results = there(moved), there.adjoint(moved), there.prepare()(moved)
     for got, wanted in zip(results, (here(h), here.adjoint(h), here.prepare()(h)), strict=True):
-        assert_near(got, wanted, 10 * N, device)
+        assert_near(got, wanted, 10 * n, device)
 
 
 @DEVICE
 @SCHEMES
 def test_built_on_the_device(name, field, device):
     """Constructed there, reset there, described there, assigned from the CPU."""
+    n = size_for(name)
     options = {"field": field, "dtype": torch.float64, "device": device}
-    p = Parametrization.create(name, N, **options)
+    p = Parametrization.create(name, n, **options)
     for tensor in (*p.parameters(), *p.buffers()):
         assert tensor.device.type == device
     assert p.matrix().device.type == device
     if p.info.exact:
-        assert float(unitarity_defect(p.matrix())) <= p.info.tolerance(N, p.dtype)
+        assert float(unitarity_defect(p.matrix())) <= p.info.tolerance(n, p.dtype)
     assert torch.isfinite(p.describe().eigenphases).all()
-    wanted = Parametrization.create(name, N, **options).matrix().detach()
+    wanted = Parametrization.create(name, n, **options).matrix().detach()
     if p.info.assignable and name != "eigenphase":  # each of which has a basis of its own
         p.assign_(wanted.cpu())
-        limit = 100 * N * torch.finfo(p.dtype).eps  # the promise of assign_
+        limit = 100 * n * torch.finfo(p.dtype).eps  # the promise of assign_
         assert float(torch.linalg.matrix_norm(p.matrix().detach() - wanted, 2)) <= limit
 
 
@@ -166,8 +174,9 @@ def test_built_on_the_device(name, field, device):
 @pytest.mark.parametrize("source", ["cpu", "device"])
 def test_generators_of_both_devices(name, field, source, device):
     """A generator of the CPU or of the device resets a module on the device, reproducibly."""
+    n = size_for(name)
     kind = "cpu" if source == "cpu" else device
-    cell = UnitaryRNNCell(M, N, name, device=device, field=field, learn_h0=True)
+    cell = UnitaryRNNCell(M, n, name, device=device, field=field, learn_h0=True)
     states = []
     for seed in (5, 5, 6):
         cell.reset_parameters(torch.Generator(kind).manual_seed(seed))
@@ -178,17 +187,18 @@ def test_generators_of_both_devices(name, field, source, device):
     assert not torch.equal(states[0]["weight_ih_parts"], states[2]["weight_ih_parts"])
     if cell.recurrent.info.exact:
         defect = float(unitarity_defect(cell.recurrent.matrix()))
-        assert defect <= cell.recurrent.info.tolerance(N, cell.recurrent.dtype)
+        assert defect <= cell.recurrent.info.tolerance(n, cell.recurrent.dtype)
 
 
 @DEVICE
 @SCHEMES
 def test_serialised_from_the_device(name, field, device):
+    n = size_for(name)
     here = build(name, field, torch.float32)
     there = twin(here, device)
     for back in (copy.deepcopy(there).cpu(), twin(there, "cpu")):
-        assert_near(back.matrix(), here.matrix(), 10 * N, "cpu")
-    other = Parametrization.create(name, N, field=field, device=device)
+        assert_near(back.matrix(), here.matrix(), 10 * n, "cpu")
+    other = Parametrization.create(name, n, field=field, device=device)
     other.load_state_dict(here.state_dict())  # from the CPU to the device
     assert torch.equal(other.matrix(), there.matrix())
 
@@ -235,15 +245,16 @@ def test_scan(name, field, dtype, v, return_sequence, checkpoint, backend, devic
 @DEVICE
 @SCHEMES
 def test_scan_with_the_map_of_a_scheme(name, field, device):
+    n = size_for(name)
     here = build(name, field, torch.float64)
     there = twin(here, device)
-    x, h0 = normal(T, B, N, dtype=here.dtype), normal(B, N, dtype=here.dtype, seed=2)
+    x, h0 = normal(T, B, n, dtype=here.dtype), normal(B, n, dtype=here.dtype, seed=2)
     wanted = recurrent_scan(x, here.matrix(), h0, "identity", backend="reference")
     got = recurrent_scan(x.to(device), there.prepare(), h0.to(device), "identity")
-    assert_near(got, wanted, 10 * T * N, device)
+    assert_near(got, wanted, 10 * T * n, device)
     theirs = gradients(functional(wanted), here)
     for key, grad in gradients(functional(got), there).items():
-        assert_near(grad, theirs[key], 10 * T * B * T * 4 * N, device)
+        assert_near(grad, theirs[key], 10 * T * B * T * 4 * n, device)
 
 
 @DEVICE
@@ -270,8 +281,9 @@ def test_second_derivatives(name, device):
 @SCHEMES
 def test_layer(name, field, device):
     """Two layers, both directions, learned starts: outputs, last states and all gradients."""
+    n = size_for(name)
     here = UnitaryRNN(
-        M, N, 2, name, bidirectional=True, learn_h0=True, dtype=torch.float64, field=field
+        M, n, 2, name, bidirectional=True, learn_h0=True, dtype=torch.float64, field=field
     )
     with torch.no_grad():
         for cell in here.cells:
@@ -286,14 +298,14 @@ def test_layer(name, field, device):
         with NothingOnTheCPU(device):
             output, h_n = there(x.to(device))
         # Two layers of T steps; the input weights grow an error by at most 4.
-        assert_near(h_n, wanted_h_n, 10 * 4 * T * 4 * N, device)
+        assert_near(h_n, wanted_h_n, 10 * 4 * T * 4 * n, device)
         if reset:
             assert output is None
             continue
-        assert_near(output, wanted, 10 * 4 * T * 4 * N, device)
+        assert_near(output, wanted, 10 * 4 * T * 4 * n, device)
         theirs = gradients(functional(wanted), here)
         for key, grad in gradients(functional(output), there).items():
-            assert_near(grad, theirs[key], 10 * 4 * T * B * T * 4 * N, device)
+            assert_near(grad, theirs[key], 10 * 4 * T * B * T * 4 * n, device)
 
 
 @DEVICE
@@ -377,8 +389,9 @@ def test_dropout_and_cell_there(device):
 @SCHEMES
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.RMSprop])
 def test_training_stays_on_the_group(name, field, optimizer, device):
+    n = size_for(name)
     rnn = UnitaryRNN(
-        M, N, scheme=name, return_sequence=False, device=device, dtype=torch.float64, field=field
+        M, n, scheme=name, return_sequence=False, device=device, dtype=torch.float64, field=field
     )
     readout = nn.Linear(rnn.output_size, 1, device=device, dtype=torch.float64)
     model = nn.ModuleList([rnn, readout])
@@ -398,4 +411,4 @@ def test_training_stays_on_the_group(name, field, optimizer, device):
     w = p.matrix().detach()
     assert float((w - start).abs().max()) > 1e-6  # it moved
     if p.info.exact:
-        assert float(unitarity_defect(w)) <= p.info.tolerance(N, p.dtype)
+        assert float(unitarity_defect(w)) <= p.info.tolerance(n, p.dtype)

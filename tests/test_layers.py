@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 from unitary_zoo import Parametrization, UnitaryRNN, as_real, attach, parameter_groups
 from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing import strategies
-from unitary_zoo.testing.subject import normal
+from unitary_zoo.testing.subject import Subject, normal
 
 T, B, M, N = 7, 4, 3, 5
 F64 = torch.float64
@@ -31,6 +31,11 @@ CASES = [
     ("arjovsky", {}),
     ("cayley", {"field": "complex"}),
 ]
+
+
+def size_for(scheme: str) -> int:
+    """N, or where the scheme does not accept it, the next size that it does."""
+    return Subject(Parametrization.get(scheme)).sizes(N)[0]
 
 
 def limit(size: float, layers: int = 1) -> float:
@@ -51,13 +56,14 @@ def assert_near(got: Tensor, wanted: Tensor, layers: int = 1) -> None:
 
 
 def rnn_of(scheme: str = "expm", nonlinearity: str = "tanh", **options: Any) -> UnitaryRNN:
-    rnn = UnitaryRNN(M, N, scheme=scheme, nonlinearity=nonlinearity, dtype=F64, **options)
+    n = size_for(scheme)
+    rnn = UnitaryRNN(M, n, scheme=scheme, nonlinearity=nonlinearity, dtype=F64, **options)
     with torch.no_grad():
         for seed, cell in enumerate(rnn.cells):
             if cell.bias_parts is not None:  # it starts at zero, and would hide a mistake
                 cell.bias_parts.copy_(normal(*cell.bias_parts.shape, dtype=F64, seed=seed))
             if cell.threshold is not None:
-                cell.threshold.copy_(-0.1 * normal(N, dtype=F64, seed=seed).abs())
+                cell.threshold.copy_(-0.1 * normal(n, dtype=F64, seed=seed).abs())
     return rnn
 
 
@@ -71,8 +77,9 @@ def twin(rnn: UnitaryRNN) -> nn.RNN:
     """torch's layer with the same weights."""
     first = rnn.cells[0]
     ref = nn.RNN(
-        M, N, rnn.num_layers, nonlinearity=first.nonlinearity, bias=first.bias is not None,
-        batch_first=rnn.batch_first, bidirectional=rnn.bidirectional, dtype=F64,
+        M, rnn.hidden_size, rnn.num_layers, nonlinearity=first.nonlinearity,
+        bias=first.bias is not None, batch_first=rnn.batch_first, bidirectional=rnn.bidirectional,
+        dtype=F64,
     )  # fmt: skip
     with torch.no_grad():
         for cell, end in zip(rnn.cells, suffixes(rnn), strict=True):
@@ -498,22 +505,22 @@ def test_autocast_changes_no_bit(scheme, options):
 )  # fmt: skip
 def test_norm_is_kept_in_low_precision(scheme, field, autocast, low):
     """Low parameters, or low activations under autocast: 500 linear steps at rest."""
-    steps = 500
-    rnn = UnitaryRNN(M, N, scheme=scheme, nonlinearity="identity", bias=False, field=field)
+    steps, n = 500, size_for(scheme)
+    rnn = UnitaryRNN(M, n, scheme=scheme, nonlinearity="identity", bias=False, field=field)
     rnn = rnn if autocast else rnn.to(low)
     w = rnn.cells[0].recurrent.prepare().matrix().detach()
     assert w.real.dtype == torch.float32
-    h_0 = normal(1, B, N, dtype=torch.complex64 if field == "complex" else low, seed=2)
+    h_0 = normal(1, B, n, dtype=torch.complex64 if field == "complex" else low, seed=2)
     x = torch.zeros(steps, B, M, dtype=low)
     with torch.no_grad(), torch.autocast("cpu", dtype=low, enabled=autocast):
         output, h_n = rnn(x, h_0)
     assert output.dtype == (torch.complex64 if field == "complex" else low)
     ratio = h_n.norm(dim=-1).double() / h_0.norm(dim=-1).double()
-    # What W itself does in that time (a matrix stored in half precision is not unitary), N
+    # What W itself does in that time (a matrix stored in half precision is not unitary), n
     # roundings of single precision a step, and one of the result to low precision; norms of low
     # tensors are rounded as well.
     singular = torch.linalg.svdvals(w.to(torch.complex128))
-    slack = steps * N * torch.finfo(torch.float32).eps + 4 * torch.finfo(low).eps
+    slack = steps * n * torch.finfo(torch.float32).eps + 4 * torch.finfo(low).eps
     assert float(ratio.max()) <= float(singular.max()) ** steps * (1 + slack)
     assert float(ratio.min()) >= float(singular.min()) ** steps * (1 - slack)
     if rnn.cells[0].recurrent.info.family != "projected":
@@ -538,8 +545,9 @@ def test_half_precision_trains():
     [(name, f) for name in Parametrization.names() for f in Parametrization.get(name).info.fields],
 )
 def test_every_scheme_trains(scheme, field):
+    n = size_for(scheme)
     rnn = UnitaryRNN(
-        M, N, 2, scheme, "modrelu", bidirectional=True, learn_h0=True, dtype=F64, field=field
+        M, n, 2, scheme, "modrelu", bidirectional=True, learn_h0=True, dtype=F64, field=field
     )
     with torch.no_grad():  # below zero the slopes of modReLU are at most 1
         for cell in rnn.cells:
@@ -570,7 +578,7 @@ def test_every_scheme_trains(scheme, field):
     for cell in rnn.cells:
         if cell.recurrent.info.exact:
             defect = float(unitarity_defect(cell.recurrent.matrix()))
-            assert defect <= cell.recurrent.info.tolerance(N, cell.recurrent.dtype)
+            assert defect <= cell.recurrent.info.tolerance(n, cell.recurrent.dtype)
 
 
 # ----------------------------------------------------------------------------------------- errors

@@ -346,6 +346,9 @@ FAMILIES = [
     ("full_capacity", {"rms_normalize": True}),
     ("svd_projection", {}),
     ("svd_projection", {"field": "complex"}),
+    ("projunn_d", {"rank": 2}),
+    ("projunn_t", {"rank": 2}),
+    ("polar_newton_schulz", {}),
 ]
 # Muon takes matrices only: real weights that are stored as such.
 USABLE = [

@@ -392,16 +392,16 @@ class _Computing(type):
 def _property(name: str) -> property:
     """A tensor computed by its parametrizations; of a module that has none, an ordinary one."""
 
-    def chain(self: nn.Module) -> Any:
+    def read(self: nn.Module) -> Tensor | None:
         if name in (chains := _chains(self)):
-            return chains[name]
-        raise AttributeError(name)  # upon which Python asks Module.__getattr__
-
-    def read(self: nn.Module) -> Tensor:
-        return _read(chain(self))
+            return _read(chains[name])
+        for tensors in (self._parameters, self._buffers):
+            if name in tensors:
+                return tensors[name]
+        raise AttributeError(name)
 
     def write(self: nn.Module, value: Tensor) -> None:
-        chain(self).right_inverse(value)
+        _chains(self)[name].right_inverse(value)  # Module.__setattr__ serves the ordinary ones
 
     return property(read, write)
 

@@ -50,14 +50,19 @@ class Tolerance:
 
     Rounding makes entries of W^H W - I of about eps; a matrix of n x n such independent entries
     of size eps / sqrt(n) to eps has a norm that grows like sqrt(n) at most.
+
+    ``truncation`` is for a map that stops a series early: the defect it adds at any n, by the real
+    dtype.
     """
 
     factor: float
     reason: str
+    truncation: Mapping[torch.dtype, float] = dataclass_field(default_factory=dict)
 
     def __call__(self, n: int, dtype: torch.dtype) -> float:
         """The bound for size ``n`` and ``dtype`` (real or complex)."""
-        return self.factor * math.sqrt(n) * linalg.eps(dtype)
+        rounding = self.factor * math.sqrt(n) * linalg.eps(dtype)
+        return rounding + self.truncation.get(linalg.real_dtype(dtype), 0.0)
 
 
 def _less(dimension: Callable[[int], int], n: int) -> int:
@@ -302,7 +307,7 @@ class DenseMap(LinearMap):
 
 S = TypeVar("S", bound=type["Parametrization"])
 
-_SIGNS = {"+1": 1, "-1": -1}
+_SIGNS = {"+1": 1, "-1": -1, "positive": 1}
 
 
 class Initializer(Protocol):
@@ -707,11 +712,15 @@ class Parametrization(nn.Module, ABC):
         w = self._draw(init, generator)
         residual = self.assign_(w, nearest=True)
         # A draw only has to be near: a random matrix with an angle within a hair of pi loses
-        # digits in some coordinates. A wrong component or a foreign set is off by order 1.
-        if not residual <= 0.1:
+        # digits in some coordinates. A wrong component is off by order 1; a part of the group may
+        # come near by chance, but not to half the digits.
+        limit = 0.1
+        if self.info.group.startswith("subset of "):
+            limit = min(limit, math.sqrt(linalg.eps(self.dtype)))
+        if not residual <= limit:
             raise NotRepresentableError(
                 f"{self.info.name} cannot start from init={init!r}: residual {residual:.3g}, "
-                f"limit 0.1; use init={self.info.default_init!r}, or another scheme",
+                f"limit {limit:.3g}; use init={self.info.default_init!r}, or another scheme",
                 residual,
             )
 
@@ -783,7 +792,7 @@ class Rebased(Parametrization):
 
     Args:
         n: Size of W.
-        rebase_every: K, the number of steps between rebases.
+        rebase_every: K, the number of steps between rebases; None or infinity is never.
         options: ``field``, ``special``, ``device`` and ``dtype``.
     """
 
@@ -791,13 +800,16 @@ class Rebased(Parametrization):
     steps: Tensor
     _unitary_buffers = ("base",)
 
-    def __init__(self, n: int, *, rebase_every: int = 1, **options: Any) -> None:
+    def __init__(self, n: int, *, rebase_every: float | None = 1, **options: Any) -> None:
         super().__init__(n, **options)
-        if isinstance(rebase_every, bool) or not isinstance(rebase_every, int) or rebase_every < 1:
+        every = None if rebase_every == math.inf else rebase_every
+        whole = isinstance(every, int) and not isinstance(every, bool)
+        if every is not None and not (whole and every >= 1):
             raise ValueError(
-                f"{self.info.name}: rebase_every={rebase_every!r}; pass an int of at least 1"
+                f"{self.info.name}: rebase_every={rebase_every!r}; pass an int of at least 1, or "
+                "None for never"
             )
-        self.rebase_every = rebase_every
+        self.rebase_every = every
         d = linalg.skew_dimension(n, self.field)
         self.theta = nn.Parameter(torch.zeros(d, **self._factory))
         eye = torch.eye(n, dtype=self._full(self.theta).dtype, device=self.device)
@@ -807,9 +819,8 @@ class Rebased(Parametrization):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
         self.reset_parameters()
 
-    @staticmethod
     @abstractmethod
-    def _map(a: Tensor) -> Tensor:
+    def _map(self, a: Tensor) -> Tensor:
         """f, with f(0) = I and f'(0) the identity."""
 
     def _prepare(self) -> LinearMap:
@@ -829,8 +840,9 @@ class Rebased(Parametrization):
     @torch.no_grad()
     def step_(self) -> None:
         """Count a step; at every K-th, B <- f(A) B and A <- 0, W unchanged."""
+        due = self.rebase_is_due()
         self.steps += 1
-        if self.rebase_every > 1 and int(self.steps) % self.rebase_every:
+        if not due:
             return
         # Thousands of products would let the defect of B grow as a random walk.
         w = linalg.newton_schulz_step(self.prepare().matrix())
@@ -838,6 +850,33 @@ class Rebased(Parametrization):
             w = linalg.special(w)
         self.base.copy_(linalg.parts(w))
         self.theta.zero_()
+
+    def rebase_is_due(self) -> bool:
+        """Whether the next :meth:`step_` will rebase."""
+        if self.rebase_every is None or self.rebase_every == 1:
+            return self.rebase_every == 1
+        return (int(self.steps) + 1) % int(self.rebase_every) == 0
+
+    @torch.no_grad()
+    def transport(self, x: Tensor) -> Tensor:
+        r"""The coordinates, after a rebase now, of a direction or mean gradient with those of x.
+
+        :math:`X \mapsto E X E^H` with :math:`E = f(A/2)`. A change dA of A turns W by
+        :math:`dW\,W^H = \phi(\mathrm{ad}_A)\,dA`, where :math:`\phi(z) = (e^z - 1)/z` for the
+        exponential; a gradient in A is brought to one at A = 0 by the inverse of the adjoint of
+        that. Both are this rotation, times :math:`\sinh(z/2) / (z/2)` or its inverse, 1 to second
+        order in A. The rotation alone is the parallel transport of the group along
+        :math:`\exp(tA) B`, keeps the length, and has no pole. (The Cayley map's own
+        rotation differs from f(A/2) in the third order.)
+
+        Args:
+            x: Shape of ``theta``.
+        """
+        a, x_full = (
+            linalg.skew_from_coordinates(self._full(y), self.n, self.field) for y in (self.theta, x)
+        )
+        e = self._map((linalg.traceless(a) if self._in_su else a) / 2)
+        return linalg.skew_to_coordinates(e @ x_full @ e.mH).to(x.dtype)
 
 
 def _checked(x: Tensor, off: Tensor, limit: float, name: str) -> Tensor:
@@ -944,12 +983,81 @@ class Projected(Parametrization):
         return self
 
 
+class Anchored(Projected):
+    """A projected scheme that keeps, beside the weight, the matrix that its last step left.
+
+    So a step knows where it started from, and a reading sees in O(n^2) whether the weight was
+    changed without one. ``base`` holds that matrix as real parts, in float32 or better.
+    """
+
+    base: Tensor
+    _unitary_buffers: tuple[str, ...] = ("base",)
+
+    def reset_parameters(
+        self, init: str | Tensor | None = None, generator: torch.Generator | None = None
+    ) -> None:
+        """Start anew; see :meth:`Parametrization.reset_parameters`."""
+        if "base" not in self._buffers:  # the first start, drawn while the instance is built
+            self.register_buffer("base", self._full(self.weight.detach()).clone())
+        super().reset_parameters(init, generator)
+
+    def _admits(self, w: Tensor) -> bool:
+        """Whether ``w`` (n, n) is a matrix that a step can leave; asked when one is loaded."""
+        return bool(linalg.unitarity_defect(w) <= 2 * self.info.tolerance(self.n, w.dtype))
+
+    def _start(self) -> Tensor:
+        """The matrix that the last step left, in full precision."""
+        return linalg.from_parts(self.base, self.field)
+
+    def _move(self, x: Tensor) -> Tensor:
+        """What was added to the weight that the last step left to make it ``x``."""
+        # That weight is the base, rounded where the weight has fewer digits.
+        left = self._full(self.base.to(self.weight.dtype))
+        return x - linalg.from_parts(left, self.field)
+
+    def _off_group(self, x: Tensor) -> Tensor:
+        """How far ``x`` is from what the last step left, in the Frobenius norm."""
+        return self._move(x).norm()
+
+    def _nearest(self, w: Tensor) -> Tensor:
+        return Parametrization._nearest(self, w)
+
+    @torch.no_grad()
+    def retract_(self) -> None:
+        """Return what is stored to the group, wherever it came from."""
+        self._assign(self._nearest(linalg.double(self._stored())))
+
+    def _assign(self, w: Tensor) -> None:
+        self.base.copy_(linalg.parts(w))
+        self.weight.copy_(self.base)
+
+    @torch.no_grad()
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+        weight, base = (state_dict.get(prefix + name) for name in ("weight", "base"))
+        if not isinstance(weight, Tensor) or self.device.type == "meta":
+            return
+        if base is None:  # of plain weights
+            self.base.copy_(self.weight)
+        elif torch.equal(weight, base.to(weight.dtype)):
+            self.weight.copy_(self.base)  # the base may have been restored in a new precision
+        if not self._admits(self._start()):
+            args[-1].append(
+                f"{self.info.name}: {prefix}base has unitarity defect "
+                f"{float(linalg.unitarity_defect(self._start())):.3g}; load the state of this "
+                "scheme, or give the matrix to assign_(W, nearest=True)"
+            )
+
+
 __all__ = [
     "INITIALIZERS",
     "ORTHOGONAL",
     "SPECIAL_ORTHOGONAL",
     "UNITARY",
     "UNITARY_OR_SPECIAL",
+    "Anchored",
     "DenseMap",
     "Description",
     "FieldClaims",

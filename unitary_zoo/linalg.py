@@ -8,8 +8,8 @@ reflections, the polar factor, and the unitarity defect. "Skew" means skew-Hermi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -647,6 +647,58 @@ def inverse_cayley(w: Tensor) -> Tensor:
     return (a - a.mH) / 2
 
 
+def inverse_scaled_cayley(w: Tensor) -> tuple[Tensor, Tensor]:
+    r"""A and d with :math:`W = (I + A)^{-1} (I - A) \mathrm{diag}(d)`, for any W.
+
+    A is skew with entries of modulus at most 1, or 1.01 if complex, and :math:`|d_j| = 1`; real W
+    give real signs d.
+    :math:`|\det(I + W \mathrm{diag}(d)^H)|` grows with every change made, so it ends: by
+    :math:`(1 + x^2)^{1/2}` where an entry :math:`a_{jj} = ix` has :math:`d_j` turned by
+    :math:`2 \arctan x`, and by :math:`|a_{ij}|^2 + a_{ii} a_{jj}` where both
+    :math:`d_i` and :math:`d_j` turn round.
+
+    Args:
+        w: One unitary matrix, shape (n, n), double precision.
+
+    Returns:
+        Shapes (n, n) and (n,).
+
+    Source: O'Dorney, Minimizing the Cayley transform of an orthogonal matrix by multiplying by
+    signature matrices, 2014, for the real pairs.
+    """
+    # Elimination in W + diag(d), each d chosen to make the pivot 1 at least: the start is regular.
+    rest, phases = w.clone(), []
+    for j in range(w.shape[-1]):
+        pivot = rest[j, j].clone()
+        phases.append(torch.where(pivot == 0, 1.0, torch.sgn(pivot)))
+        column = rest[j + 1 :, j] / (pivot + phases[-1])
+        rest[j + 1 :, j + 1 :] -= torch.outer(column, rest[j, j + 1 :])
+    d = torch.stack(phases)
+    a = inverse_cayley(w * d.conj())
+    one = identity_like(a)
+    # Growth that rounding cannot undo: by 0.5% for a phase and 1% for a pair, if complex.
+    limit = 1.01 if w.is_complex() else 1 + 1e-6
+    while True:
+        size = a.diagonal().abs()
+        if float(size.max()) > 0.1:
+            j = int(size.argmax())
+            x = a[j, j].imag
+            turn = torch.polar(torch.ones_like(x), 2 * x.arctan())
+            # R = I + A is 2 (I + Z)^-1; column j of Z = W diag(d)^H gets the factor ``turn``.
+            share = (turn - 1) / (2 + (turn - 1) * (1 - a[j, j]))
+            a = a - share * torch.outer((one - a)[:, j], (one + a)[j])
+            d[j] = d[j] * turn.conj()
+        else:
+            size = a.abs()
+            if not float(size.max()) > limit:
+                break
+            pair = list(divmod(int(size.argmax()), len(d)))
+            a = a + (one - a)[:, pair] @ torch.linalg.solve(a[pair][:, pair], (one + a)[pair])
+            d[pair] = -d[pair]
+        a = (a - a.mH) / 2
+    return inverse_cayley(w * d.conj()), d
+
+
 # --------------------------------------------------------------------------------- reflections
 
 
@@ -704,6 +756,13 @@ def _householder(v: Tensor) -> Tensor:
 
 def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
     """W, and what it was made of: the lengths taken out of v, U = v / lengths, S and S^-1 U^H."""
+    scale, u, s, y = _compact_form(v)
+    w = _shift_(-(u @ y), 1.0)
+    return w, scale, u, s, y
+
+
+def _compact_form(v: Tensor) -> tuple[Tensor, ...]:
+    """What W is made of, without W."""
     # W does not depend on the lengths, so they take no part in derivatives.
     largest = v.detach().abs().amax(-2, keepdim=True)
     scale = torch.where(largest > 0, largest, 1.0)
@@ -712,9 +771,20 @@ def _householder_factors(v: Tensor) -> tuple[Tensor, ...]:
     diagonal = s.diagonal(dim1=-2, dim2=-1)
     diagonal.mul_(0.5)
     diagonal.masked_fill_((largest == 0).squeeze(-2), 1.0)  # a zero column would make S singular
-    y = torch.linalg.solve_triangular(s, u.mH, upper=True)
-    w = _shift_(-(u @ y), 1.0)
-    return w, scale, u, s, y
+    return scale, u, s, torch.linalg.solve_triangular(s, u.mH, upper=True)
+
+
+def compact_reflections(v: Tensor) -> tuple[Tensor, Tensor]:
+    r"""U and Y with :math:`H_1 H_2 \cdots H_k = I - U Y`: :func:`householder` without the product.
+
+    Args:
+        v: The reflectors as columns, shape (..., n, k), float32 or float64, real or complex.
+
+    Returns:
+        Shapes (..., n, k) and (..., k, n).
+    """
+    _, u, _, y = _compact_form(v)
+    return u, y
 
 
 # ------------------------------------------------------------------- functions of singular values
@@ -944,12 +1014,20 @@ def restored(w: Tensor) -> Tensor:
     if is_traced() or w.is_meta:
         out: Tensor = _restored_operator(w)
         return out
+    return w if largest(missing_length(w, w.dtype)) == 0 else polar(w)
+
+
+def missing_length(w: Tensor, dtype: torch.dtype) -> Tensor:
+    r""":math:`|\|W\|_F^2 - n|` beyond the rounding of ``dtype``: 0 for a unitary W.
+
+    No singular value of a mean of unitary matrices exceeds 1, so the unitarity defect of a mean
+    is at most this.
+    """
     n = w.shape[-1]
     squared = torch.linalg.vector_norm(w, dim=(-2, -1), dtype=double(w[..., 0, 0]).dtype).square()
-    # Rounding makes entries of W^H W - I of about eps, either way. No singular value of a mean
-    # exceeds 1, so its unitarity defect is at most what it lacks here.
-    limit = 4 * (math.sqrt(n) * eps(w.dtype) + n * eps(torch.float64))
-    return w if largest((squared - n).abs()) <= limit else polar(w)
+    # Rounding makes entries of W^H W - I of about eps, either way.
+    limit = 4 * (math.sqrt(n) * eps(dtype) + n * eps(torch.float64))
+    return ((squared - n).abs() - limit).clamp(min=0)
 
 
 _restored_operator = _opaque("restored", lambda w: (restored(w).clone(), torch.zeros_like))
@@ -966,3 +1044,270 @@ def contract(x: Tensor) -> Tensor:
     """
     w: Tensor = _SingularValueMap.apply(x, True)
     return w
+
+
+# ----------------------------------------------------------------- products of 2 x 2 rotations
+
+
+class PairLayer(NamedTuple):
+    """A direct sum of 2 x 2 blocks on the pairs (i, i + stride): h -> d h + o (h exchanged).
+
+    The pairs are those of the groups of 2 stride units that begin at ``start``; a unit whose
+    partner lies outside is left alone.
+    """
+
+    diagonal: Tensor
+    off: Tensor
+    stride: int
+    start: int = 0
+
+
+def pair_count(n: int, stride: int, start: int = 0) -> int:
+    """Number of pairs among ``n`` units, see :class:`PairLayer`."""
+    groups, rest = divmod(max(n - start, 0), 2 * stride)
+    return groups * stride + max(rest - stride, 0)
+
+
+def pair_indices(
+    n: int, stride: int, start: int = 0, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """First and second units of the pairs, in the order in which their angles are stored."""
+    i = torch.arange(start, max(n - stride, start), device=device)
+    first = i[(i - start) // stride % 2 == 0]
+    return first, first + stride
+
+
+def exchange_pairs(h: Tensor, stride: int, start: int = 0) -> Tensor:
+    """``h`` (..., n) with the two units of each pair exchanged; no index is ever read."""
+    n = h.shape[-1]
+    groups = max(n - start, 0) // (2 * stride)
+    stop = start + groups * 2 * stride
+    shape = (*h.shape[:-1], groups, 2, stride)
+    body = h[..., start:stop].reshape(shape).flip(-2).reshape(*h.shape[:-1], stop - start)
+    if stop - start == n:
+        return body
+    tail, extra = h[..., stop:], max(n - stop - stride, 0)
+    if extra:
+        tail = torch.cat([tail[..., stride:], tail[..., extra:stride], tail[..., :extra]], dim=-1)
+    return torch.cat([h[..., :start], body, tail], dim=-1)
+
+
+def _spread_pairs(
+    first: Tensor, second: Tensor, lone: float, n: int, layout: tuple[int, int]
+) -> Tensor:
+    """The n numbers of the units from those of the pairs; ``lone`` for units left alone."""
+    stride, start = layout
+    groups, rest = divmod(max(n - start, 0), 2 * stride)
+    whole, extra, lead = groups * stride, max(rest - stride, 0), first.shape[:-1]
+
+    def alone(count: int) -> Tensor:
+        return first.new_full((*lead, count), lone)
+
+    halves = [x[..., :whole].reshape(*lead, groups, 1, stride) for x in (first, second)]
+    body = torch.cat(halves, dim=-2).reshape(*lead, 2 * whole)
+    tail = [first[..., whole:], alone(min(rest, stride) - extra), second[..., whole:]]
+    return torch.cat([alone(min(start, n)), body, *tail], dim=-1)
+
+
+def rotation_layer(
+    theta: Tensor, phi: Tensor | None, n: int, stride: int, start: int = 0
+) -> PairLayer:
+    r""":math:`R(\theta)\, \mathrm{diag}(1, e^{i\phi})` for each pair, R the rotation by theta.
+
+    The block :math:`\begin{pmatrix} \cos\theta & -e^{i\phi}\sin\theta \\ \sin\theta &
+    e^{i\phi} \cos\theta \end{pmatrix}`.
+
+    Args:
+        theta: Shape (..., :func:`pair_count`); leading dimensions are so many layers.
+        phi: Likewise; None for real rotations.
+        n: Number of units.
+        stride: Distance of the units of a pair.
+        start: First unit that is in a pair.
+    """
+    cos, sin, layout = theta.cos(), theta.sin(), (stride, start)
+    if phi is None:
+        diagonal = _spread_pairs(cos, cos, 1.0, n, layout)
+        return PairLayer(diagonal, _spread_pairs(-sin, sin, 0.0, n, layout), stride, start)
+    turn, zero = torch.polar(torch.ones_like(phi), phi), torch.zeros_like(sin)
+    diagonal = _spread_pairs(torch.complex(cos, zero), turn * cos, 1.0, n, layout)
+    off = _spread_pairs(turn * -sin, torch.complex(sin, zero), 0.0, n, layout)
+    return PairLayer(diagonal, off, stride, start)
+
+
+def phased(layers: Sequence[PairLayer], omega: Tensor) -> list[PairLayer]:
+    r"""The layers with :math:`D = \mathrm{diag}(e^{i\omega})` multiplied into the last one."""
+    *rest, last = layers
+    d = torch.polar(torch.ones_like(omega), omega)
+    return [*rest, last._replace(diagonal=d * last.diagonal, off=d * last.off)]
+
+
+def apply_layers(h: Tensor, layers: Sequence[PairLayer]) -> Tensor:
+    """:math:`F_L ... F_1 h` for each row of ``h`` (..., n); the layers are F_1, F_2, ..."""
+    for diagonal, off, stride, start in layers:
+        h = torch.addcmul(diagonal * h, off, exchange_pairs(h, stride, start))
+    return h
+
+
+def apply_layers_adjoint(h: Tensor, layers: Sequence[PairLayer]) -> Tensor:
+    """:math:`F_1^H ... F_L^H h` for each row of ``h`` (..., n)."""
+    for diagonal, off, stride, start in reversed(layers):
+        # The transpose of the block has the other unit's number off its diagonal.
+        across = exchange_pairs(off.conj() * h, stride, start)
+        h = torch.addcmul(across, diagonal.conj(), h)
+    return h
+
+
+def bit_reversal(n: int, device: torch.device | None = None) -> Tensor:
+    """The permutation of 0 ... n-1, n a power of two, that reads the bits backwards."""
+    i, reverse = torch.arange(n, device=device), torch.zeros(n, dtype=torch.int64, device=device)
+    for _ in range(n.bit_length() - 1):
+        reverse, i = 2 * reverse + i % 2, i // 2
+    return reverse
+
+
+def butterfly_strides(n: int) -> list[int]:
+    """1, 2, 4, ... below ``n``, at least 1: the strides of a butterfly matrix of any size."""
+    return [2**k for k in range(max(1, (n - 1).bit_length()))]
+
+
+def butterfly_angles(w: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    r"""Angles with which :math:`W = D F_L \cdots F_1`, strides 1, 2, 4, ..., where there are any.
+
+    By halves: rows i and i + s of W, s the largest stride, are combinations of row i of the one
+    and row i of the other diagonal block of :math:`F_{L-1} \cdots F_1`, so each half of the two
+    rows has rank one. Of a matrix that is no such product it takes what these formulas give.
+
+    Args:
+        w: Shape (n, n), double precision; a real W that is such a product has determinant 1.
+
+    Returns:
+        theta and phi of each layer, as :func:`rotation_layer` takes them, and omega (n); of a
+        real ``w`` phi and omega are zero.
+
+    Source: the idea of hierarchical factorisation, Zheng, Riccietti and Gribonval, Efficient
+    identification of butterfly sparse matrix factorizations, 2023; here in angles, for any n.
+    """
+    n = w.shape[-1]
+    strides = butterfly_strides(n)
+    empty = [w.new_zeros(pair_count(n, s), dtype=torch.float64) for s in strides]
+    theta, phi = empty, [x.clone() for x in empty]
+    omega = w.new_zeros(n, dtype=torch.float64)
+    _split(w, 0, theta, phi, omega)
+    if not w.is_complex():
+        _absorb_signs(omega.cos().sign(), strides, theta)
+        omega.zero_()
+    return theta, phi, omega
+
+
+def _split(w: Tensor, at: int, theta: list[Tensor], phi: list[Tensor], omega: Tensor) -> None:
+    """Fill in the angles of the diagonal block ``w`` that begins at unit ``at``."""
+    m = w.shape[0]
+    if m == 1:
+        omega[at] = w[0, 0].angle()
+        return
+    level = (m - 1).bit_length() - 1
+    s = 2**level
+    k = m - s  # rows of the right block, and pairs
+    upper, lower = w[:k], w[s:]
+    # Rows are diag(1, e^{i beta}) R(theta) (p, q) with p and q of length 1.
+    a, b, c, d = upper[:, :s], upper[:, s:], lower[:, :s], lower[:, s:]
+    overlap = (a.conj() * c).sum(-1) - (b.conj() * d).sum(-1)
+    beta = overlap.angle()
+    cos = torch.hypot(a.norm(dim=-1), d.norm(dim=-1))
+    sin = torch.hypot(b.norm(dim=-1), c.norm(dim=-1))
+    if not w.is_complex():  # a rotation the other way instead of the phase pi
+        sin, beta = torch.where(overlap < 0, -sin, sin), torch.zeros_like(beta)
+    angle = torch.atan2(sin, cos)
+    back = torch.polar(torch.ones_like(beta), -beta) if w.is_complex() else torch.ones_like(beta)
+    x, y = angle.cos().unsqueeze(-1), (angle.sin() * back).unsqueeze(-1)
+    z = (angle.cos() * back).unsqueeze(-1)
+    p = torch.cat([x * a + y * c, w[k:s, :s]])
+    q = z * d - angle.sin().unsqueeze(-1) * b
+    _split(p, at, theta, phi, omega)
+    _split(q, at + s, theta, phi, omega)
+    # The phases left over on the left of the two blocks go through the rotations.
+    pairs = slice(at // 2, at // 2 + k)
+    left, right = omega[at : at + k], omega[at + s : at + m]
+    if w.is_complex():
+        phi[level][pairs] = right - left
+        omega[at + s : at + m] = left + beta
+    else:
+        angle = angle * (right - left).cos().sign()
+    theta[level][pairs] = angle
+
+
+def _absorb_signs(sign: Tensor, strides: list[int], theta: list[Tensor]) -> None:
+    """Turn rotations by pi until D = diag(sign) is I, but for the determinant, at unit 0.
+
+    R(theta + pi) changes the signs of a pair, and signs go through a later rotation if that
+    turns the other way where they differ.
+    """
+    pairs = [pair_indices(len(sign), s, device=sign.device) for s in strides]
+    for level, stride in enumerate(strides):
+        first, second = pairs[level]
+        # Each unit but 0 is the second of one pair in the layer of its lowest bit.
+        turn = torch.where(second % stride == 0, sign[second], 1.0)
+        theta[level].sub_(turn - 1, alpha=math.pi / 2)  # by pi where turn is -1
+        flip = torch.ones_like(sign)
+        flip[second], flip[first] = turn, turn
+        sign = sign * flip
+        for angle, (i, j) in zip(theta[level + 1 :], pairs[level + 1 :], strict=True):
+            angle.mul_(flip[i] * flip[j])
+
+
+# -------------------------------------------------------------------------- updates of low rank
+
+
+def low_rank_factors(
+    x: Tensor, rank: int, sampler: str, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    r""":math:`X \approx a b^H` from a random sketch, in O(rank n^2).
+
+    "lsi" projects the rows of X on those of :math:`R^H X`, R Gaussian: :math:`a = X b`. "column"
+    projects the columns on ``rank`` of them, drawn without replacement with probabilities
+    proportional to their squared norms: :math:`b = X^H a`. Exact where X has at most that rank
+    and, for "column", the columns drawn span the others.
+
+    Args:
+        x: Shape (n, n).
+        rank: At most n.
+        sampler: "lsi" or "column".
+        generator: Source of randomness on the CPU; one seed gives the same draw on every device.
+
+    Returns:
+        a and b, shape (n, rank) each; the second is orthonormal for "lsi", else the first.
+    """
+    n = x.shape[-1]
+    if sampler == "lsi":
+        # Only the span of R matters, so it is as good as its orthonormal factor.
+        shape, dtype = (n, rank), torch.complex128 if x.is_complex() else torch.float64
+        r = torch.randn(shape, dtype=dtype, generator=generator).to(x)
+        b = torch.linalg.qr(x.mH @ r).Q
+        return x @ b, b
+    # The largest of log p + Gumbel noise are such a draw, columns of norm zero last.
+    noise = -torch.empty(n, dtype=torch.float64).exponential_(generator=generator).log()
+    keys = 2 * torch.linalg.vector_norm(x, dim=0).log() + noise.to(x.device, real_dtype(x.dtype))
+    a = torch.linalg.qr(x[:, keys.topk(rank).indices]).Q
+    return a, x.mH @ a
+
+
+def low_rank_turn(w: Tensor, a: Tensor, b: Tensor, turn: Callable[[Tensor], Tensor]) -> Tensor:
+    r""":math:`W f(W^H a b^H)` for unitary W, f with :math:`f(0) = I`, in O(k n^2).
+
+    With Q an orthonormal basis of :math:`[b, W^H a]` the argument is :math:`Q M Q^H`, M of size
+    2k, and W becomes :math:`W + W Q (f(M) - I) Q^H`. For f(M) = polar(I + M) this is
+    :math:`\mathrm{polar}(W + a b^H)`.
+
+    Args:
+        w: Unitary, shape (n, n).
+        a: Shape (n, k).
+        b: Shape (n, k).
+        turn: f, from square matrices to unitary ones, equivariant under changes of basis.
+
+    Returns:
+        Shape (n, n).
+    """
+    wa = w.mH @ a
+    q = torch.linalg.qr(torch.cat([b, wa], dim=-1)).Q
+    f = turn((q.mH @ wa) @ (q.mH @ b).mH)
+    return _add_product(w, (w @ q) @ (f - identity_like(f)), q.mH)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from unitary_zoo.base import Parametrization
+from unitary_zoo.base import Parametrization, Rebased
 
 
 class AttachError(ValueError):
@@ -58,12 +58,32 @@ def _can_move(p: nn.Parameter) -> bool:
     return p.requires_grad or p.grad is not None
 
 
+# What optimizers keep of past gradients or steps, as such. Second moments stay as they are: they
+# scale the coordinates one by one, and no rotation acts on that. So does the mean gradient of the
+# centered RMSprop, the square of which is subtracted from one.
+_FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "prev")
+
+
+def _transport_moments(scheme: Rebased, optimizer: Optimizer) -> None:
+    """Take the first moments of the coordinates along when ``scheme`` is about to rebase."""
+    state = optimizer.state.get(scheme.theta, {})
+    for name in _FIRST_MOMENTS:
+        moment = state.get(name)
+        if isinstance(moment, Tensor) and moment.shape == scheme.theta.shape:
+            moment.copy_(scheme.transport(moment))
+
+
 def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
     """After every step of an optimizer, retract or rebase the schemes it trains.
 
     Works through the optimizers' own step hooks: closures, ``GradScaler`` and parameter groups
     added later need nothing more. A scheme whose parameters are spread over several optimizers
     is served after the step of each.
+
+    Where a scheme rebases every K > 1 steps, a rebase changes the coordinates, and the first
+    moments of the optimizer (momentum, mean gradient) are taken along by the scheme's
+    ``transport``; second moments stay. With K = 1 the coordinates are always 0 when a gradient
+    is taken, and the moments stay as the plain multiplicative update has them.
 
     Args:
         model: A module that is or contains :class:`Parametrization` modules.
@@ -122,6 +142,8 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
 
     def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         for scheme in served(optimizer):
+            if isinstance(scheme, Rebased) and scheme.rebase_every != 1 and scheme.rebase_is_due():
+                _transport_moments(scheme, optimizer)
             scheme.step_()
 
     hooks: list[Any] = []

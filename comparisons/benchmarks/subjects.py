@@ -221,7 +221,9 @@ def every_scheme() -> Iterator[Ours]:
 
 
 def is_thin(scheme: str) -> bool:
-    """Whether a scheme spares the square matrix where few columns are wanted."""
+    """Whether a scheme is there that spares the square matrix where few columns are wanted."""
+    if scheme not in Parametrization.names():
+        return False
     own = Parametrization.get(scheme).for_columns.__func__  # type: ignore[attr-defined]
     base = Parametrization.for_columns.__func__  # type: ignore[attr-defined]
     return own is not base

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from unitary_zoo import Parametrization, linalg
-from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.base import DenseMap, LinearMap, NotRepresentableError
 
 Cayley = Parametrization.get("cayley")
 Expm = Parametrization.get("expm")
@@ -122,6 +122,16 @@ class ComputesInHalf(LieExp):
 class LeavesAutocastOn(Expm):
     def matrix(self):
         return self._prepare().matrix().to(self.dtype)
+
+
+@fault("initializers")
+class RefusesWithoutReason(Cayley):
+    """Claims the whole group, so it holds the matrix of every initialiser."""
+
+    def _initialize(self, init, generator):
+        if init == "henaff":
+            raise NotRepresentableError("cannot start from init='henaff'", 1.0)
+        super()._initialize(init, generator)
 
 
 @fault("initializers")
@@ -395,3 +405,24 @@ class _Shifted(LinearMap):
 class MapIsAnotherMatrix(Cayley):
     def prepare(self):
         return _Shifted(super()._prepare().matrix())
+
+
+@fault("transforms")
+class ReadsANumber(Cayley):
+    def _prepare(self):
+        return DenseMap(super()._prepare().matrix() * (1 + 0 * self.theta.sum().item()))
+
+
+@fault("compiled")
+class ChoosesByANumber(Cayley):
+    def _prepare(self):
+        w = super()._prepare().matrix()
+        return DenseMap(w if self.theta.sum() > 0 else w + 0)
+
+
+@fault("meta")
+class LooksAtTheData(Cayley):
+    def _prepare(self):
+        if not torch.equal(self.theta, self.theta):
+            raise ValueError("theta is not a number")
+        return super()._prepare()

@@ -57,6 +57,5 @@ class LieExp(Rebased):
         default_init="henaff",
     )
 
-    @staticmethod
-    def _map(a: Tensor) -> Tensor:
+    def _map(self, a: Tensor) -> Tensor:
         return linalg.expm_skew(a)

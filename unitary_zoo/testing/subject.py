@@ -58,13 +58,14 @@ class Subject:
     def fields(self) -> tuple[str, ...]:
         """The fields to check."""
         given = self.options.get("field")
-        return (given,) if given else self.scheme.info.fields
+        return (given,) if given else self.info.fields  # the options may leave one only
 
     def sizes(self, *wanted: int) -> list[int]:
-        """The sizes wanted that the scheme accepts, else its smallest."""
+        """The sizes wanted that the scheme accepts, else the next larger, else its smallest."""
         accepts = self.scheme.info.accepts
         wanted = wanted or (1, 2, 3, 5, 8)
-        return [n for n in wanted if accepts(n)] or [next(n for n in range(1, 1025) if accepts(n))]
+        others = (*range(max(wanted), 1025), *range(1, max(wanted)))
+        return [n for n in wanted if accepts(n)] or [next(n for n in others if accepts(n))]
 
     def build(
         self,

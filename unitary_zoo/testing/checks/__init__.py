@@ -4,7 +4,7 @@ A check takes a :class:`~unitary_zoo.testing.subject.Subject` and yields ``Measu
 fails if one does not hold, or if it raises. The first line of its docstring is the property.
 """
 
-from unitary_zoo.testing.checks import algebra, calculus, interface, motion, recurrence
+from unitary_zoo.testing.checks import algebra, calculus, interface, motion, recurrence, tools
 from unitary_zoo.testing.checks.common import CHECKS
 
-__all__ = ["CHECKS", "algebra", "calculus", "interface", "motion", "recurrence"]
+__all__ = ["CHECKS", "algebra", "calculus", "interface", "motion", "recurrence", "tools"]

@@ -146,7 +146,7 @@ def check_special(subject: Subject) -> Iterator[Measure]:
                 options = {**subject.options, "special": special}
                 return Subject(subject.scheme, options).build(p.n, p.field)
 
-            claims = subject.scheme.info.claims[p.field]
+            claims = p.info.claims[p.field]
             served = special if p.field == "complex" or claims.determinant == "+1" else True
             if not served or not (claims.special or claims.determinant == "+1"):
                 name = p.info.name

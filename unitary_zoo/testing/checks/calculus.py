@@ -110,7 +110,9 @@ def check_dimension(subject: Subject) -> Iterator[Measure]:
             for entry in w
         ]
         jacobian = torch.stack(rows)
-        # Singular values are either of order 1 or rounding; 1e-9 lies far from both.
-        rank = int(torch.linalg.matrix_rank(jacobian, rtol=1e-9)) if jacobian.numel() else 0
+        # Singular values are either of order 1 or rounding; 1e-9 lies far from both. Where W is
+        # constant there is nothing but rounding, which has a largest one as well.
+        near = {"rtol": 1e-9, "atol": 1e-12}
+        rank = int(torch.linalg.matrix_rank(jacobian, **near)) if jacobian.numel() else 0
         claim = p.info.dimension(p.n)
         yield Measure(abs(rank - claim), 0.0, f"{where}: rank {rank}, claimed {claim}")

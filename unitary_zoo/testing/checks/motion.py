@@ -141,10 +141,12 @@ def check_rebase(subject: Subject) -> Iterator[Measure]:
         with torch.no_grad():
             p.theta.add_(0.3 * normal(*p.theta.shape, dtype=p.theta.dtype))
         before = p.matrix()
-        for _ in range(p.rebase_every):
+        for _ in range(int(p.rebase_every or 1)):
             p.step_()
         yield Measure(distance(p.matrix(), before), rounding(p.n, p.dtype), f"{where}: keeps W")
-        yield holds(not p.theta.any(), f"{where}: coordinates are zero")
+        never = p.rebase_every is None
+        moved = bool(p.theta.any())
+        yield holds(moved == (never and p.theta.numel() > 0), f"{where}: coordinates are zero")
         for seed in range(300):
             with torch.no_grad():
                 p.theta.copy_(0.05 * normal(*p.theta.shape, dtype=p.theta.dtype, seed=seed))

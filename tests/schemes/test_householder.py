@@ -1,0 +1,261 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from unitary_zoo import NotRepresentableError, Parametrization
+from unitary_zoo.testing import check_parametrization
+
+Householder = Parametrization.get("householder")
+EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
+SIZES = [1, 2, 3, 7, 17, 33]
+
+
+def build(n, dtype=torch.float64, seed=0, **options):
+    torch.manual_seed(seed)
+    return Householder(n, dtype=dtype, **options)
+
+
+def numpy(w):
+    w = w.detach()
+    return w.to(torch.complex128 if w.is_complex() else torch.float64).numpy()
+
+
+def columns(p):
+    v = numpy(p.reflectors)
+    return v[..., 0] + 1j * v[..., 1] if p.field == "complex" else v
+
+
+def naive_product(p):
+    """One dense reflection after the other in double precision."""
+    v = columns(p)
+    w = np.eye(p.n, dtype=v.dtype)
+    for x in v.T:
+        w = w @ (np.eye(p.n) - 2 * np.outer(x, x.conj()) / np.vdot(x, x).real)
+    if p.field == "complex":
+        phases = numpy(p.phases)
+        if p.special:
+            phases = phases - phases.mean() + p.reflections * np.pi / p.n
+        return w * np.exp(1j * phases)
+    w[:, -1] *= float(p.sign)
+    return w
+
+
+@given(
+    n=st.sampled_from(SIZES), share=st.floats(0, 1), dtype=st.sampled_from(list(EPS)),
+    field=st.sampled_from(["real", "complex"]), special=st.sampled_from([None, True]),
+    seed=st.integers(0, 2**31 - 1), scale=st.sampled_from([1e-6, 1.0, 1e3]),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_equals_the_explicit_product(n, share, dtype, field, special, seed, scale):
+    k = max(1, round(share * n))
+    p = build(n, dtype, seed, reflections=k, field=field, special=special)
+    with torch.no_grad():
+        p.reflectors.mul_(scale)
+    wanted = naive_product(p)
+    # k reflections round by sqrt(k) eps each in norm; phases of size pi by pi eps.
+    limit = 20 * math.sqrt(n) * EPS[dtype]
+    np.testing.assert_allclose(numpy(p.matrix()), wanted, rtol=0, atol=limit)
+    h = torch.randn(3, n, dtype=p.dtype)
+    size = float(h.norm())
+    np.testing.assert_allclose(numpy(p(h)), numpy(h) @ wanted.T, rtol=0, atol=limit * size)
+    adjoint = numpy(h) @ wanted.conj()
+    np.testing.assert_allclose(numpy(p.adjoint(h)), adjoint, rtol=0, atol=limit * size)
+
+
+@pytest.mark.parametrize("n", [2, 7, 17])
+@pytest.mark.parametrize("k", [1, 2, 7, 17])
+@pytest.mark.parametrize("field", ["real", "complex"])
+def test_value_and_gradient_are_those_of_torch(n, k, field):
+    if k > n:
+        return
+    p = build(n, reflections=k, field=field)
+    with torch.no_grad():  # LAPACK's form: unit lower trapezoidal
+        v = torch.view_as_complex(p.reflectors) if field == "complex" else p.reflectors
+        v.copy_(v.tril(-1) + torch.eye(n, k, dtype=v.dtype))
+    x = v.detach().clone().requires_grad_()
+    tau = (2 / x.abs().square().sum(0)).to(x.dtype)
+    diagonal = torch.ones(n, dtype=x.dtype)
+    if field == "complex":
+        diagonal = torch.polar(torch.ones(n, dtype=torch.float64), p.phases.detach())
+    else:
+        diagonal[-1] = p.sign.item()
+    # Only the first k columns of the product are torch's to give; the rest is read from p.
+    theirs = torch.linalg.householder_product(x, tau) * diagonal[:k]
+    own = p.matrix()[:, :k]
+    weight = torch.randn(n, k, dtype=x.dtype)
+    (wanted,) = torch.autograd.grad((weight.conj() * theirs).real.sum(), x)
+    (found,) = torch.autograd.grad((weight.conj() * own).real.sum(), p.reflectors)
+    found = torch.view_as_complex(found) if field == "complex" else found
+    limit = 100 * n * EPS[torch.float64]
+    assert (own - theirs).abs().max() <= limit
+    assert (found - wanted).tril(-1).abs().max() <= limit * float(weight.abs().sum())
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("special", [True, False])
+def test_the_determinant_is_the_one_asked_for_with_any_number_of_reflections(n, special):
+    for k in {1, (n + 1) // 2, n}:
+        p = build(n, reflections=k, special=special)
+        assert np.linalg.det(naive_product(p)) == pytest.approx(1 if special else -1, abs=1e-12)
+        assert float(p.sign) == (-1) ** k * (1 if special else -1)
+
+
+@pytest.mark.parametrize("n", [4, 6])
+@pytest.mark.parametrize("field", ["real", "complex"])
+@pytest.mark.parametrize("k", [2, 3])
+def test_few_reflections_conform(n, field, k):
+    # As a class of its own, for sizes that have room for k of them.
+    class Few(Householder):
+        info = dataclasses.replace(Householder.info, accepts=lambda m: m >= n)
+
+    results = check_parametrization(Few, on_fail=None, reflections=k, field=field)
+    # Pickle finds no class inside a function, and the kit builds what it is given.
+    bad = [r for r in results if r.status != "passed" and r.check != "serialises"]
+    assert not bad
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 1), (5, 3), (6, 2), (6, 4), (7, 5)])
+def test_dimension_is_that_of_the_set(n, k):
+    # Real: a k-plane, k(n - k), and a rotation in it, k(k - 1)/2.
+    assert build(n, reflections=k).info.dimension(n) == k * (n - k) + k * (k - 1) // 2
+    p = build(n, reflections=k, field="complex")
+    counted = 2 * k * (n - k) + k * k - 1 + n
+    assert p.info.dimension(n) == min(n * n, counted)
+    assert build(n, reflections=k, field="complex", special=True).info.dimension(n) == (
+        p.info.dimension(n) - 1
+    )
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("field", ["real", "complex"])
+@pytest.mark.parametrize("spare", [0, 1])
+def test_assigns_any_matrix_of_the_group(n, field, spare):
+    if n - spare < 1:
+        return
+    rng = np.random.default_rng(n)
+    g = rng.standard_normal((n, n)) + (
+        1j * rng.standard_normal((n, n)) if field == "complex" else 0
+    )
+    haar = np.linalg.qr(g)[0]
+    flip = np.eye(n)
+    flip[0, 0] = -1
+    near = np.eye(n) + 1e-9 * (g - g.conj().T)
+    points = [haar, haar @ flip, np.eye(n), -np.eye(n), flip, np.roll(np.eye(n), 1, 0)]
+    points.append(np.linalg.qr(near)[0] * np.sign(np.diag(np.linalg.qr(near)[1]).real))
+    for w in points:
+        p = build(n, reflections=n - spare, field=field)
+        assert p.info.group == ("O(n)" if field == "real" else "U(n)")
+        p.assign_(torch.from_numpy(w))
+        assert np.abs(numpy(p.matrix()) - w).max() <= 40 * n * EPS[torch.float64]
+        lengths = np.linalg.norm(columns(p), axis=0)
+        assert np.abs(lengths - 1).max() <= 1e-12  # no column is zero: each can learn
+
+
+@pytest.mark.parametrize("dtype", list(EPS))
+@pytest.mark.parametrize(("n", "k"), [(5, 1), (5, 2), (9, 4), (17, 3), (33, 8)])
+def test_few_real_reflections_are_found_again(n, k, dtype):
+    source = build(n, dtype, seed=k, reflections=k)
+    for lost in range(3):  # of lower rank, too
+        w = source.matrix().detach()
+        p = build(n, dtype, seed=99, reflections=k)
+        assert p.assign_(w) <= 100 * n * EPS[dtype]
+        with torch.no_grad():
+            if k >= 2 * lost + 2:
+                source.reflectors[:, 2 * lost].copy_(source.reflectors[:, 2 * lost + 1])
+
+
+def test_what_few_reflections_cannot_be_is_refused_with_the_residual():
+    p = build(6, reflections=2)
+    before = numpy(p.matrix())
+    with pytest.raises(NotRepresentableError, match="householder cannot represent"):
+        p.assign_(torch.diag(torch.tensor([-1.0, -1, -1, -1, 1, 1], dtype=torch.float64)))
+    np.testing.assert_array_equal(numpy(p.matrix()), before)
+    # -1 on four axes: two of them can be made right, and no more.
+    w = torch.diag(torch.tensor([-1.0, -1, -1, -1, 1, 1], dtype=torch.float64))
+    assert p.assign_(w, nearest=True) == pytest.approx(2.0, abs=1e-12)
+    assert int((p.matrix().diagonal() < -0.99).sum()) == 2
+
+
+def test_few_complex_reflections_are_fitted():
+    source = build(4, reflections=1, field="complex")
+    p = build(4, reflections=1, field="complex")
+    p.load_state_dict(source.state_dict())
+    with torch.no_grad():
+        p.reflectors.add_(0.1 * torch.randn_like(p.reflectors))
+    start = float(torch.linalg.matrix_norm((p.matrix() - source.matrix()).detach(), 2))
+    # The fit stops where the squared distance changes by less than 1e-9.
+    assert p.assign_(source.matrix().detach(), nearest=True) <= 1e-4 < start
+    with pytest.raises(NotRepresentableError, match="init='haar'"):
+        p.reset_parameters("haar")
+
+
+def test_one_adamw_step_with_weight_decay_does_not_zero_it():
+    for field in ("real", "complex"):
+        p = build(9, torch.float32, field=field)
+        before = numpy(p.matrix())
+        optimizer = torch.optim.AdamW([p.reflectors], lr=1e-3, weight_decay=1e2)
+        for _ in range(50):  # 0.9 each time
+            (0.0 * p.matrix().abs().sum()).backward()
+            optimizer.step()
+        assert p.reflectors.abs().max() < 0.1
+        # The same reflections but for the rounding of each step in each of them.
+        assert np.abs(numpy(p.matrix()) - before).max() <= 50 * 9 * EPS[torch.float32]
+
+
+def test_a_zero_column_is_the_identity_without_a_gradient():
+    p = build(9, reflections=3)
+    with torch.no_grad():
+        p.reflectors[:, 1] = 0
+    p.matrix()[:, 0].sum().backward()
+    assert torch.isfinite(p.reflectors.grad).all()
+    assert not p.reflectors.grad[:, 1].any()
+    assert p.reflectors.grad[:, [0, 2]].any(dim=0).all()
+    q = build(9, reflections=2)
+    with torch.no_grad():
+        q.reflectors.copy_(p.reflectors[:, [0, 2]])
+        q.sign.copy_(p.sign)
+    np.testing.assert_allclose(numpy(p.matrix()), numpy(q.matrix()), rtol=0, atol=1e-14)
+
+
+def test_a_large_one_is_applied_without_its_matrix():
+    class Largest(TorchDispatchMode):
+        numel = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            for x in out if isinstance(out, tuple) else (out,):
+                if isinstance(x, torch.Tensor):
+                    Largest.numel = max(Largest.numel, x.numel())
+            return out
+
+    n, k = 16384, 8
+    with Largest():
+        p = Parametrization.create("householder", n, reflections=k)
+        h = torch.randn(3, n)
+        back = p.adjoint(p(h))
+        back.sum().backward()
+    assert Largest.numel <= n * k
+    assert torch.allclose(back, h, atol=1e-4)
+    assert p.info.cost == "O(n)"
+
+
+def test_the_phases_of_su_have_a_fixed_sum():
+    p = build(7, field="complex", special=True)
+    w = numpy(p.matrix())
+    with torch.no_grad():
+        p.phases.add_(0.7)
+    np.testing.assert_allclose(numpy(p.matrix()), w, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("k", "error"), [(0, ValueError), (5, ValueError), (1.0, TypeError), (True, TypeError)]
+)
+def test_a_bad_number_of_reflections_is_refused(k, error):
+    with pytest.raises(error, match=f"reflections={k}"):
+        build(4, reflections=k)

@@ -1,0 +1,216 @@
+"""``python -m unitary_zoo``: the schemes as a table, and the conformance kit for one of them."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unitary_zoo.base import Parametrization, SchemeInfo, UnknownSchemeError
+from unitary_zoo.testing import yield_checks
+from unitary_zoo.testing.subject import Subject
+
+EXAMPLES = """\
+examples:
+  python -m unitary_zoo                                   the schemes
+  python -m unitary_zoo list --field complex --n 64       those that serve complex matrices
+  python -m unitary_zoo check cayley                      every check of a scheme of the library
+  python -m unitary_zoo check my_package.schemes:Mine     of a class in a module
+  python -m unitary_zoo check mine.py:Mine --option k=3   of a class in a file, with an option
+
+exit codes of check: 0 all checks pass, 1 some fail, 2 there is no such class or option
+"""
+
+
+class UsageError(ValueError):
+    """The command line names what there is not; the message is one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
+        given.insert(0, "list")
+    parser = _parser()
+    options = parser.parse_args(given)
+    try:
+        return int(options.run(options))
+    except UsageError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m unitary_zoo",
+        description="Lists the schemes, and checks one.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    listing = commands.add_parser("list", help="the table of schemes (the default)")
+    listing.add_argument("--field", choices=("real", "complex"), help="only what serves it")
+    listing.add_argument("--family", choices=("static", "rebased", "projected"))
+    listing.add_argument("--n", type=_size, default=128, help="size at which to count dimensions")
+    listing.set_defaults(run=_list)
+    check = commands.add_parser("check", help="what is wrong with a scheme")
+    check.add_argument("scheme", help="registered name, package.module:Class or file.py:Class")
+    check.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the scheme; VALUE is a Python literal, or else text",
+    )
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+# ---------------------------------------------------------------------------------------- list
+
+
+def _list(options: argparse.Namespace) -> int:
+    filters = {"fields": options.field, "family": options.family}
+    names = Parametrization.names(**{key: value for key, value in filters.items() if value})
+    header = ("scheme", "W", "family", "field", "group", f"dimension, n={options.n}", "cost")
+    rows: list[tuple[str, ...]] = [(*header, "unitary")]
+    for name in names:
+        info = Parametrization.get(name).info
+        # The default field first, as elsewhere.
+        for field in sorted(info.fields, key=lambda field: field != info.field):
+            if options.field in (None, field):
+                rows.append(_row(replace(info, field=field), options.n))
+    widths = _widths(rows)
+    for row in rows:
+        print(_line(row, widths))
+    return 0
+
+
+def _row(info: SchemeInfo, n: int) -> tuple[str, ...]:
+    size = next((k for k in range(n, 4 * n + 1) if info.accepts(k)), None)
+    dimension = "-" if size is None else str(info.dimension(size))
+    if size not in (n, None):
+        dimension += f" (n={size})"
+    unitary = info.deviation or "yes"
+    return info.name, info.title, info.family, info.field, info.group, dimension, info.cost, unitary
+
+
+def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return line.rstrip()
+
+
+# --------------------------------------------------------------------------------------- check
+
+
+def _check(options: argparse.Namespace) -> int:
+    scheme, given = _find(options.scheme), _keywords(options.option)
+    subject = Subject(scheme, given)
+    try:
+        subject.build(subject.sizes()[-1], given.get("field"))
+    except Exception as error:
+        # Of a scheme that cannot be built as it stands, the checks say so. But they say nothing
+        # about a package or an option that is not there.
+        if given or isinstance(error, ImportError):
+            with_options = f" with {given}" if given else ""
+            message = f"cannot build {scheme.__name__}{with_options}: {_words(error)}"
+            raise UsageError(message) from None
+    checks = list(yield_checks(scheme, **given))
+    header = ("check", "status", "residual", "tolerance", "seconds")
+    widths = _widths([header, *((name, "expected failure", "", "", "") for name, _ in checks)])
+    print(_line(header, widths))
+    failed = 0
+    for _, run in checks:
+        result = run()
+        numbers = f"{result.residual:.2e}", f"{result.tolerance:.2e}", f"{result.seconds:.2f}"
+        print(_line((result.check, result.status, *numbers), widths))
+        if result.status != "passed":
+            print(f"    {result.message}")
+        sys.stdout.flush()
+        failed += result.status == "failed"
+    print(f"{scheme.__name__}: {failed} of {len(checks)} checks failed")
+    return 1 if failed else 0
+
+
+def _find(name: str) -> type[Parametrization]:
+    """The class of a registered name, ``package.module:Class`` or ``file.py:Class``."""
+    where, colon, attribute = name.rpartition(":")
+    if not colon:
+        try:
+            return Parametrization.get(name)
+        except UnknownSchemeError as error:
+            raise UsageError(f"{error} (a class is given as module:Class)") from None
+    module = _load(where)
+    scheme = getattr(module, attribute, None)
+    if not (isinstance(scheme, type) and issubclass(scheme, Parametrization)):
+        here = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type)
+            and issubclass(value, Parametrization)
+            and value.__module__ == module.__name__
+        ]
+        there = f"it has {', '.join(here)}" if here else "it has none"
+        raise UsageError(f"{where} has no Parametrization called {attribute!r}; {there}")
+    if not isinstance(getattr(scheme, "info", None), SchemeInfo):
+        raise UsageError(f"{attribute} states no info; set info = SchemeInfo(...)")
+    return scheme
+
+
+def _load(where: str) -> ModuleType:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    path = Path(where)
+    try:
+        if path.suffix != ".py":
+            return importlib.import_module(where)
+        name = f"checked_{path.stem}" if path.stem in sys.modules else path.stem
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # pickle finds classes by the name of their module
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the module raises, its class is not there
+        raise UsageError(f"cannot import {where!r}: {_words(error)}") from None
+    return module
+
+
+def _keywords(pairs: Iterable[str]) -> dict[str, Any]:
+    options = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (equals and key.isidentifier()):
+            raise UsageError(f"--option {pair!r} is not KEY=VALUE")
+        try:
+            options[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            options[key] = text
+    return options
+
+
+def _words(error: Exception) -> str:
+    """An exception in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

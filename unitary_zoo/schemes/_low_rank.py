@@ -1,0 +1,83 @@
+"""What projunn_d and projunn_t share: a step of low rank from the matrix of the last one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo.base import Anchored
+
+_SAMPLERS = ("lsi", "column")
+
+
+class LowRank(Anchored):
+    r""":math:`W \leftarrow W f(W^H X_k)`, :math:`X_k` of rank k near the optimizer's move X.
+
+    Args:
+        n: Size of W.
+        rank: k; from n on X is taken whole.
+        sampler: "lsi" or "column", see :func:`unitary_zoo.linalg.low_rank_factors`. The draws are
+            seeded by the number of steps alone.
+        options: ``field``, ``special``, ``device`` and ``dtype``.
+
+    Raises:
+        ValueError: ``rank`` or ``sampler`` is not one of these.
+        TypeError: ``rank`` is no int.
+    """
+
+    steps: Tensor
+    _whole_order: float  # retraction order of the step that takes X whole
+
+    def __init__(self, n: int, *, rank: int = 1, sampler: str = "lsi", **options: Any) -> None:
+        name = self.info.name
+        if isinstance(rank, bool) or not isinstance(rank, int):
+            raise TypeError(f"{name}: rank={rank!r}; pass an int of at least 1")
+        if rank < 1:
+            raise ValueError(f"{name}: rank={rank}; pass an int of at least 1")
+        if sampler not in _SAMPLERS:
+            raise ValueError(f"{name}: sampler={sampler!r}; pass one of {list(_SAMPLERS)}")
+        self.rank, self.sampler = rank, sampler
+        super().__init__(n, **options)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
+        if rank >= n:
+            self.info = replace(self.info, retraction_order=self._whole_order)
+
+    def _off_group(self, x: Tensor) -> Tensor:
+        # The mean of two models has a mean for its weight and the same one for its base.
+        return super()._off_group(x) + linalg.missing_length(x, self.weight.dtype)
+
+    @abstractmethod
+    def _turn(self, m: Tensor) -> Tensor:
+        """The unitary f(M), differentiable; f(M) = I + (M - M^H) / 2 to first order."""
+
+    def _project(self, x: Tensor) -> Tensor:
+        w = self._start()
+        return w @ self._turn(w.mH @ self._move(x))
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """W <- W f(W^H X_k), X the change of the weight since the last step."""
+        self._stepping = False
+        self.steps += 1
+        count = int(self.steps)
+        if self.rank >= self.n:
+            w = self._project(self._stored())
+        else:
+            # Of its own, so that the draw is the same on every process and after a resumption.
+            generator = torch.Generator().manual_seed(count)
+            x = self._move(self._stored())
+            a, b = linalg.low_rank_factors(x, self.rank, self.sampler, generator)
+            w = linalg.low_rank_turn(self._start(), a, b, self._turn)
+        # Every step adds its rounding. This costs about as much as the steps in between.
+        if count % max(1, self.n // (4 * self.rank)) == 0:
+            w = linalg.newton_schulz_step(w)
+        self._assign(w)
+
+    def _forget(self) -> None:
+        if "steps" in self._buffers:  # not yet there at the first start
+            self.steps.zero_()

@@ -1,0 +1,250 @@
+r"""W = D F_L ... F_1: layers of 2 x 2 rotations of neighbours, as many as wanted."""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    SPECIAL_ORTHOGONAL,
+    UNITARY,
+    FieldClaims,
+    LinearMap,
+    Parametrization,
+    SchemeInfo,
+    Static,
+    Tolerance,
+)
+
+
+def _angles(n: int, capacity: int) -> int:
+    """Number of pairs in ``capacity`` layers."""
+    return capacity // 2 * (n - 1) + capacity % 2 * (n // 2)
+
+
+def _real_dimension(n: int, capacity: int = 2) -> int:
+    return min(_angles(n, capacity), n * (n - 1) // 2)
+
+
+def _complex_dimension(n: int, capacity: int = 2) -> int:
+    return min(2 * _angles(n, capacity) + n, n * n)
+
+
+class EUNNMap(LinearMap):
+    """The layers, applied one after the other to rows."""
+
+    def __init__(self, layers: Sequence[linalg.PairLayer]) -> None:
+        self._layers, like = layers, layers[0].diagonal
+        self.n, self.dtype, self.device = like.numel(), like.dtype, like.device
+
+    @property
+    def multiplications(self) -> float:
+        """Two a unit and layer, of complex numbers four times as many."""
+        return len(self._layers) * 2 * self.n * (4 if self.dtype.is_complex else 1)
+
+    def _apply(self, h: Tensor) -> Tensor:
+        return linalg.apply_layers(h, self._layers)
+
+    def _adjoint(self, h: Tensor) -> Tensor:
+        return linalg.apply_layers_adjoint(h, self._layers)
+
+
+@Parametrization.register("eunn")
+class EUNN(Static):
+    r""":math:`W = D F_L \cdots F_1` with L = ``capacity``, :math:`D = \mathrm{diag}(e^{i\omega})`.
+
+    :math:`F_1, F_3, \dots` have blocks :math:`\begin{pmatrix} \cos\theta & -e^{i\phi} \sin\theta
+    \\ \sin\theta & e^{i\phi} \cos\theta \end{pmatrix}` on the units (0, 1), (2, 3), ..., and
+    :math:`F_2, F_4, \dots` on (1, 2), (3, 4), ...; a unit without a partner is left alone. Real:
+    without phi and omega. O(L n). L = n reaches all of U(n) or SO(n), and only then can W be
+    assigned; for fewer layers ``assign_(w, nearest=True)`` fits the angles.
+
+    Learnable: ``theta`` and ``phi``, one number for each block, layer after layer, and ``omega``
+    (n). ``reset_parameters("eunn")``, the default, draws all uniform in (-pi, pi), as the
+    authors' code does.
+
+    Args:
+        n: Size of W.
+        capacity: L, the number of layers, at least 1.
+        field: "complex" (default) or "real".
+        generator: Source of randomness for the parameters.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Raises:
+        ValueError: capacity is not a positive int.
+
+    Source: Jing, Shen, Dubcek, Peurifoy, Skirlo, LeCun, Tegmark and Soljacic, Tunable efficient
+    unitary neural networks (EUNN), 2017, the tunable form. Assignment: Clements, Humphreys,
+    Metcalf, Kolthammer and Walmsley, Optimal design for universal multiport interferometers, 2016.
+    """
+
+    info = SchemeInfo(
+        name="eunn",
+        title="W = D F_L ... F_1, rotations of neighbours",
+        reference="""@inproceedings{jing2017tunable,
+  title     = {Tunable Efficient Unitary Neural Networks ({EUNN}) and their Application to
+               {RNN}s},
+  author    = {Jing, Li and Shen, Yichen and Dubcek, Tena and Peurifoy, John and Skirlo, Scott
+               and LeCun, Yann and Tegmark, Max and Solja{\\v{c}}i{\\'c}, Marin},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2017}
+}""",
+        family="static",
+        claims={
+            "complex": FieldClaims("subset of U(n)", _complex_dimension, "unit circle", "O(n)"),
+            "real": FieldClaims("subset of SO(n)", _real_dimension, "+1", "O(n)"),
+        },
+        field="complex",
+        tolerance=Tolerance(
+            24.0,
+            "D and each of the layers has blocks of defect 2 eps or less, and rounds columns of "
+            "length 1 by 3 eps, twice in W^H W: 8 (L + 1) sqrt(n) eps, if no error cancels",
+        ),
+        assignable=False,
+        default_init="eunn",
+    )
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        capacity: int = 2,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(n, **options)
+        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+            raise ValueError(
+                f"eunn: capacity={capacity!r}; pass the number of layers, an int of at least 1 "
+                f"(n={n} layers reach the whole group)"
+            )
+        self.capacity = capacity
+        self._claim()
+        angles = _angles(n, capacity)
+        self.theta = nn.Parameter(torch.zeros(angles, **self._factory))
+        if self.field == "complex":
+            self.phi = nn.Parameter(torch.zeros(angles, **self._factory))
+            self.omega = nn.Parameter(torch.zeros(n, **self._factory))
+        self.reset_parameters(generator=generator)
+
+    def _claim(self) -> None:
+        """State what so many layers reach."""
+        full = {"complex": UNITARY, "real": SPECIAL_ORTHOGONAL}
+        dimension = {"complex": _complex_dimension, "real": _real_dimension}[self.field]
+        all_of_it = _angles(self.n, self.capacity) >= self.n * (self.n - 1) // 2
+        claims = (
+            full[self.field]
+            if all_of_it
+            else replace(
+                self.info.claims[self.field],
+                dimension=partial(dimension, capacity=self.capacity),
+            )
+        )
+        self.info = replace(
+            self.info,
+            claims={**self.info.claims, self.field: claims},
+            assignable=all_of_it,
+            tolerance=replace(self.info.tolerance, factor=8.0 * (self.capacity + 1)),
+        )
+
+    def _layers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The angles of the odd layers (ceil(L/2), n//2) and the even ones (L//2, (n-1)//2)."""
+        double, half = self.capacity // 2, self.n // 2
+        whole = double * (self.n - 1)
+        both = x[:whole].reshape(double, self.n - 1)
+        last = x[whole:].reshape(self.capacity % 2, half)
+        return torch.cat([both[:, :half], last]), both[:, half:]
+
+    def _prepare(self) -> LinearMap:
+        thetas = self._layers(self._full(self.theta))
+        phis: tuple[Tensor | None, Tensor | None] = (None, None)
+        if self.field == "complex":
+            phis = self._layers(self._full(self.phi))
+        rows = []
+        for start in (0, 1):
+            stack = linalg.rotation_layer(thetas[start], phis[start], self.n, 1, start)
+            rows.append(list(zip(stack.diagonal.unbind(), stack.off.unbind(), strict=True)))
+        layers = [
+            linalg.PairLayer(*rows[k % 2][k // 2], stride=1, start=k % 2)
+            for k in range(self.capacity)
+        ]
+        if self.field == "complex":
+            layers = linalg.phased(layers, self._full(self.omega))
+        return EUNNMap(layers)
+
+    def _assign(self, w: Tensor) -> None:
+        if not self.info.assignable:
+            return super()._assign(w)  # which fits the angles
+        theta, phi, omega = _brick_wall(w, self.capacity)
+        self.theta.copy_(theta)
+        if self.field == "complex":
+            self.phi.copy_(phi)
+            self.omega.copy_(omega)
+
+    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
+        if init != self.info.default_init:
+            return super()._initialize(init, generator)  # which refuses where L < n
+        device = generator.device if generator is not None else self.device
+        for q in self.parameters():
+            x = torch.rand(q.shape, generator=generator, device=device)
+            q.copy_((2 * x - 1) * math.pi)
+
+
+def _brick_wall(w: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Angles of the layers whose product is ``w`` (n, n), double precision; the rest are zero.
+
+    The lower triangle is annihilated along its diagonals, in turn from the right, by blocks of the
+    first layers, and from the left, by blocks of the last; a diagonal matrix remains.
+    """
+    n, w = w.shape[0], w.to("cpu", copy=True)  # n^2/2 small steps, one after the other
+    theta = w.new_zeros(_angles(n, capacity), dtype=torch.float64)
+    phi, later = theta.clone(), []
+
+    def place(layer: int, unit: int) -> int:
+        return layer // 2 * (n - 1) + layer % 2 * (n // 2) + unit // 2
+
+    def angles(small: complex, large: complex) -> tuple[float, float]:
+        # Signs of a real W are chosen such that the diagonal ends as 1, ..., 1, det W.
+        if not w.is_complex():
+            return math.atan2(small.real, large.real), 0.0
+        return math.atan2(abs(small), abs(large)), cmath.phase(large) - cmath.phase(small)
+
+    for i in range(1, n):
+        for j in range(i):
+            if i % 2:
+                m, row = i - 1 - j, n - 1 - j
+                angle, turn = angles(*w[row, m : m + 2].tolist())
+                _turn_rows(w.mT, m, angle, turn)
+                k = place(j, m)
+                phi[k] = turn
+            else:
+                m = n + j - i - 1
+                angle, turn = angles(*w[m : m + 2, j].flip(0).tolist())
+                turn = -turn
+                _turn_rows(w, m, -angle, turn)
+                k = place(n - 1 - j, m)
+                later.append((k, m, turn))
+            theta[k] = angle
+    omega = w.diagonal().angle()
+    # diag(1, e^{i turn}) R(angle) D = D' R(angle) diag(1, e^{i phi}), from the inside outwards.
+    for k, m, turn in reversed(later):
+        phi[k] = omega[m + 1] - omega[m]
+        omega[m + 1] = omega[m] + turn
+    return theta, phi, omega
+
+
+def _turn_rows(w: Tensor, m: int, angle: float, turn: float) -> None:
+    """Rows x and y become c x - s e^{-i turn} y and s x + c e^{-i turn} y."""
+    # Not as a product of matrices: that would start threads for two rows.
+    x, y = w[m], w[m + 1] * cmath.exp(-1j * turn) if w.is_complex() else w[m + 1]
+    c, s = math.cos(angle), math.sin(angle)
+    w[m], w[m + 1] = x * c - y * s, x * s + y * c

@@ -1,0 +1,222 @@
+r"""W = W_0 (x) ... (x) W_{F-1}: a Kronecker product of small unitary matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    FieldClaims,
+    LinearMap,
+    Parametrization,
+    SchemeInfo,
+    Static,
+    Tolerance,
+)
+from unitary_zoo.initializers import haar
+
+# Neighbouring factors are multiplied out up to this size: few products with matrices of 32 x 32
+# are faster than many with 2 x 2, and the work is still n times a constant for each.
+_WIDTH = 32
+
+
+def _primes(n: int) -> tuple[int, ...]:
+    """The prime factors in order; (1,) for 1."""
+    factors, p = [], 2
+    while p * p <= n:
+        while n % p == 0:
+            factors.append(p)
+            n //= p
+        p += 1
+    return (*factors, n) if n > 1 or not factors else tuple(factors)
+
+
+def _dimension(n: int, field: str, factors: tuple[int, ...] | None = None) -> int:
+    sizes = factors or _primes(n)
+    parameters = sum(linalg.skew_dimension(p, field) for p in sizes)
+    # A phase can go from one factor to another.
+    return parameters - (len(sizes) - 1) * (field == "complex")
+
+
+class KroneckerMap(LinearMap):
+    """The factors, each applied along its own axis of the rows."""
+
+    def __init__(self, factors: Sequence[Tensor]) -> None:
+        like = factors[0]
+        self._factors: list[Tensor] = []
+        for w in factors:
+            if self._factors and self._factors[-1].shape[0] * w.shape[0] <= _WIDTH:
+                self._factors[-1] = torch.kron(self._factors[-1], w)
+            else:
+                self._factors.append(w)
+        self.n = math.prod([w.shape[0] for w in factors])
+        self.dtype, self.device = like.dtype, like.device
+
+    @property
+    def multiplications(self) -> float:
+        """Of a row with each factor, for each of the other units."""
+        width = sum([w.shape[0] for w in self._factors])
+        return self.n * width * (4 if self.dtype.is_complex else 1)
+
+    def _apply(self, h: Tensor) -> Tensor:
+        return self._along([w.mT for w in self._factors], h)
+
+    def _adjoint(self, h: Tensor) -> Tensor:
+        return self._along([w.conj() for w in self._factors], h)
+
+    def _along(self, factors: Sequence[Tensor], h: Tensor) -> Tensor:
+        shape = h.shape
+        for w in reversed(factors):
+            # The last axis is multiplied and goes to the front; after all, order is restored.
+            h = h.reshape(*shape[:-1], -1, w.shape[0]) @ w
+            h = h.mT
+        return h.reshape(shape)
+
+
+@Parametrization.register("kronecker")
+class Kronecker(Static):
+    r""":math:`W = W_0 \otimes \cdots \otimes W_{F-1}`, :math:`W_f = \exp(A_f)`, :math:`A_f` skew.
+
+    Sizes P_0 P_1 ... P_{F-1} = n. One application costs n (P_0 + ... + P_{F-1}): O(n log n) for
+    small factors, but O(n^2) for a prime n, where W is one dense factor. The paper keeps its
+    factors near unitary by a penalty; here they are unitary.
+
+    Learnable: ``theta``, the coordinates of the A_f one after the other, see
+    :func:`unitary_zoo.linalg.skew_from_coordinates`. ``reset_parameters("kronecker")``, the
+    default, draws each factor from the Haar measure. ``assign_`` takes any W of this form,
+    exactly; of another with ``nearest=True``, the factors of the leading singular vectors of its
+    rearrangement, split by split, each made unitary.
+
+    Args:
+        n: Size of W.
+        factors: The P_f, each at least 2 and together n; None for the primes of n, the smallest
+            first.
+        field: "complex" (default) or "real".
+        generator: Source of randomness for the parameters.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Raises:
+        ValueError: The product of factors is not n.
+
+    Source: Jose, Cisse and Fleuret, Kronecker recurrent units, 2018. Assignment: Van Loan and
+    Pitsianis, Approximation with Kronecker products, 1993.
+    """
+
+    info = SchemeInfo(
+        name="kronecker",
+        title="W = W_0 (x) ... (x) W_{F-1}, small unitary factors",
+        reference="""@inproceedings{jose2018kronecker,
+  title     = {Kronecker Recurrent Units},
+  author    = {Jose, Cijo and Ciss{\\'e}, Moustapha and Fleuret, Fran{\\c{c}}ois},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2018}
+}""",
+        family="static",
+        claims={
+            "complex": FieldClaims(
+                "subset of U(n)", partial(_dimension, field="complex"), "unit circle", "O(n log n)"
+            ),
+            "real": FieldClaims(
+                "subset of SO(n)", partial(_dimension, field="real"), "+1", "O(n log n)"
+            ),
+        },
+        field="complex",
+        tolerance=Tolerance(
+            24.0,
+            "each exponential has a defect of 8 sqrt(P) eps, and of factors that are at least 2 "
+            "the sum of the sqrt(P) is below 2.2 sqrt(n); products round by less",
+        ),
+        default_init="kronecker",
+    )
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        factors: Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(n, **options)
+        sizes = _primes(n) if factors is None else tuple(factors)
+        if math.prod(sizes) != n or (n > 1 and min(sizes, default=0) < 2):
+            raise ValueError(
+                f"kronecker: factors={factors!r}; pass integers of at least 2 whose product is "
+                f"n={n}, such as {_primes(n)}"
+            )
+        self.factors = sizes
+        claims = replace(
+            self.info.claims[self.field],
+            dimension=partial(
+                _dimension, field=self.field, factors=None if factors is None else sizes
+            ),
+            cost="O(n log n)" if max(sizes) <= _WIDTH else "O(n^2)",
+        )
+        self.info = replace(self.info, claims={**self.info.claims, self.field: claims})
+        self.theta = nn.Parameter(torch.zeros(sum(self._sizes()), **self._factory))
+        self.reset_parameters(generator=generator)
+
+    def _sizes(self) -> list[int]:
+        return [linalg.skew_dimension(p, self.field) for p in self.factors]
+
+    def _prepare(self) -> LinearMap:
+        coordinates = self._full(self.theta).split(self._sizes())
+        found: dict[int, list[Tensor]] = {}
+        for p in set(self.factors):  # one exponential for all of a size
+            of_size = [x for x, q in zip(coordinates, self.factors, strict=True) if q == p]
+            a = linalg.skew_from_coordinates(torch.stack(of_size), p, self.field)
+            found[p] = list(linalg.expm_skew(a).unbind())
+        return KroneckerMap([found[p].pop(0) for p in self.factors])
+
+    def _set(self, factors: Sequence[Tensor]) -> None:
+        coordinates = [linalg.skew_to_coordinates(linalg.log_unitary(w)) for w in factors]
+        self.theta.copy_(torch.cat(coordinates))
+
+    def _assign(self, w: Tensor) -> None:
+        found = []
+        for p in self.factors[:-1]:
+            left, w = _nearest_product(w, p)
+            found.append(left)
+        if self.field == "real":
+            w = linalg.polar_of_sign(w, 1)
+        self._set([*found, w])
+
+    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
+        if init != self.info.default_init:
+            return super()._initialize(init, generator)  # which refuses what it cannot hold
+        source: dict[str, Any] = {
+            "dtype": torch.float64,
+            "device": generator.device if generator is not None else self.device,
+            "generator": generator,
+        }
+        drawn = [haar(p, self.field, determinant=1, **source) for p in self.factors]
+        self._set([w.to(self.device) for w in drawn])
+
+
+def _nearest_product(w: Tensor, p: int) -> tuple[Tensor, Tensor]:
+    """Unitary A (p, p) and B with A (x) B = W, or where there are none, near W.
+
+    The blocks of W, each as a row, make a matrix that is vec(A) vec(B)^T of rank one. Real A and B
+    have determinant 1 if their product is one of such.
+    """
+    q = w.shape[0] // p
+    blocks = w.reshape(p, q, p, q).transpose(1, 2).reshape(p * p, q * q)
+    u, _, vh = torch.linalg.svd(blocks, full_matrices=False)
+    a, b = linalg.polar(u[:, 0].reshape(p, p)), linalg.polar(vh[0].reshape(q, q))
+    # The trace of A decides what is free, so that the identity is taken apart into identities.
+    if w.is_complex():
+        angle = a.trace().angle()
+        turn = torch.polar(torch.ones_like(angle), angle)
+        return a * turn.conj(), b * turn
+    # A sign common to both changes the determinant of an odd size only.
+    deciding = torch.linalg.det(a) if p % 2 else torch.linalg.det(b) if q % 2 else a.trace()
+    sign = torch.where(deciding < 0, -1.0, 1.0).to(w.dtype)
+    return linalg.polar_of_sign(a * sign, 1), b * sign

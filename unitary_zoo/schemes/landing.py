@@ -1,0 +1,193 @@
+r"""W <- W - eta (psi(W) + lambda (W W^H - I)) W: the landing algorithm, without retractions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    Anchored,
+    FieldClaims,
+    Parametrization,
+    SchemeInfo,
+    Tolerance,
+)
+
+# A shortened step ends this far inside the safe region, so that rounding does not carry it out;
+# from _EDGE on W counts as at the edge.
+_INSIDE, _EDGE = 1 - 1e-3, 1 - 2e-3
+
+
+def _square(n: int) -> int:
+    return n * n
+
+
+def _twice_square(n: int) -> int:
+    return 2 * n * n
+
+
+def _deviation(safe_step: float) -> str:
+    return f"unitary only in the limit: ||W W^H - I||_F <= {safe_step:g} on the way"
+
+
+@Parametrization.register("landing")
+class Landing(Anchored):
+    r""":math:`W \leftarrow W - \eta \Lambda(W)`, :math:`\Lambda = \psi W + \lambda (W W^H - I) W`.
+
+    :math:`\psi = \tfrac12 (G W^H - W G^H)`, G the gradient. No retraction: W is near the group,
+    within :math:`\|W W^H - I\|_F \le \varepsilon`, and on it in the limit only.
+
+    Before a step of the optimizer, Lambda takes the place of the gradient, so a step of SGD is
+    the update above; momentum then averages Lambda as a whole, and other optimizers precondition
+    it. A move that would end outside the safe region is shortened to where it first leaves it;
+    one that starts at its edge and would end outside gives way to the pull towards the group
+    alone, :math:`W \leftarrow W - \tfrac12 (W W^H - I) W`. Weight decay, where it is not left
+    out, moves the limit off the group, by a defect of decay / lambda.
+
+    Learnable: ``weight`` (n, n), or (n, n, 2) with real and imaginary parts. ``assign_`` takes
+    every matrix of the safe region; another one has its polar factor for the nearest.
+
+    Args:
+        n: Size of W.
+        attraction: lambda, positive.
+        safe_step: epsilon, between 0 and 1.
+        field: "real" (default) or "complex".
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Raises:
+        ValueError: ``attraction`` or ``safe_step`` is out of range. In ``step_``: the optimizer
+            did not use Lambda, because a closure computed the gradient anew, the optimizer
+            rewrote it, or ``begin_step_`` was not called; the weight is then as before the step.
+
+    Source: Ablin and Peyre, Fast and accurate optimization on the orthogonal manifold without
+    retraction, 2022; the safe step after Ablin, Vary, Gao and Absil, Infeasible deterministic,
+    stochastic, and variance-reduction algorithms for optimization under orthogonality
+    constraints, 2023, who bound it where the exact factor is taken here.
+    """
+
+    info = SchemeInfo(
+        name="landing",
+        title="W <- W - eta (skew(G W^H) + lambda (W W^H - I)) W",
+        reference="""@inproceedings{ablin2022fast,
+  title     = {Fast and Accurate Optimization on the Orthogonal Manifold without Retraction},
+  author    = {Ablin, Pierre and Peyr\\'e, Gabriel},
+  booktitle = {International Conference on Artificial Intelligence and Statistics},
+  year      = {2022}
+}""",
+        family="projected",
+        claims={
+            "real": FieldClaims("near O(n)", _square, "near +1 or -1"),
+            "complex": FieldClaims("near U(n)", _twice_square, "near the unit circle"),
+        },
+        field="real",
+        retraction_order=1,
+        tolerance=Tolerance(8.0, "of a landed W: a step leaves the rounding of two products"),
+        deviation=_deviation(0.5),
+    )
+
+    _unitary_buffers = ()  # the base is not unitary either
+    _direction: Tensor | None = None  # what begin_step_ put in the place of the gradient
+
+    def __init__(
+        self, n: int, *, attraction: float = 1.0, safe_step: float = 0.5, **options: Any
+    ) -> None:
+        if not 0 < attraction < float("inf"):
+            raise ValueError(f"landing: attraction={attraction!r}; pass a positive number")
+        if not 0 < safe_step < 1:
+            raise ValueError(
+                f"landing: safe_step={safe_step!r}; pass a number between 0 and 1: from 1 on the "
+                "region holds singular matrices"
+            )
+        self.attraction, self.safe_step = attraction, safe_step
+        super().__init__(n, **options)
+        self.info = replace(self.info, deviation=_deviation(safe_step))
+
+    def _project(self, x: Tensor) -> Tensor:
+        return x
+
+    def _admits(self, w: Tensor) -> bool:
+        limit = self.safe_step + 4 * self.n**0.5 * linalg.eps(self.weight.dtype)
+        return bool(_excess(w).norm() <= limit)
+
+    def _nearest(self, w: Tensor) -> Tensor:
+        own = w.real if w.is_complex() and self.field == "real" else w
+        own = own.to(torch.complex128) if self.field == "complex" else own
+        return own if self._admits(own) else linalg.polar(own)
+
+    def _forget(self) -> None:
+        self._direction = None
+
+    @torch.no_grad()
+    def begin_step_(self) -> None:
+        """Put Lambda at the present W in the place of the gradient."""
+        super().begin_step_()
+        grad, before = self.weight.grad, self._direction
+        if grad is not None and before is not None and _same(grad, before):
+            return  # a step that raised has left Lambda there
+        self._direction = None
+        if grad is not None:
+            w = self._start()
+            relative = linalg.from_parts(self._full(grad), self.field) @ w.mH
+            field = (relative - relative.mH) / 2 + self.attraction * _excess(w)
+            grad.copy_(linalg.parts(field @ w))
+            self._direction = grad.clone()
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """Take the optimizer's move as far as it stays in the safe region."""
+        direction, grad, begun = self._direction, self.weight.grad, self._stepping
+        self._stepping, self._direction = False, None
+        w, move = self._start(), self._move(self._stored())
+        used = grad is None if direction is None else grad is not None and _same(grad, direction)
+        if not used and bool(move.any()):
+            self._assign(w)
+            cause = (
+                "the gradient changed inside the optimizer's step; compute it before "
+                "optimizer.step(), not in a closure (so without LBFGS), and where the optimizer "
+                "rewrites it (fused under a gradient scaler, Nesterov momentum by foreach), pass "
+                "fused=False or foreach=False"
+                if begun
+                else "step_() without begin_step_(), so the optimizer has used the gradient as it "
+                "was; call unitary_zoo.attach(model, optimizer)"
+            )
+            raise ValueError(f"landing: {cause}. The weight is as before the step")
+        self._assign(self._safely(w, move))
+
+    def _safely(self, w: Tensor, move: Tensor) -> Tensor:
+        """``w + s move`` with the s in (0, 1] that keeps it in the safe region."""
+        if not torch.isfinite(move).all():
+            return w + move  # and reading it raises: NaN is not near anything
+        start, move, limit = linalg.double(w), linalg.double(move), self.safe_step
+        if _excess(start + move).norm() <= limit:
+            return w + move
+        if _excess(start).norm() >= limit * _EDGE:
+            return linalg.newton_schulz_step(w)
+        # ||N0 + t N1 + t^2 N2||^2 along the unit direction is a polynomial of degree 4 in t.
+        unit = move / move.norm()
+        cross = start @ unit.mH
+        terms = (_excess(start), cross + cross.mH, unit @ unit.mH)
+        c = [-((limit * _INSIDE) ** 2), 0.0, 0.0, 0.0, 0.0]
+        for i, x in enumerate(terms):
+            for j, y in enumerate(terms):
+                c[i + j] += float((x.conj() * y).real.sum())
+        # From below zero at 0 to above it at the end: one root at least is real and positive.
+        companion = torch.diag(torch.ones(3, dtype=torch.float64), -1)
+        companion[:, 3] = -torch.tensor(c[:4], dtype=torch.float64) / c[4]
+        roots = torch.linalg.eigvals(companion)
+        t = float(roots.real[(roots.imag == 0) & (roots.real > 0)].min())
+        return (start + t * unit).to(w.dtype)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether the entries are equal, or NaN both."""
+    return torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+def _excess(w: Tensor) -> Tensor:
+    """W W^H - I."""
+    return w @ w.mH - linalg.identity_like(w)

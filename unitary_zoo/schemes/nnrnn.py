@@ -1,0 +1,196 @@
+r"""W = P (Lambda + T) P^T: a real Schur form whose eigenvalues are pinned near the unit circle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    DenseMap,
+    FieldClaims,
+    LinearMap,
+    Parametrization,
+    SchemeInfo,
+    Static,
+    Tolerance,
+)
+
+
+def _dimension(n: int) -> int:
+    # n^2 - floor(n/2) numbers. Turning P within a block turns T alike and leaves W as it is, which
+    # takes floor(n/2) directions; for n = 2 there is no P.
+    return n * n - 2 * (n // 2)
+
+
+@Parametrization.register("nnrnn")
+class NonNormal(Static):
+    r""":math:`W = P (\Lambda + T) P^T`, real; :math:`\Lambda = \oplus_i \gamma_i R(\theta_i)`.
+
+    P = exp(A) with A skew, :math:`R(\theta)` the rotation of the plane, T strictly lower
+    triangular and zero inside the 2 x 2 blocks of :math:`\Lambda`; for odd n the last block is
+    one number :math:`\gamma`. The eigenvalues are :math:`\gamma_i e^{\pm i\theta_i}`, and T brings
+    transients without moving them. With T = 0 and :math:`\gamma = 1`, as at the start, W is
+    orthogonal.
+
+    Learnable: ``skew`` (n(n-1)/2), the coordinates of A, see
+    :func:`unitary_zoo.linalg.skew_from_coordinates` (none for n = 2, where P would commute with
+    the one block); ``angles`` (floor(n/2)), the theta; ``gains`` (ceil(n/2)), the gamma;
+    ``transients``, the entries of T, block after block, then the last row of an odd n.
+
+    The paper writes T below the diagonal. Its code applies matrices to rows, stores T above the
+    diagonal and lets it reach into the blocks too; here it does not. A triangle above gives the
+    same set of W, with the blocks in the reverse order. The paper starts from A = 0 but for
+    rotations within the blocks, which do not matter, and uniform angles: that is init="henaff".
+
+    ``assign_`` takes orthogonal matrices in closed form, of determinant 1 if n is even: a block
+    has the determinant gamma^2. For others it fits the parameters and finds a local optimum.
+
+    Args:
+        n: Size of W.
+        device: Device.
+        dtype: Dtype of the parameters.
+
+    Source: Kerg, Goyette, Puelma Touzel, Gidel, Vorontsov, Bengio and Lajoie, Non-normal recurrent
+    neural network (nnRNN): learning long time dependencies while improving expressivity with
+    transient dynamics, 2019.
+    """
+
+    info = SchemeInfo(
+        name="nnrnn",
+        title="W = P (Lambda + T) P^T, Lambda of blocks gamma_i R(theta_i)",
+        reference="""@inproceedings{kerg2019nonnormal,
+  title     = {Non-normal Recurrent Neural Network (nnRNN): Learning Long Time Dependencies While
+               Improving Expressivity with Transient Dynamics},
+  author    = {Kerg, Giancarlo and Goyette, Kyle and Puelma Touzel, Maximilian and Gidel, Gauthier
+               and Vorontsov, Eugene and Bengio, Yoshua and Lajoie, Guillaume},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2019}
+}""",
+        family="static",
+        claims={
+            "real": FieldClaims(
+                "normal blocks in a Schur form", _dimension, "any, but none below 0 for even n"
+            )
+        },
+        field="real",
+        tolerance=Tolerance(
+            16.0, "at the start, where T = 0 and gamma = 1: exp(A) and two products"
+        ),
+        assignable=False,
+        default_init="henaff",
+        deviation="not unitary by design: learned gains and a triangle T, free of bounds",
+    )
+
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
+        k, d = n // 2, linalg.skew_dimension(n, "real")
+        self.skew = nn.Parameter(torch.zeros(d if n > 2 else 0, **self._factory))
+        self.angles = nn.Parameter(torch.zeros(k, **self._factory))
+        self.gains = nn.Parameter(torch.ones(n - k, **self._factory))
+        self.transients = nn.Parameter(torch.zeros(d - k, **self._factory))
+        self.reset_parameters()
+
+    def penalty(self, delta: float, decay: float = 0.0) -> Tensor:
+        r""":math:`\delta \sum_i (\gamma_i - 1)^2 + \tfrac12 \lambda \|T\|_F^2`, to add to a loss.
+
+        The second term is what a weight decay of :math:`\lambda` on ``transients`` does under SGD.
+
+        Args:
+            delta: Weight of the gains; the paper tries 1e-4 to 10.
+            decay: lambda, the weight of T.
+
+        Returns:
+            A scalar.
+        """
+        gains, transients = self._full(self.gains), self._full(self.transients)
+        return delta * (gains - 1).square().sum() + decay / 2 * transients.square().sum()
+
+    def schur(self) -> tuple[Tensor, Tensor]:
+        r"""P and :math:`\Lambda + T`, each (n, n)."""
+        lower = self._schur_form()
+        if self.n < 3:
+            return linalg.identity_like(lower), lower
+        a = linalg.skew_from_coordinates(self._full(self.skew), self.n, "real")
+        return linalg.expm_skew(a), lower
+
+    def _schur_form(self) -> Tensor:
+        k = self.n // 2
+        gains, transients = self._full(self.gains), self._full(self.transients)
+        c, s = gains[:k] * self._full(self.angles).cos(), gains[:k] * self._full(self.angles).sin()
+        rotations = torch.stack([c, -s, s, c], dim=-1)
+        row, column = torch.tril_indices(k, k, -1, device=c.device)
+        below = transients[: 4 * len(row)].reshape(-1, 4)
+        diagonal = torch.arange(k, device=c.device) * (k + 1)
+        where = torch.cat([row * k + column, diagonal])
+        blocks = c.new_zeros(k * k, 4).index_copy(0, where, torch.cat([below, rotations]))
+        form = blocks.reshape(k, k, 2, 2).transpose(1, 2).reshape(2 * k, 2 * k)
+        if self.n % 2 == 0:
+            return form
+        last = torch.cat([transients[4 * len(row) :], gains[k:]])
+        return torch.cat([torch.cat([form, form.new_zeros(2 * k, 1)], dim=1), last[None]])
+
+    def _prepare(self) -> LinearMap:
+        p, lower = self.schur()
+        return DenseMap(p @ lower @ p.mT)
+
+    def _nearest(self, w: Tensor) -> Tensor:
+        return w.real if w.is_complex() else w
+
+    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
+        self._assign(self._draw(init, generator))
+
+    def _assign(self, w: Tensor) -> None:
+        if not _is_block_diagonal(w) and linalg.unitarity_defect(w) > 1e-3:
+            self._assign_orthogonal(linalg.polar_of_sign(w, None if self.n % 2 else 1))
+            super()._assign(w)
+        else:
+            self._assign_orthogonal(w)
+
+    def _assign_orthogonal(self, w: Tensor) -> None:
+        """Take orthogonal W, or any that is block diagonal as it stands."""
+        n, k = self.n, self.n // 2
+        p = linalg.identity_like(w)
+        if not _is_block_diagonal(w):
+            p = _real_planes(w)
+        form = p.mT @ w @ p
+        i = 2 * torch.arange(k, device=w.device)
+        # Of a block that is no rotation, the nearest multiple of one.
+        x, y = form[i, i] + form[i + 1, i + 1], form[i + 1, i] - form[i, i + 1]
+        self.angles.copy_(torch.atan2(y, x))
+        self.gains.copy_(torch.cat([torch.hypot(x, y) / 2, form[2 * k :, -1]]))
+        self.transients.zero_()
+        if n > 2:
+            self.skew.copy_(linalg.skew_to_coordinates(linalg.log_unitary(p)))
+
+
+def _is_block_diagonal(w: Tensor) -> bool:
+    n = w.shape[-1]
+    block = torch.arange(n, device=w.device) // 2
+    return not w[block[:, None] != block].any()
+
+
+def _real_planes(w: Tensor) -> Tensor:
+    """P in SO(n) such that P^T W P has 2 x 2 blocks of rotations and, for odd n, +1 or -1 last."""
+    n = w.shape[-1]
+    if n % 2 and torch.linalg.det(w) < 0:
+        w = -w
+    a = linalg.log_unitary(w)
+    v = torch.linalg.eigh(-1j * a).eigenvectors
+    x = v[:, (n + 1) // 2 :]  # the positive ones
+    planes = torch.stack([x.real, -x.imag], dim=-1).reshape(n, -1) * 2**0.5
+    if n % 2:
+        middle = v[:, n // 2]
+        middle = middle * middle[middle.abs().argmax()].conj()
+        planes = torch.cat([planes, (middle.real / middle.real.norm())[:, None]], dim=1)
+    # In the null space of A the two of a pair cannot be told apart, and v and its conjugate need
+    # not be orthogonal. Any basis of that space will do, and the polar factor completes one.
+    p = linalg.polar(planes)
+    return p if torch.linalg.det(p) > 0 else _swap(p)
+
+
+def _swap(p: Tensor) -> Tensor:
+    """The other orientation: the first plane with its two vectors exchanged."""
+    return torch.cat([p[:, [1, 0]], p[:, 2:]], dim=1)

@@ -1,0 +1,185 @@
+r"""W = polar(X) = X (X^H X)^{-1/2} by scaled Newton-Schulz steps, X free."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    UNITARY,
+    DenseMap,
+    FieldClaims,
+    LinearMap,
+    Parametrization,
+    SchemeInfo,
+    Static,
+    Tolerance,
+    real_skew_dimension,
+)
+from unitary_zoo.context import is_transformed
+
+_DEFAULT_ITERATIONS = 10
+# Singular values in [_NEAR, 1] are left to linalg.polar, which takes a few products from there.
+_NEAR = 0.95
+_LARGEST_FACTOR = 1.69770248526
+
+
+def _scaling(least: float) -> float:
+    # The factor with which a step takes [least, 1] to an interval of the highest lower end, [p, 1]:
+    # both ends of the interval then go to p. For a small one the step would take 1 to almost 0,
+    # and the digits of those singular vectors with it; so it is kept from going below 0.1.
+    return min(math.sqrt(3 / (1 + least + least**2)), _LARGEST_FACTOR)
+
+
+def _step(x: float, scale: float) -> float:
+    return scale * x * (3 - (scale * x) ** 2) / 2
+
+
+def _scalings(iterations: int) -> tuple[float, list[float]]:
+    """The least singular value that the iterations take to _NEAR, and the factor of each."""
+    least, factors = _NEAR, []
+    for _ in range(iterations):
+        low, high, goal = 0.0, least, least
+        for _ in range(60):  # the step backwards: its image is monotone in the lower end
+            middle = (low + high) / 2
+            below = _step(middle, _scaling(middle)) < goal
+            low, high = (middle, high) if below else (low, middle)
+        least = high
+        factors.append(_scaling(least))
+    return least, factors[::-1]
+
+
+def _by_steps(y: Tensor) -> Tensor:
+    # A transform of torch.func differentiates plain formulas only. These steps raise the least
+    # singular value by 1.5^40 = 1e7 at most, so together with those before they leave nothing.
+    for _ in range(40):
+        y = linalg.newton_schulz_step(y)
+    return y
+
+
+def _tangent(w: Tensor, grad: Tensor) -> Tensor:
+    # The gradient of a polar factor is W times a skew matrix. What else has come in is rounding
+    # that the steps before, taken backwards, have magnified by as much as the least value.
+    m = w.mH @ grad
+    return w @ ((m - m.mH) / 2)
+
+
+@Parametrization.register("polar_newton_schulz")
+class PolarNewtonSchulz(Static):
+    r""":math:`W = X (X^H X)^{-1/2}`, the polar factor of a free X, by Newton-Schulz steps.
+
+    :math:`Y \leftarrow \tfrac12 \rho Y (3 I - \rho^2 Y^H Y)` from X divided by a bound of its
+    norm, with the factors :math:`\rho` that raise the least singular value fastest. The steps end
+    near the group, where a few more products make W unitary to rounding, while the condition
+    number of X is below about :attr:`condition`; beyond, an SVD takes over from the last Y. So W
+    is unitary for every X. Where X is singular W has no unique value, and its gradient, which
+    grows like the inverse of the least singular value, is cut off.
+
+    Unlike ``svd_projection``, which projects the weight after a step, the gradient goes through
+    the map, any optimizer serves, and none needs to be attached. W does not depend on the size of
+    X: weight decay leaves it alone. An attached ``step_`` keeps X from vanishing in the long run,
+    by a power of two that changes no digit of W.
+
+    Learnable: ``x`` (n, n), or (n, n, 2) with real and imaginary parts.
+
+    Args:
+        n: Size of W.
+        iterations: Number of scaled steps; None is 10. More serve a larger condition number.
+        field: "real" (default) or "complex".
+        special: True or False keeps the determinant at +1 or -1, by turning the direction of the
+            least singular value where that of X has the other sign, at the cost of an SVD; None
+            lets X cross.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Raises:
+        ValueError: ``iterations`` is negative.
+        TypeError: ``iterations`` is no int.
+
+    Source: Bjorck and Bowie, An iterative algorithm for computing the best estimate of an
+    orthogonal matrix, 1971; the scaling after Chen and Chow, A stable scaling of Newton-Schulz
+    for improving the sign function computation of a Hermitian matrix, 2014.
+    """
+
+    info = SchemeInfo(
+        name="polar_newton_schulz",
+        title="W = X (X^H X)^{-1/2} by Newton-Schulz steps",
+        reference="""@article{bjorck1971iterative,
+  title   = {An Iterative Algorithm for Computing the Best Estimate of an Orthogonal Matrix},
+  author  = {Bj\\"orck, {\\AA}ke and Bowie, Clazett},
+  journal = {SIAM Journal on Numerical Analysis},
+  volume  = {8},
+  number  = {2},
+  year    = {1971}
+}""",
+        family="static",
+        claims={
+            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "complex": UNITARY,
+        },
+        field="real",
+        tolerance=Tolerance(
+            8.0, "the Newton-Schulz step at the end leaves the rounding of two products"
+        ),
+    )
+
+    def __init__(self, n: int, *, iterations: int | None = None, **options: Any) -> None:
+        iterations = _DEFAULT_ITERATIONS if iterations is None else iterations
+        if isinstance(iterations, bool) or not isinstance(iterations, int):
+            raise TypeError(f"polar_newton_schulz: iterations={iterations!r}; pass an int or None")
+        if iterations < 0:
+            raise ValueError(f"polar_newton_schulz: iterations={iterations}; pass 0 or more")
+        super().__init__(n, **options)
+        self.iterations = iterations
+        least, self._factors = _scalings(iterations)
+        self.condition = 1 / least
+        eye = torch.eye(n, **self._factory)
+        if self.field == "complex":
+            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
+        self.x = nn.Parameter(eye)
+        self.reset_parameters()
+
+    def _prepare(self) -> LinearMap:
+        y = self._full(self.x)
+        # W does not depend on the sizes taken out, so they take no part in derivatives. The first
+        # keeps squares from underflowing; the second bounds the norm, by that of (Y^H Y)^2.
+        largest = y.detach().abs().amax()
+        y = linalg.from_parts(y / torch.where(largest > 0, largest, 1.0), self.field)
+        gram = y.detach().mH @ y.detach()
+        norm = torch.linalg.matrix_norm(gram @ gram) ** 0.25
+        start = y = y / torch.where(norm > 0, norm, 1.0)
+        for rho in self._factors:
+            y = linalg.newton_schulz_step(rho * y)
+        transformed = is_transformed()
+        w = _by_steps(y) if transformed else linalg.polar(y)
+        if start.requires_grad and not transformed:
+            polar = w.detach()
+            start.register_hook(lambda grad: _tangent(polar, grad))
+        if self.special is not None:
+            w = self._turned(w, start.detach())
+        return DenseMap(linalg.newton_schulz_step(w))
+
+    def _turned(self, w: Tensor, x: Tensor) -> Tensor:
+        """The nearest to ``x`` of the determinant wanted; ``w`` is its polar factor."""
+        # Without a branch on values. The steps keep singular vectors, but not the order of the
+        # values, so the least is that of X itself; it takes no part in derivatives.
+        v = torch.linalg.svd(x).Vh[-1]
+        wrong = torch.linalg.det(w.detach()) * self.determinant < 0
+        return w - torch.where(wrong, 2.0, 0.0).to(w.dtype) * torch.outer(w @ v, v)
+
+    def _assign(self, w: Tensor) -> None:
+        self.x.copy_(linalg.parts(w))
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """Bring an X that has almost vanished, or overflowed, back to entries of order one."""
+        largest = self.x.abs().amax()
+        far = max(torch.finfo(self.x.dtype).tiny ** 0.5, 2.0**-60)
+        away = (largest < far) | (largest > 1 / far)
+        # Dividing by a power of two is exact, and one of at most 2^100 is finite in any precision.
+        exponent = torch.frexp(self._full(largest)).exponent.clamp(-100, 100)
+        self.x.copy_(torch.where(away, torch.ldexp(self._full(self.x), -exponent), self.x))

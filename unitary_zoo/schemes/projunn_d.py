@@ -1,0 +1,79 @@
+r"""W <- polar(W + X_k) after every optimizer step, X_k a rank-k sketch of its move: projUNN-D."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    UNITARY,
+    FieldClaims,
+    Parametrization,
+    SchemeInfo,
+    Tolerance,
+    real_skew_dimension,
+)
+from unitary_zoo.schemes._low_rank import LowRank
+
+
+@Parametrization.register("projunn_d")
+class ProjUNND(LowRank):
+    r""":math:`W \leftarrow \mathrm{polar}(W + X_k)`, O(k n^2), X the optimizer's move of W.
+
+    :math:`X_k = a b^H` is a sketch of X of rank k. The paper takes the inverse root of the Gram
+    matrix of :math:`W + X_k` in the subspace of :math:`[b, W^H a]`; here the polar factor of
+    :math:`I + W^H X_k` is taken there, the same matrix without the loss of digits where
+    :math:`W + X_k` is near a singular one.
+
+    With SGD or RMSprop, X is the paper's. A sketch of a gradient is not its steepest tangent, so
+    a single step need not lower the loss. Learnable: ``weight`` (n, n), or (n, n, 2) with real
+    and imaginary parts; W at the last step is kept beside it. Inside a step (a closure evaluated
+    several times) W reads as polar(W + X), with X whole.
+
+    Args:
+        n: Size of W.
+        rank: k; from n on X is taken whole, and the step is that of ``svd_projection``.
+        sampler: "lsi", the rows of a random projection, or "column", columns by their norms.
+        field: "real" (default) or "complex".
+        special: True or False keeps the determinant at +1 or -1; with None, a step that crosses
+            a singular matrix ends in the other component.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Source: Kiani, Balestriero, LeCun and Lloyd, projUNN: efficient method for training deep
+    networks with unitary matrices, 2022. Its LSI orthonormalises the sketch with a regularised
+    root; here by QR.
+    """
+
+    info = SchemeInfo(
+        name="projunn_d",
+        title="W <- polar(W + a b^H) after each step",
+        reference="""@inproceedings{kiani2022projunn,
+  title     = {{projUNN}: Efficient Method for Training Deep Networks with Unitary Matrices},
+  author    = {Kiani, Bobak and Balestriero, Randall and LeCun, Yann and Lloyd, Seth},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2022}
+}""",
+        family="projected",
+        claims={
+            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "complex": UNITARY,
+        },
+        field="real",
+        retraction_order=0,  # what the sketch leaves out is of first order
+        tolerance=Tolerance(
+            16.0,
+            "up to n/4 steps between two Newton-Schulz steps add a few eps each, in random "
+            "directions",
+        ),
+    )
+    _whole_order = 2
+
+    def _turn(self, m: Tensor) -> Tensor:
+        x = linalg.identity_like(m) + m
+        # W has the right sign already, so the turn must keep it.
+        w = linalg.polar(x) if self.special is None else self._rotation(x)
+        return linalg.newton_schulz_step(w)
+
+    def _rotation(self, x: Tensor) -> Tensor:
+        return linalg.polar_of_sign(x, 1)

@@ -1,0 +1,69 @@
+r"""W <- W exp(W^H Pi(X_k)) after every optimizer step, X_k a rank-k sketch: projUNN-T."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    ORTHOGONAL,
+    UNITARY,
+    Parametrization,
+    SchemeInfo,
+    Tolerance,
+)
+from unitary_zoo.schemes._low_rank import LowRank
+
+
+@Parametrization.register("projunn_t")
+class ProjUNNT(LowRank):
+    r""":math:`W \leftarrow W \exp(W^H \Pi(X_k))`, :math:`\Pi(X) = \tfrac12 (X - W X^H W)`.
+
+    O(k n^2). X is the optimizer's move of W, :math:`X_k = a b^H` a sketch of it of rank k, and
+    Pi the projection on the tangent space at W. The exponential is taken in the subspace of
+    :math:`[b, W^H a]`, of dimension 2k.
+
+    With SGD or RMSprop, X is the paper's. A sketch of a gradient is not its steepest tangent, so
+    a single step need not lower the loss. Learnable: ``weight`` (n, n), or (n, n, 2) with real
+    and imaginary parts; W at the last step is kept beside it. Inside a step (a closure evaluated
+    several times) W reads as :math:`W \exp(W^H \Pi(X))`, with X whole.
+
+    Args:
+        n: Size of W.
+        rank: k; from n on X is taken whole, and the step is the geodesic.
+        sampler: "lsi", the rows of a random projection, or "column", columns by their norms.
+        field: "real" (default) or "complex".
+        special: False for determinant -1, True for SO(n), real only; a step keeps the sign.
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Source: Kiani, Balestriero, LeCun and Lloyd, projUNN: efficient method for training deep
+    networks with unitary matrices, 2022. Its LSI orthonormalises the sketch with a regularised
+    root; here by QR.
+    """
+
+    info = SchemeInfo(
+        name="projunn_t",
+        title="W <- W exp(W^H Pi(a b^H)) after each step",
+        reference="""@inproceedings{kiani2022projunn,
+  title     = {{projUNN}: Efficient Method for Training Deep Networks with Unitary Matrices},
+  author    = {Kiani, Bobak and Balestriero, Randall and LeCun, Yann and Lloyd, Seth},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2022}
+}""",
+        family="projected",
+        claims={"real": ORTHOGONAL, "complex": UNITARY},
+        field="real",
+        retraction_order=0,  # what the sketch leaves out is of first order
+        tolerance=Tolerance(
+            16.0,
+            "up to n/4 steps between two Newton-Schulz steps add a few eps each, in random "
+            "directions",
+        ),
+    )
+    _whole_order = math.inf
+
+    def _turn(self, m: Tensor) -> Tensor:
+        return linalg.expm_skew((m - m.mH) / 2)

@@ -1,0 +1,126 @@
+r"""W = Q of X = Q R: the orthogonal factor of a free matrix."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base import (
+    UNITARY_OR_SPECIAL,
+    DenseMap,
+    FieldClaims,
+    LinearMap,
+    Parametrization,
+    SchemeInfo,
+    Static,
+    Tolerance,
+    real_skew_dimension,
+)
+
+
+class SingularMatrixError(ValueError):
+    """X is singular, so its QR decomposition does not determine W."""
+
+
+@Parametrization.register("qr")
+class QR(Static):
+    r""":math:`W = Q`, :math:`X = Q R` with R upper triangular and :math:`R_{jj} > 0`.
+
+    Learnable: ``x`` (n, n), or (n, n, 2) real and imaginary parts; by Gram and Schmidt, W is x with
+    its columns made orthonormal from left to right. Neither a positive factor of a column nor
+    what it has along the columns before it changes W.
+
+    A step of X through a singular matrix changes the sign of the determinant. At a singular X,
+    where a column depends on those before it but for rounding, W and its derivative do not exist
+    and reading it raises; near one the derivative is large, like :math:`1 / R_{jj}` over the length
+    of the column. Inside ``torch.compile``, ``torch.export`` and the transforms of
+    ``torch.func``, where no value can be looked at, W is some orthogonal matrix there and the
+    gradient is not finite or huge.
+
+    Args:
+        n: Size of W.
+        field: "real" (default) or "complex".
+        special: True or False keeps the determinant at 1 or -1: the last column is multiplied by
+            what is missing, a sign if real, a phase if complex (SU(n), True only).
+        device: Device.
+        dtype: Real dtype of the parameters.
+
+    Raises:
+        SingularMatrixError: W is read at a singular X.
+
+    Source: Golub and Van Loan, Matrix computations, section 5.2; as a map onto the group,
+    Absil, Mahony and Sepulchre, Optimization algorithms on matrix manifolds, 2008, section 4.1.
+    """
+
+    info = SchemeInfo(
+        name="qr",
+        title="W = Q of X = Q R, R upper triangular with a positive diagonal",
+        reference="""@book{absil2008optimization,
+  title     = {Optimization Algorithms on Matrix Manifolds},
+  author    = {Absil, Pierre-Antoine and Mahony, Robert and Sepulchre, Rodolphe},
+  publisher = {Princeton University Press},
+  year      = {2008}
+}""",
+        family="static",
+        claims={
+            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "complex": UNITARY_OR_SPECIAL,
+        },
+        field="real",
+        tolerance=Tolerance(
+            12.0, "Q is a product of n reflections, whose rounding errors add up like sqrt(n) eps"
+        ),
+    )
+
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
+        eye = torch.eye(n, **self._factory)
+        if self.field == "complex":
+            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
+        self.x = nn.Parameter(eye)
+        self.reset_parameters()
+
+    def _prepare(self) -> LinearMap:
+        x = linalg.from_parts(self._full(self.x), self.field)
+        # W does not depend on the lengths of the columns; of order 1 their squares are in range.
+        largest = linalg.parts(x.detach()).abs()
+        largest = largest.amax((0, 2) if self.field == "complex" else 0)
+        q, r = torch.linalg.qr(x / torch.where(largest > 0, largest, 1.0))
+        self._check(r.detach())
+        # The diagonal is real here, and constant signs take no part in derivatives.
+        signs = torch.where(r.detach().diagonal().real < 0, -1.0, 1.0)
+        w = q * signs
+        if self.special is not None:
+            missing = self._missing(w)
+            w = torch.cat([w[:, :-1], w[:, -1:] * missing], dim=1)
+        return DenseMap(w)
+
+    def _missing(self, w: Tensor) -> Tensor:
+        """The factor of the last column that gives the determinant asked for."""
+        if self.field == "complex":
+            det = torch.linalg.det(w)
+            return det.conj() / det.abs()
+        return torch.where(torch.linalg.det(w.detach()) * self.determinant < 0, -1.0, 1.0)
+
+    def _check(self, r: Tensor) -> None:
+        """Raise where some column has nothing but rounding beside those before it."""
+        unseen = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        if unseen or r.device.type == "meta":
+            return
+        share = r.diagonal().abs() / torch.linalg.vector_norm(r, dim=0)  # 0 / 0 is not a number
+        limit = math.sqrt(self.n) * linalg.eps(r.dtype)
+        regular = share > limit if self.n > 1 else r.abs()[0] > 0
+        if not regular.all():
+            j = int((~regular).nonzero()[0])
+            raise SingularMatrixError(
+                f"qr: x is singular, so W is not determined: column {j} has a share of "
+                f"{float(share[j]):.1g} that is independent of the columns before it (limit "
+                f"{limit:.1g}); call reset_parameters() or assign_(w)"
+            )
+
+    def _assign(self, w: Tensor) -> None:
+        self.x.copy_(linalg.parts(w))
