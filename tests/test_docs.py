@@ -11,6 +11,7 @@ from unitary_zoo import Parametrization
 
 DOCS = Path(__file__).parents[1] / "docs"
 BENCHMARKS = ["scan_speed", "map_speed", "memory"]
+MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
 
 
 def test_table_of_schemes_is_put_into_the_page():
@@ -34,7 +35,7 @@ def test_other_pages_are_left_alone(name):
 def speed_page(folder: Path) -> str:
     hook = runpy.run_path(str(DOCS / "gen_benchmarks.py"))["on_page_markdown"]
     source = (DOCS / "speed.md").read_text(encoding="utf-8")
-    assert re.findall(r"<!-- benchmark: (\w+) -->", source) == BENCHMARKS
+    assert MARKER.findall(source) == BENCHMARKS
     return hook(source, page=None, config=None, folder=folder)
 
 
@@ -74,7 +75,34 @@ def test_page_of_speed_shows_what_was_measured(monkeypatch, tmp_path):
 
 
 def test_recorded_runs_can_be_shown():
-    runs = [path.stem for path in (DOCS / "benchmarks").glob("*.json")]
-    assert set(runs) <= set(BENCHMARKS)  # a file that no page shows is forgotten
-    page = speed_page(DOCS / "benchmarks")
-    assert page.count("No run is recorded yet") == len(BENCHMARKS) - len(runs)
+    runs = {path.stem for path in (DOCS / "benchmarks").glob("*.json")}
+    pages = {page: page.read_text(encoding="utf-8") for page in DOCS.glob("*.md")}
+    shown = [name for text in pages.values() for name in MARKER.findall(text)]
+    assert sorted(shown) == sorted(set(shown))
+    assert runs <= set(shown)  # a file that no page shows is forgotten
+    hook = runpy.run_path(str(DOCS / "gen_benchmarks.py"))["on_page_markdown"]
+    made = "".join(hook(text, page=None) for text in pages.values())
+    assert made.count("No run is recorded yet") == len(shown) - len(runs)
+
+
+def test_page_of_silent_failures_shows_who_passes(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["silent_failures.py"])
+    timing.write_json(
+        tmp_path / "silent_failures.json",
+        libraries=[{"library": "geotorch", "version": "1.2.3"}],
+        who_passes=[
+            {"what must not go wrong": "a step", "ours": "passes", "torch": "SILENT (tall)"}
+        ],
+        rows=[{"row": "a step", "what must not happen": "A step that zeroes the weight."}],
+    )
+    hook = runpy.run_path(str(DOCS / "gen_benchmarks.py"))["on_page_markdown"]
+    source = (DOCS / "silent_failures.md").read_text(encoding="utf-8")
+    assert MARKER.findall(source) == ["silent_failures"]
+    page = hook(source, page=None, folder=tmp_path)
+    for line in (
+        "### silent failures: who passes",
+        "| a step | passes | SILENT (tall) |",
+        "| a step | A step that zeroes the weight. |",
+        "| geotorch | 1.2.3 |",
+    ):
+        assert line in page.splitlines()

@@ -619,6 +619,32 @@ def test_frozen_parameters_need_no_optimizer():
 # --------------------------------------------------------------------------- the errors of attach
 
 
+@pytest.mark.parametrize("name", ["lie_exp", "svd_projection"])
+def test_a_frozen_scheme_is_not_moved_by_a_rounding(name):
+    p, free = build(name, dtype=torch.float32), nn.Linear(2, 2)
+    p.requires_grad_(False)
+    optimizer = torch.optim.SGD([*p.parameters(), *free.parameters()], lr=0.1, weight_decay=0.1)
+    attach(p, optimizer)
+    before = {key: value.clone() for key, value in p.state_dict().items()}
+    for _ in range(3):
+        free(torch.ones(2)).sum().backward()
+        optimizer.step()
+    for key, value in p.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_a_gradient_from_before_the_freezing_is_a_step_like_another():
+    p = build("svd_projection")
+    optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
+    attach(p, optimizer)
+    before = p.matrix().detach()
+    cost(p.matrix(), target_for(p)).backward()
+    p.requires_grad_(False)
+    optimizer.step()  # torch's optimizers look at the gradient, not at requires_grad
+    assert (p.matrix() - before).norm() > 1e-3
+    assert defect(p.matrix()) < 1e-14
+
+
 def test_parameters_in_no_optimizer_are_named_with_the_remedy():
     model = nn.ModuleDict({"inner": nn.Sequential(build("expm")), "head": nn.Linear(4, 4)})
     optimizer = torch.optim.SGD(model["head"].parameters(), lr=0.1)

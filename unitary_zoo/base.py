@@ -307,7 +307,7 @@ class DenseMap(LinearMap):
 
 S = TypeVar("S", bound=type["Parametrization"])
 
-_SIGNS = {"+1": 1, "-1": -1}
+_SIGNS = {"+1": 1, "-1": -1, "positive": 1}
 
 
 class Initializer(Protocol):

@@ -26,7 +26,8 @@ def real_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def complex_dtype(dtype: torch.dtype) -> torch.dtype:
     """The complex dtype of the same precision; complex64 for half and bfloat16."""
-    return torch.promote_types(real_dtype(dtype), torch.float32).to_complex()
+    # Not dtype.to_complex(), which torch.compile cannot trace.
+    return torch.promote_types(dtype, torch.complex64)
 
 
 def eps(dtype: torch.dtype) -> float:

@@ -53,6 +53,11 @@ def _held(optimizer: Optimizer) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
+def _can_move(p: nn.Parameter) -> bool:
+    # Optimizers step wherever there is a gradient, also one from before a parameter was frozen.
+    return p.requires_grad or p.grad is not None
+
+
 # What optimizers keep of past gradients or steps, as such. Second moments stay as they are: they
 # scale the coordinates one by one, and no rotation acts on that. So does the mean gradient of the
 # centered RMSprop, the square of which is subtracted from one.
@@ -127,7 +132,8 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
         # Looked up at every step, so parameter groups and modules added later are served too.
         ids = _held(optimizer)
         for _, scheme in _schemes(model):
-            if any(id(p) in ids for p in scheme.parameters()):
+            # A frozen one is left alone: projecting it again would move it by a rounding each time.
+            if any(id(p) in ids and _can_move(p) for p in scheme.parameters()):
                 yield scheme
 
     def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -106,7 +106,7 @@ def write_json(path: Path, **sections: Sequence[Row]) -> None:
 
     Args:
         path: The file.
-        sections: Tables by name; docs/speed.md shows every one it finds.
+        sections: Tables by name; the page of the documentation shows every one it finds.
     """
     found: dict[str, Any] = {
         "command": _command(),

@@ -98,6 +98,7 @@ def _manifold(triv: str) -> nn.Module:
             "geotorch_so needs the package geotorch, which is not installed; run pip install "
             "geotorch, or take the scheme torch_orthogonal or expm"
         ) from error
-    with torch.random.fork_rng(devices=[]):  # it draws a base that is not used
+    # It draws a base that is not used, which it cannot do on the meta device.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         manifold: nn.Module = geotorch.SO((1, 1), triv)
     return manifold
