@@ -1,4 +1,4 @@
-"""The tables of the benchmarks, from the files that their scripts wrote: a mkdocs hook."""
+"""The figures of the pages, from the files that the benchmark scripts wrote: a mkdocs hook."""
 
 import json
 import re
@@ -13,6 +13,8 @@ sys.path.insert(0, str(HERE.parent))
 from comparisons.benchmarks import text  # noqa: E402 - found only now that the path is set
 
 MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
+SPLIT = {"schemes": ("field", "n")}
+"""Tables of many rows, and the columns by which they are shown in parts."""
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -21,6 +23,19 @@ def table(rows: list[dict[str, Any]]) -> str:
     sides = [":--" if isinstance(value, str) else "--:" for value in rows[0].values()]
     cells = [[text(value).replace("|", "\\|") for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, sides, *cells])
+
+
+def parts(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    """The rows that agree in some columns, without these, by a title."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        title = ", ".join(
+            text(row[key]) if isinstance(row[key], str) else f"{key} = {text(row[key])}"
+            for key in keys
+        )
+        kept = {key: value for key, value in row.items() if key not in keys}
+        found.setdefault(title, []).append(kept)
+    return found
 
 
 def source(found: dict[str, Any]) -> str:
@@ -44,10 +59,14 @@ def benchmark(name: str, folder: Path) -> str:
         return f"*No run is recorded yet. This makes one:* `{command}`"
     found = json.loads(path.read_text(encoding="utf-8"))
     tables = {key: value for key, value in found.items() if _is_table(value)}
-    parts = [source(found)]
+    shown = [source(found)]
     for key, rows in tables.items():
-        parts += [f"### {name}: {key}".replace("_", " "), table(rows)]
-    return "\n\n".join(parts)
+        if keys := [column for column in SPLIT.get(name, ()) if column in rows[0]]:
+            for title, part in parts(rows, tuple(keys)).items():
+                shown += [f"#### {title}", table(part)]
+        else:
+            shown += [f"### {name}: {key}".replace("_", " "), table(rows)]
+    return "\n\n".join(shown)
 
 
 def _is_table(value: object) -> bool:
@@ -60,5 +79,5 @@ def on_page_markdown(markdown: str, /, *, folder: Path = HERE / "benchmarks", **
 
 
 if __name__ == "__main__":
-    for script in ("scan_speed", "map_speed", "memory", "silent_failures"):
-        print(benchmark(script, HERE / "benchmarks"), end="\n\n")
+    for recorded in sorted((HERE / "benchmarks").glob("*.json")):
+        print(benchmark(recorded.stem, HERE / "benchmarks"), end="\n\n")

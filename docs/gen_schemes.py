@@ -1,45 +1,166 @@
-"""The table of schemes, from SchemeInfo: a hook of mkdocs, and a script that prints the table."""
+"""The table of schemes and a page for each, from SchemeInfo: a hook of mkdocs, and a script."""
 
 from dataclasses import replace
 from typing import Any
 
-from unitary_zoo import Parametrization
+from unitary_zoo import Parametrization, SchemeInfo
 
 MARKER = "<!-- schemes -->"
 SIZE = 128
-HEADER = ("scheme", "W", "family", "field", "group", f"dimension at n = {SIZE}", "det", "cost")
+HEADER = (
+    "scheme",
+    "W",
+    "family",
+    "field",
+    "group",
+    f"dimension at n = {SIZE}",
+    "det",
+    "cost",
+    "unitary",
+)
+FAMILIES = {
+    "static": "static: W is a function of the parameters, and a step needs no after-care",
+    "rebased": "rebased: after a step the coordinates move into a base; without `attach` W stays "
+    "unitary, but the coordinates grow",
+    "projected": "projected: W itself is stored, and after a step it is returned to the group; "
+    "without `attach` reading it raises",
+}
+ASSIGNED = {
+    True: "reproduces every matrix that the scheme can produce",
+    False: "holds no general matrix; with `nearest=True` it takes one nearby",
+}
+
+
+# --------------------------------------------------------------------------------------- tables
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Rows of text as a table."""
+    lines = [header, tuple("---" for _ in header)]
+    lines += [tuple(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def by_field(scheme: SchemeInfo) -> list[SchemeInfo]:
+    """The info for each field served, the default field first."""
+    fields = sorted(scheme.fields, key=lambda field: field != scheme.field)
+    return [replace(scheme, field=field) for field in fields]
+
+
+def dimension(info: SchemeInfo) -> str:
+    """The dimension at SIZE, or at the next size that the scheme accepts."""
+    size = next(n for n in range(SIZE, 2 * SIZE + 1) if info.accepts(n))
+    return f"{info.dimension(size)}" + ("" if size == SIZE else f" (n = {size})")
 
 
 def rows() -> list[tuple[str, ...]]:
     """One row for each registered scheme and each field it serves, its default field first."""
-    table = []
+    found = []
     for name in Parametrization.names():
-        scheme = Parametrization.get(name).info
-        for field in sorted(scheme.fields, key=lambda field: field != scheme.field):
-            info = replace(scheme, field=field)
-            size = next(n for n in range(SIZE, 2 * SIZE + 1) if info.accepts(n))
-            dimension = f"{info.dimension(size)}" + ("" if size == SIZE else f" (n = {size})")
-            formula = f"`{info.title}`"
-            cells = (f"`{name}`", formula, info.family, field, info.group, dimension)
-            table.append((*cells, info.determinant, info.cost))
-    return table
+        for info in by_field(Parametrization.get(name).info):
+            cells = (f"[`{name}`](schemes/{name}.md)", f"`{info.title}`", info.family, info.field)
+            cells += (info.group, dimension(info), info.determinant, info.cost)
+            found.append((*cells, info.deviation or "yes"))
+    return found
 
 
-def markdown() -> str:
-    """The table, then the BibTeX entry of each scheme."""
-    lines = [" | ".join(HEADER), " | ".join("---" for _ in HEADER)]
-    lines += [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows()]
-    text = "\n".join(f"| {line} |" for line in lines) + "\n\n## References\n"
+# ---------------------------------------------------------------------------------------- pages
+
+
+def special(info: SchemeInfo) -> str:
+    """What the option ``special`` serves over the info's field."""
+    if not info.claims[info.field].special:
+        return "`True` (no change)" if info.determinant == "+1" else "-"
+    return "`True`: SU(n)" if info.field == "complex" else "`True`: det +1, `False`: det -1"
+
+
+def claims(scheme: SchemeInfo) -> str:
+    """What a scheme claims over each field."""
+    header = ("field", "group", f"dimension at n = {SIZE}", "determinant", "cost of W h")
+    lines = [
+        (info.field, info.group, dimension(info), info.determinant, info.cost, special(info))
+        for info in by_field(scheme)
+    ]
+    return table((*header, "option `special`"), lines)
+
+
+def accepted(info: SchemeInfo) -> str:
+    """The sizes at which the scheme exists, in words."""
+    sizes = [n for n in range(1, 65) if info.accepts(n)]
+    return "every n" if len(sizes) == 64 else ", ".join(map(str, sizes)) + ", ..."
+
+
+def bound(info: SchemeInfo) -> str:
+    """The tolerance as a formula, and its reason."""
+    tolerance = info.tolerance
+    extra = " and ".join(f"{x:.1e} in {dtype}" for dtype, x in tolerance.truncation.items())
+    series = f", and of the series that is cut {extra}" if extra else ""
+    return f"{tolerance.factor:g} √n eps{series}: {tolerance.reason}"
+
+
+def facts(info: SchemeInfo) -> str:
+    """What a scheme claims over any field."""
+    lines = [
+        ("family", FAMILIES[info.family]),
+        ("unitary", info.deviation or "by construction"),
+        ("tolerance", bound(info)),
+        ("`assign_`", ASSIGNED[info.assignable]),
+        ("default start", f"`{info.default_init}`"),
+        ("sizes", accepted(info)),
+    ]
+    if info.retraction_order is not None:
+        order = f"agrees with the geodesic to order {info.retraction_order:g}"
+        lines.append(("step", order.replace("to order inf", "to every order")))
+    return table(("", "at the default options"), lines)
+
+
+def failures(info: SchemeInfo) -> str:
+    """The conformance checks that a scheme is known to fail."""
+    if not info.expected_failures:
+        return "Every [conformance check](../extending.md) that applies passes."
+    known = "\n".join(f"- `{check}`: {why}" for check, why in info.expected_failures.items())
+    return f"Expected failures of the [conformance checks](../extending.md):\n\n{known}"
+
+
+def page(name: str) -> str:
+    """The page of a scheme."""
+    scheme = Parametrization.get(name)
+    info = scheme.info
+    parts = [
+        f"# {name}\n\n`{info.title}`",
+        f"## What it claims\n\n{claims(info)}\n\n{facts(info)}\n\n{failures(info)}",
+        f"## The class\n\n::: {scheme.__module__}.{scheme.__qualname__}\n    options:\n"
+        "      members: []\n      docstring_section_style: list",
+        f"## Reference\n\n```bibtex\n{info.reference}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+# ---------------------------------------------------------------------------------------- hooks
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """Called by mkdocs with its settings: the schemes' pages stand below their table."""
+    pages = [{name: f"schemes/{name}.md"} for name in Parametrization.names()]
+    for entry in config.nav:
+        if "Schemes" in entry:
+            entry["Schemes"] = [*entry["Schemes"], *pages]
+    return config
+
+
+def on_files(files: Any, *, config: Any) -> Any:
+    """Called by mkdocs with the files it found: add the pages, which are no files."""
+    from mkdocs.structure.files import File  # only the site needs mkdocs, not the tests
+
     for name in Parametrization.names():
-        reference = Parametrization.get(name).info.reference
-        text += f"\n`{name}`\n\n```bibtex\n{reference}\n```\n"
-    return text
+        files.append(File.generated(config, f"schemes/{name}.md", content=page(name)))
+    return files
 
 
 def on_page_markdown(source: str, /, **_: Any) -> str:
     """Called by mkdocs with every page: put the table where the marker is."""
-    return source.replace(MARKER, markdown()) if MARKER in source else source
+    return source.replace(MARKER, table(HEADER, rows())) if MARKER in source else source
 
 
 if __name__ == "__main__":
-    print(markdown())
+    print(table(HEADER, rows()))

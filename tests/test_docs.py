@@ -1,8 +1,15 @@
-"""The site's tables are made from what the schemes claim and from what the benchmarks wrote."""
+"""The site's tables are made from what the schemes claim and from what the benchmarks wrote.
 
+And its examples run.
+"""
+
+import importlib.util
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,16 +21,171 @@ BENCHMARKS = ["scan_speed", "map_speed", "memory"]
 MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
 
 
-def test_table_of_schemes_is_put_into_the_page():
-    hook = runpy.run_path(str(DOCS / "gen_schemes.py"))["on_page_markdown"]
-    page = hook((DOCS / "schemes.md").read_text(encoding="utf-8"), page=None, config=None)
+# -------------------------------------------------------------------------------------- schemes
+
+
+@pytest.fixture(scope="module")
+def gen_schemes():
+    return runpy.run_path(str(DOCS / "gen_schemes.py"))
+
+
+def test_table_of_schemes_is_put_into_the_page(gen_schemes):
+    source = (DOCS / "schemes.md").read_text(encoding="utf-8")
+    page = gen_schemes["on_page_markdown"](source, page=None, config=None)
     assert "<!--" not in page
     for name in Parametrization.names():
         info = Parametrization.get(name).info
-        rows = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        link = f"| [`{name}`](schemes/{name}.md) |"
+        rows = [line for line in page.splitlines() if line.startswith(link)]
         assert len(rows) == len(info.fields)
         assert info.group in rows[0]  # the default field stands first
-        assert info.reference in page
+        unitary = (info.deviation or "yes").replace("|", "\\|")
+        assert all(row.endswith(f" | {unitary} |") for row in rows)
+
+
+@pytest.mark.parametrize("name", Parametrization.names())
+def test_page_of_a_scheme_says_all_that_is_claimed(gen_schemes, name):
+    scheme = Parametrization.get(name)
+    info, page = scheme.info, gen_schemes["page"](name)
+    assert page.startswith(f"# {name}\n\n`{info.title}`\n")
+    assert f"::: {scheme.__module__}.{scheme.__qualname__}\n" in page
+    for field, claims in info.claims.items():
+        cells = (field, claims.group, claims.determinant, claims.cost)
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {field} |"))
+        assert set(cells) < set(row.strip("| ").split(" | "))
+        assert ("SU(n)" in row.split("|")[-2] or "det -1" in row) == claims.special
+    plain = page.replace("\\|", "|")
+    assert f"| unitary | {info.deviation or 'by construction'} |" in plain
+    assert f"| tolerance | {info.tolerance.factor:g} √n eps" in page
+    assert f": {info.tolerance.reason} |" in plain
+    assert ("`assign_` | reproduces every matrix" in page) == info.assignable
+    assert f"| `{info.default_init}` |" in page
+    for check, reason in info.expected_failures.items():
+        assert f"- `{check}`: {reason}" in page
+    assert f"```bibtex\n{info.reference}\n```" in page
+
+
+def test_pages_of_schemes_stand_below_their_table(gen_schemes):
+    config = SimpleNamespace(nav=[{"Overview": "index.md"}, {"Schemes": ["schemes.md"]}])
+    gen_schemes["on_config"](config)
+    names = Parametrization.names()
+    assert config.nav == [
+        {"Overview": "index.md"},
+        {"Schemes": ["schemes.md", *({name: f"schemes/{name}.md"} for name in names)]},
+    ]
+
+
+# ------------------------------------------------------------------------------------- examples
+
+EXECUTED = ("index", "layers", "migrating")
+"""Pages of which every example runs as it stands; that of extending.md is a story of its own."""
+
+
+def examples(page: str) -> list[tuple[str, str]]:
+    """Title and code of the Python examples of a page."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    found = re.findall(
+        r'^```(\w*)(?: title="([^"\n]*)")?\n(.*?)^```$', text, re.MULTILINE | re.DOTALL
+    )
+    assert len(found) == text.count("\n```") // 2  # none is written in a way not seen here
+    return [(title, code) for language, title, code in found if language == "python"]
+
+
+def test_no_page_has_examples_that_are_not_run():
+    pages = {page.stem for page in DOCS.glob("*.md") if "```py" in page.read_text("utf-8")}
+    assert pages == {*EXECUTED, "extending"}
+
+
+def installed(title: str) -> bool:
+    """Whether the library that an example needs, "Before: library", is there."""
+    library = title.removeprefix("Before: ").lower()
+    if library == "exprnn":  # modules of a folder, in no package index
+        return False
+    return library == title.lower() or importlib.util.find_spec(library) is not None
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_examples_run(page):
+    names: dict[str, object] = {"__name__": page}
+    ran = 0
+    for title, code in examples(page):
+        compiled = compile(code, f"{page}.md", "exec")
+        if installed(title):
+            exec(compiled, names)
+            ran += 1
+    assert ran >= 3
+
+
+def test_what_is_migrated_to_has_its_before_and_after():
+    titles = [title for title, _ in examples("migrating")]
+    before = [title for title in titles if title.startswith("Before")]
+    assert before == ["Before: torch", "Before: geotorch", "Before: expRNN"]
+    assert all(titles[titles.index(title) + 1] == "After" for title in before)
+
+
+# ---------------------------------------------------------------------------- a scheme of one's own
+
+
+def changes() -> list[tuple[str, str]]:
+    """What the page takes out of its draft, and what it puts there."""
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    hunks = re.findall(r"^```diff\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [
+        tuple(
+            "".join(line[1:] for line in hunk.splitlines(keepends=True) if line[0] in signs)
+            for signs in (" -", " +")
+        )
+        for hunk in hunks
+    ]
+
+
+def check_in_a_process(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The page's own command: it can be pickled there, and registers nothing in this process."""
+    code = dict(examples("extending"))["check"]
+    (folder / "check.py").write_text(code, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-W", "error", "check.py"],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def masked(message: str) -> str:
+    """Without the numbers that another machine or release rounds otherwise."""
+    return re.sub(r"residual \S+, tolerance \S+:", "residual x, tolerance x:", message)
+
+
+def test_the_draft_is_rejected_with_the_message_shown(tmp_path):
+    draft = dict(examples("extending"))["reflection.py"]
+    (tmp_path / "reflection.py").write_text(draft, encoding="utf-8")
+    result = check_in_a_process(tmp_path)
+    assert result.returncode == 1
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r'^```text title="ConformanceError"\n(.*?)^```$', text, re.M | re.S)
+    error = result.stderr.partition("ConformanceError: ")[2]
+    assert masked(error) == masked(shown)
+
+
+def test_the_mended_scheme_is_accepted(tmp_path):
+    scheme = dict(examples("extending"))["reflection.py"]
+    assert len(changes()) == 2
+    for before, after in changes():
+        assert scheme.count(before) == 1
+        scheme = scheme.replace(before, after)
+    (tmp_path / "reflection.py").write_text(scheme, encoding="utf-8")
+    result = check_in_a_process(tmp_path)
+    assert result.returncode == 0, result.stderr
+    # And with the test that the page proposes.
+    tests = dict(examples("extending"))["test_reflection.py"]
+    (tmp_path / "test_reflection.py").write_text(tests, encoding="utf-8")
+    suite = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert suite.returncode == 0, suite.stdout
+    assert int(re.search(r"(\d+) passed", suite.stdout)[1]) > 10
+
+
+# ---------------------------------------------------------------------------------------- figures
 
 
 @pytest.mark.parametrize("name", ["gen_schemes", "gen_benchmarks"])
@@ -106,3 +268,43 @@ def test_page_of_silent_failures_shows_who_passes(monkeypatch, tmp_path):
         "| geotorch | 1.2.3 |",
     ):
         assert line in page.splitlines()
+
+
+def choosing_page(folder: Path) -> str:
+    hook = runpy.run_path(str(DOCS / "gen_benchmarks.py"))["on_page_markdown"]
+    source = (DOCS / "choosing.md").read_text(encoding="utf-8")
+    assert MARKER.findall(source) == ["schemes", "quick"]
+    return hook(source, page=None, config=None, folder=folder)
+
+
+def test_page_of_choosing_shows_the_schemes_by_field_and_size(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["schemes.py"])
+    row = {"scheme": "cayley", "field": "real", "n": 128, "parameters": 8128, "build_ms": 1.5}
+    rows = [row, {**row, "scheme": "expm"}, {**row, "n": 512}, {**row, "field": "complex"}]
+    timing.write_json(tmp_path / "schemes.json", schemes=rows)
+    page = choosing_page(tmp_path)
+    lines = page[page.index("## Measured: the schemes") :].splitlines()
+    titles = [line for line in lines if line.startswith("####")]
+    assert titles == ["#### real, n = 128", "#### real, n = 512", "#### complex, n = 128"]
+    at = lines.index("#### real, n = 128")
+    assert lines[at + 2 : at + 6] == [
+        "| scheme | parameters | build ms |",
+        "| :-- | --: | --: |",
+        "| cayley | 8128 | 1.50 |",
+        "| expm | 8128 | 1.50 |",
+    ]
+    assert page.count("No run is recorded yet") == 1
+
+
+def test_page_of_choosing_explains_only_columns_of_the_tables():
+    text = (DOCS / "choosing.md").read_text(encoding="utf-8")
+    table = text[text.index("| column |") : text.index("## By situation")]
+    named = {
+        name
+        for line in table.splitlines()[2:]
+        for name in re.findall(r"`([^`]+)`", line.split("|")[1] if "|" in line else "")
+    }
+    assert named == {
+        "parameters", "dimension", "unitary", "build_ms", "apply_ms", "dense_ratio",
+        "gradient_condition", "drift", "copying loss", "adding loss",
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,12 +19,20 @@ def blocks(language: str) -> list[str]:
 
 
 def test_example_is_ten_lines_and_learns():
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     assert len([line for line in example.splitlines() if line]) == 10
     names: dict[str, object] = {}
     exec(example, names)
     # Without a memory the best guess of a standard normal number is 0, at loss 1.
     assert names["loss"] < 0.3
+
+
+def test_example_of_a_layer_stays_orthogonal():
+    _, example = blocks("python")
+    names: dict[str, Any] = {}
+    exec(example, names)
+    for gate in names["gru"].weight_hh_l0.detach().chunk(3):
+        assert torch.dist(gate.T @ gate, torch.eye(len(gate))) < 1e-5
 
 
 def test_two_commands_of_one_line():
