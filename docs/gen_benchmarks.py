@@ -13,8 +13,8 @@ sys.path.insert(0, str(HERE.parent))
 from comparisons.benchmarks import text  # noqa: E402 - found only now that the path is set
 
 MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
-SPLIT = {"schemes": ("field", "n")}
-"""Tables of many rows, and the columns by which they are shown in parts."""
+SPLIT = {("schemes", "schemes"): ("field", "n")}
+"""Tables of many rows, by file and section, and the columns by which they are shown in parts."""
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -61,11 +61,12 @@ def benchmark(name: str, folder: Path) -> str:
     tables = {key: value for key, value in found.items() if _is_table(value)}
     shown = [source(found)]
     for key, rows in tables.items():
-        if keys := [column for column in SPLIT.get(name, ()) if column in rows[0]]:
-            for title, part in parts(rows, tuple(keys)).items():
+        shown.append(f"### {name}: {key}".replace("_", " "))
+        if columns := SPLIT.get((name, key)):
+            for title, part in parts(rows, columns).items():
                 shown += [f"#### {title}", table(part)]
         else:
-            shown += [f"### {name}: {key}".replace("_", " "), table(rows)]
+            shown.append(table(rows))
     return "\n\n".join(shown)
 
 

@@ -1,5 +1,6 @@
 """The table of schemes and a page for each, from SchemeInfo: a hook of mkdocs, and a script."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -37,8 +38,13 @@ ASSIGNED = {
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Rows of text as a table."""
     lines = [header, tuple("---" for _ in header)]
-    lines += [tuple(cell.replace("|", "\\|") for cell in row) for row in rows]
+    lines += [tuple(map(escaped, row)) for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escaped(cell: str) -> str:
+    """A cell whose bars are no borders; within code they are none anyway."""
+    return re.sub(r"(`[^`]*`)|\|", lambda match: match[1] or "\\|", cell)
 
 
 def by_field(scheme: SchemeInfo) -> list[SchemeInfo]:

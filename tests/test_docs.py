@@ -281,11 +281,13 @@ def test_page_of_choosing_shows_the_schemes_by_field_and_size(monkeypatch, tmp_p
     monkeypatch.setattr("sys.argv", ["schemes.py"])
     row = {"scheme": "cayley", "field": "real", "n": 128, "parameters": 8128, "build_ms": 1.5}
     rows = [row, {**row, "scheme": "expm"}, {**row, "n": 512}, {**row, "field": "complex"}]
-    timing.write_json(tmp_path / "schemes.json", schemes=rows)
+    held = [{"scheme": "arjovsky", "held_mb": 7.0}]
+    timing.write_json(tmp_path / "schemes.json", schemes=rows, memory=held)
     page = choosing_page(tmp_path)
     lines = page[page.index("## Measured: the schemes") :].splitlines()
     titles = [line for line in lines if line.startswith("####")]
     assert titles == ["#### real, n = 128", "#### real, n = 512", "#### complex, n = 128"]
+    assert "| arjovsky | 7.00 |" in lines  # of what is held: one table
     at = lines.index("#### real, n = 128")
     assert lines[at + 2 : at + 6] == [
         "| scheme | parameters | build ms |",
@@ -308,3 +310,18 @@ def test_page_of_choosing_explains_only_columns_of_the_tables():
         "parameters", "dimension", "unitary", "build_ms", "apply_ms", "dense_ratio",
         "gradient_condition", "drift", "copying loss", "adding loss",
     }  # fmt: skip
+
+
+def test_page_of_choosing_names_the_schemes_that_claim_it():
+    text = (DOCS / "choosing.md").read_text(encoding="utf-8")
+
+    def named(paragraph: str, end: str) -> set[str]:
+        found = text[text.index(f"**{paragraph}") :]
+        known = Parametrization.names()
+        return set(re.findall(r"`(\w+)`", found[: found.index(end)])) & set(known)
+
+    infos = {name: Parametrization.get(name).info for name in Parametrization.names()}
+    fast = {name for name, info in infos.items() if info.cost != "O(n^2)"}
+    assert named("n in the thousands.", "They reach") == fast | {"householder"}
+    near = {name for name, info in infos.items() if not info.exact}
+    assert named("Exactly orthogonal", "## Measured") == near

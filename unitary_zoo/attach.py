@@ -59,7 +59,8 @@ def orthogonal(
         name: Its parameter: m x k numbers, or more dimensions, of which the last two count and the
             others are a batch.
         scheme: Registered name or class. m x k with m > k is the first k columns of an m x m
-            matrix, so a tall weight costs what its longer side says, except with "householder".
+            matrix, so a tall weight costs what its longer side says, except with "householder" and
+            ``reflections=k``.
         blocks: Equal parts of the first dimension, each orthogonal by itself: 3 for the gates of a
             GRU, 4 for those of an LSTM, 3 for the ``in_proj_weight`` of an attention.
         flatten: Treat a convolution kernel as the matrix (out, in * height * width).
