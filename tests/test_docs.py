@@ -12,9 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
 from comparisons.benchmarks import timing
-from unitary_zoo import Parametrization
+from unitary_zoo import Parametrization, UnitaryRNN, orthogonal
 
 DOCS = Path(__file__).parents[1] / "docs"
 BENCHMARKS = ["scan_speed", "map_speed", "memory"]
@@ -121,6 +123,22 @@ def test_what_is_migrated_to_has_its_before_and_after():
     before = [title for title in titles if title.startswith("Before")]
     assert before == ["Before: torch", "Before: geotorch", "Before: expRNN"]
     assert all(titles[titles.index(title) + 1] == "After" for title in before)
+
+
+def test_tables_of_migrating_name_what_there_is():
+    text = (DOCS / "migrating.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[2] for line in text.splitlines() if line.startswith("|")]
+    calls = re.findall(r"`(orthogonal\(layer,[^`]*\))`", "".join(cells))
+    recurrent = re.findall(r"`(scheme=[^`]*)`", "".join(cells))
+    assert (len(calls), len(recurrent)) == (3, 4)
+    names = {"orthogonal": orthogonal, "UnitaryRNN": UnitaryRNN, "lam": 0.2, "K": 5}
+    for call in calls:
+        weight = eval(call, names, {"layer": nn.Linear(6, 6)}).weight
+        off = torch.linalg.svdvals(weight) - 1
+        assert off.abs().max() < 1e-5 + names["lam"] * ("spectral_band" in call)
+        assert "special" not in call or torch.linalg.det(weight) > 0
+    for options in recurrent:
+        eval(f"UnitaryRNN(2, 4, {options})", names)
 
 
 # ---------------------------------------------------------------------------- a scheme of one's own

@@ -11,4 +11,5 @@ def text(value: object) -> str:
         return str(value)
     if 0 < abs(value) < 0.01:
         return f"{value:.1e}"
-    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    digits = 3 if 0 < abs(value) < 1 else 2 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}"

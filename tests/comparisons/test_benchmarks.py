@@ -251,9 +251,9 @@ def test_files_say_what_a_result_needs_to_be_judged_by(monkeypatch, tmp_path):
 
 
 def test_cells():
-    values = [None, True, False, "a", 3, 0.0, 2.345, 0.001234, 1234.5]
+    values = [None, True, False, "a", 3, 0.0, 0.1234, 2.345, 0.001234, 1234.5]
     assert [text(value) for value in values] == [
-        "-", "yes", "no", "a", "3", "0.00", "2.35", "1.2e-03", "1234",
+        "-", "yes", "no", "a", "3", "0.00", "0.123", "2.35", "1.2e-03", "1234",
     ]  # fmt: skip
 
 
