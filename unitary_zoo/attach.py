@@ -18,7 +18,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from unitary_zoo import linalg
-from unitary_zoo.base import Parametrization
+from unitary_zoo.base import NotRepresentableError, Parametrization
 from unitary_zoo.context import is_traced, is_transformed
 
 M = TypeVar("M", bound=nn.Module)
@@ -303,12 +303,10 @@ class OrthogonalWeight(nn.Module):
         before = [copy.deepcopy(scheme.state_dict()) for scheme in self._schemes()]
         try:
             for scheme, block in zip(self._schemes(), blocks, strict=True):
-                if project or not scheme.info.exact:
-                    scheme.assign_columns_(block, nearest=scheme.info.assignable)
+                if project:
+                    scheme.assign_columns_(block, nearest=True)
                 else:
-                    # Not the nearest of the scheme, which for the other sign of the determinant,
-                    # say, is far off: what it cannot represent it refuses.
-                    scheme.assign_columns_(_orthogonalized(block, scheme.info.assignable))
+                    _assign_exactly(scheme, block)
         except ValueError:
             for scheme, state in zip(self._schemes(), before, strict=True):
                 scheme.load_state_dict(state)
@@ -340,14 +338,24 @@ class OrthogonalWeight(nn.Module):
         return self
 
 
-def _orthogonalized(q: Tensor, project: bool) -> Tensor:
-    """``q``, or its polar factor if its columns are not orthonormal and ``project`` allows it."""
+def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
+    """Make the columns ``q``, or its polar factor if they are not orthonormal, or refuse.
+
+    The nearest matrix of the scheme itself would be far off for, say, the wrong determinant.
+    """
     # Rounding of orthonormal columns to their precision moves Q^H Q by so much.
     limit = 4 * math.sqrt(len(q)) * linalg.eps(q.dtype)
-    if not project or float(linalg.unitarity_defect(q)) <= limit:
-        return q
+    on_group = float(linalg.unitarity_defect(q)) <= limit
+    if on_group or not scheme.info.exact or not scheme.info.assignable:
+        try:
+            scheme.assign_columns_(q)
+        except NotRepresentableError:
+            if on_group or not scheme.info.assignable:
+                raise
+        else:
+            return
     u, _, vh = torch.linalg.svd(linalg.double(q), full_matrices=False)
-    return u @ vh
+    scheme.assign_columns_(u @ vh)
 
 
 _MANY = 8
