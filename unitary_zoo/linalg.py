@@ -187,11 +187,20 @@ Pullback = Callable[[Tensor], Tensor]
 """From the gradient in a result to that in the argument."""
 
 
-def _opaque(name: str, evaluate: Callable[[Tensor], tuple[Tensor, Pullback]]) -> Any:
+def _opaque(
+    name: str,
+    evaluate: Callable[[Tensor], tuple[Tensor, Pullback]],
+    shape: Callable[[Tensor], Sequence[int]] = lambda x: x.shape,
+) -> Any:
     """A map of matrices as an operator of its own.
 
     A tracer (torch.compile, torch.export) records it as one step, and on the meta device it has
     a shape; inside it may look at numbers.
+
+    Args:
+        name: Of the operator.
+        evaluate: The argument to the value and its pullback.
+        shape: The argument to the shape of the value.
     """
 
     @torch.library.custom_op(f"unitary_zoo::{name}", mutates_args=())
@@ -208,10 +217,8 @@ def _opaque(name: str, evaluate: Callable[[Tensor], tuple[Tensor, Pullback]]) ->
     def differentiate(ctx: Any, grad: Tensor) -> Tensor:
         return backward(grad, *ctx.saved_tensors)
 
-    forward.register_fake(lambda x: torch.empty_like(x, memory_format=torch.contiguous_format))
-    backward.register_fake(
-        lambda grad, x: torch.empty_like(x, memory_format=torch.contiguous_format)
-    )
+    forward.register_fake(lambda x: x.new_empty(tuple(shape(x))))
+    backward.register_fake(lambda grad, x: x.new_empty(tuple(x.shape)))
     forward.register_autograd(differentiate, setup_context=setup_context)
     return forward
 
@@ -699,6 +706,71 @@ def inverse_scaled_cayley(w: Tensor) -> tuple[Tensor, Tensor]:
     return inverse_cayley(w * d.conj()), d
 
 
+# ---------------------------------------------------------------------------------- Gram-Schmidt
+
+
+class SingularMatrixError(ValueError):
+    """A matrix is singular, so its QR decomposition determines no unitary factor."""
+
+
+def gram_schmidt(x: Tensor) -> Tensor:
+    r"""W = Q of :math:`X = Q R`, R upper triangular with a positive diagonal.
+
+    Args:
+        x: Shape (n, n), float32 or float64, real or complex, columns of order 1.
+
+    Returns:
+        Shape (n, n), unitary.
+
+    Raises:
+        SingularMatrixError: Some column has nothing but rounding beside those before it. (The
+            transforms of ``torch.func`` get some unitary matrix, for they look at no value.)
+    """
+    if is_traced() or x.is_meta:
+        w: Tensor = _gram_schmidt_operator(x)
+        return w
+    q, r = torch.linalg.qr(x)
+    if not is_transformed():
+        _check_regular(r.detach())
+    # The diagonal is real here, and constant signs take no part in derivatives.
+    return q * torch.where(r.detach().diagonal().real < 0, -1.0, 1.0)
+
+
+def _gram_schmidt_and_pullback(x: Tensor) -> tuple[Tensor, Pullback]:
+    q, r = torch.linalg.qr(x)
+    _check_regular(r)
+    signs = torch.where(r.diagonal().real < 0, -1.0, 1.0)
+    w, r = q * signs, signs.unsqueeze(-1) * r
+
+    def pullback(grad: Tensor) -> Tensor:
+        # dW = W Omega; below the diagonal the skew Omega is W^H dX R^-1, on it that's imaginary.
+        m = w.mH @ grad
+        p = (m - m.mH).tril(-1)
+        if x.is_complex():
+            p = p + torch.diag(1j * m.diagonal().imag)
+        return torch.linalg.solve_triangular(r, (w @ p).mH, upper=True).mH
+
+    return w, pullback
+
+
+_gram_schmidt_operator = _opaque("gram_schmidt", _gram_schmidt_and_pullback)
+
+
+def _check_regular(r: Tensor) -> None:
+    n = r.shape[-1]
+    share = r.diagonal().abs() / torch.linalg.vector_norm(r, dim=0)  # 0 / 0 is not a number
+    limit = math.sqrt(n) * eps(r.dtype)
+    regular = share > limit if n > 1 else r.abs()[0] > 0
+    if not regular.all():
+        j = int((~regular).nonzero()[0])
+        raise SingularMatrixError(
+            f"x is singular, so its unitary factor is not determined: column {j} has a share of "
+            f"{float(share[j]):.1g} that is independent of the columns before it (limit "
+            f"{limit:.1g}); where x is the parameter of a scheme, call reset_parameters() or "
+            "assign_(w)"
+        )
+
+
 # --------------------------------------------------------------------------------- reflections
 
 
@@ -720,7 +792,7 @@ def householder(v: Tensor) -> Tensor:
     Source: Joffrain, Low, Quintana-Orti, van de Geijn and Van Zee, Accumulating Householder
     transformations, revisited, 2006.
     """
-    return _evaluate(_Householder, _householder, _householder, v)
+    return _evaluate(_Householder, _householder, _householder_operator, v)
 
 
 class _Householder(torch.autograd.Function):
@@ -748,6 +820,16 @@ class _Householder(torch.autograd.Function):
         ds.diagonal(dim1=-2, dim2=-1).mul_(0.5)
         du = _add_product(gy, grad.mH, z, alpha=-1, beta=-1)
         return _add_product_(du, u, ds + ds.mH).div_(scale)
+
+
+def _householder_and_pullback(v: Tensor) -> tuple[Tensor, Pullback]:
+    w, *factors = _householder_factors(v)
+    return w, lambda grad: _Householder._adjoint(grad, *factors)
+
+
+_householder_operator = _opaque(
+    "householder", _householder_and_pullback, lambda v: (*v.shape[:-1], v.shape[-2])
+)
 
 
 def _householder(v: Tensor) -> Tensor:
