@@ -732,15 +732,14 @@ def gram_schmidt(x: Tensor) -> Tensor:
     q, r = torch.linalg.qr(x)
     if not is_transformed():
         _check_regular(r.detach())
-    # The diagonal is real here, and constant signs take no part in derivatives.
-    return q * torch.where(r.detach().diagonal().real < 0, -1.0, 1.0)
+    return q * _phases(r.detach())
 
 
 def _gram_schmidt_and_pullback(x: Tensor) -> tuple[Tensor, Pullback]:
     q, r = torch.linalg.qr(x)
     _check_regular(r)
-    signs = torch.where(r.diagonal().real < 0, -1.0, 1.0)
-    w, r = q * signs, signs.unsqueeze(-1) * r
+    phases = _phases(r)
+    w, r = q * phases, phases.conj().unsqueeze(-1) * r
 
     def pullback(grad: Tensor) -> Tensor:
         # dW = W Omega; below the diagonal the skew Omega is W^H dX R^-1, on it that's imaginary.
@@ -754,6 +753,13 @@ def _gram_schmidt_and_pullback(x: Tensor) -> tuple[Tensor, Pullback]:
 
 
 _gram_schmidt_operator = _opaque("gram_schmidt", _gram_schmidt_and_pullback)
+
+
+def _phases(r: Tensor) -> Tensor:
+    """Those of the diagonal: signs in LAPACK, but any in MKL's parallel complex factorisation."""
+    # Constants, so they take no part in derivatives.
+    phases = torch.sgn(r.diagonal())
+    return torch.where(phases == 0, 1.0, phases)
 
 
 def _check_regular(r: Tensor) -> None:
