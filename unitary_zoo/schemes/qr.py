@@ -91,9 +91,10 @@ class QR(Static):
         largest = largest.amax((0, 2) if self.field == "complex" else 0)
         q, r = torch.linalg.qr(x / torch.where(largest > 0, largest, 1.0))
         self._check(r.detach())
-        # The diagonal is real here, and constant signs take no part in derivatives.
-        signs = torch.where(r.detach().diagonal().real < 0, -1.0, 1.0)
-        w = q * signs
+        # Constant factors take no part in derivatives. In complex R they are signs in LAPACK, but
+        # phases in the parallel factorisation of MKL.
+        factors = torch.sgn(r.detach().diagonal())
+        w = q * torch.where(factors == 0, 1.0, factors)
         if self.special is not None:
             missing = self._missing(w)
             w = torch.cat([w[:, :-1], w[:, -1:] * missing], dim=1)
