@@ -10,7 +10,7 @@ from comparisons.benchmarks import timing
 from unitary_zoo import Parametrization
 
 DOCS = Path(__file__).parents[1] / "docs"
-BENCHMARKS = ["scan_speed", "map_speed", "memory"]
+BENCHMARKS = ["scan_speed", "map_speed", "schemes", "memory"]
 
 
 def test_table_of_schemes_is_put_into_the_page():
