@@ -60,5 +60,5 @@ def on_page_markdown(markdown: str, /, *, folder: Path = HERE / "benchmarks", **
 
 
 if __name__ == "__main__":
-    for script in ("scan_speed", "map_speed", "memory", "silent_failures"):
+    for script in ("scan_speed", "map_speed", "schemes", "memory", "silent_failures"):
         print(benchmark(script, HERE / "benchmarks"), end="\n\n")

@@ -10,7 +10,7 @@ from comparisons.benchmarks import timing
 from unitary_zoo import Parametrization
 
 DOCS = Path(__file__).parents[1] / "docs"
-BENCHMARKS = ["scan_speed", "map_speed", "memory"]
+BENCHMARKS = ["scan_speed", "map_speed", "schemes", "memory"]
 MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
 
 

@@ -44,8 +44,8 @@ def orthogonal(
     scheme represents no general matrix, as the scheme starts.
 
     - Assigning (``module.weight = X``) is exact for orthogonal X that the scheme can represent;
-      other orthogonal X are refused. Where X is not orthogonal, schemes whose info says
-      ``assignable`` take the orthogonal matrix nearest to it likewise, and the others refuse.
+      other orthogonal X are refused. Where X is not orthogonal, schemes that take every
+      orthogonal X take the orthogonal matrix nearest to it likewise, and the others refuse.
     - ``torch.nn.utils.parametrize`` serves as usual: more parametrizations on top,
       ``remove_parametrizations``, ``cached()`` (never stale here). ``pickle``,
       ``copy.deepcopy`` and ``load_state_dict`` work, the last also with the plain weight of a
@@ -59,7 +59,8 @@ def orthogonal(
         name: Its parameter: m x k numbers, or more dimensions, of which the last two count and the
             others are a batch.
         scheme: Registered name or class. m x k with m > k is the first k columns of an m x m
-            matrix, so a tall weight costs what its longer side says, except with "householder".
+            matrix, so a tall weight costs what its longer side says, except with "householder",
+            which takes k reflections for it: O(m k^2) time and O(m k) memory.
         blocks: Equal parts of the first dimension, each orthogonal by itself: 3 for the gates of a
             GRU, 4 for those of an LSTM, 3 for the ``in_proj_weight`` of an attention.
         flatten: Treat a convolution kernel as the matrix (out, in * height * width).
@@ -281,7 +282,7 @@ class OrthogonalWeight(nn.Module):
         if not first:
             self._assign(weight, project=False)
         elif self._init is None:
-            if self._scheme(0).info.assignable:
+            if self._scheme(0).reaches_columns(self._short):
                 self._assign(weight, project=True)
         elif isinstance(self._init, Tensor):
             self._assign(self._init, project=False)
@@ -346,11 +347,12 @@ def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
     # Rounding of orthonormal columns to their precision moves Q^H Q by so much.
     limit = 4 * math.sqrt(len(q)) * linalg.eps(q.dtype)
     on_group = float(linalg.unitarity_defect(q)) <= limit
-    if on_group or not scheme.info.exact or not scheme.info.assignable:
+    may_project = not on_group and scheme.reaches_columns(q.shape[-1])
+    if not may_project or not scheme.info.exact:
         try:
             scheme.assign_columns_(q)
         except NotRepresentableError:
-            if on_group or not scheme.info.assignable:
+            if not may_project:
                 raise
         else:
             return
