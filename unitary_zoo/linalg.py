@@ -8,7 +8,7 @@ reflections, the polar factor, and the unitarity defect. "Skew" means skew-Hermi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
