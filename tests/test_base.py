@@ -809,3 +809,17 @@ def test_a_guard_left_open_by_an_error_in_a_step_is_closed_by_remove():
         p.weight.mul_(2)
     with pytest.raises(NotProjectedError):
         p.matrix()
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 2), (5, 6), (5, 0), (2, 5, 1)])
+def test_columns_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="pass from 1 to 5 columns of length 5"):
+        Parametrization.create("cayley", 5).assign_columns_(torch.zeros(shape))
+
+
+def test_columns_that_are_not_finite_are_refused():
+    p = Parametrization.create("cayley", 5)
+    before = p.theta.detach().clone()
+    with pytest.raises(ValueError, match="not finite; nothing was assigned"):
+        p.assign_columns_(torch.full((5, 2), torch.nan))
+    assert torch.equal(p.theta, before)

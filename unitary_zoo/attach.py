@@ -18,7 +18,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from unitary_zoo import linalg
-from unitary_zoo.base import Parametrization
+from unitary_zoo.base import NotRepresentableError, Parametrization
 from unitary_zoo.context import is_traced, is_transformed
 
 M = TypeVar("M", bound=nn.Module)
@@ -44,8 +44,8 @@ def orthogonal(
     scheme represents no general matrix, as the scheme starts.
 
     - Assigning (``module.weight = X``) is exact for orthogonal X that the scheme can represent;
-      other orthogonal X are refused. Where X is not orthogonal, schemes whose info says
-      ``assignable`` take the orthogonal matrix nearest to it likewise, and the others refuse.
+      other orthogonal X are refused. Where X is not orthogonal, schemes that take every
+      orthogonal X take the orthogonal matrix nearest to it likewise, and the others refuse.
     - ``torch.nn.utils.parametrize`` serves as usual: more parametrizations on top,
       ``remove_parametrizations``, ``cached()`` (never stale here). ``pickle``,
       ``copy.deepcopy`` and ``load_state_dict`` work, the last also with the plain weight of a
@@ -59,8 +59,8 @@ def orthogonal(
         name: Its parameter: m x k numbers, or more dimensions, of which the last two count and the
             others are a batch.
         scheme: Registered name or class. m x k with m > k is the first k columns of an m x m
-            matrix, so a tall weight costs what its longer side says, except with "householder" and
-            ``reflections=k``.
+            matrix, so a tall weight costs what its longer side says, except with "householder",
+            which takes k reflections for it: O(m k^2) time and O(m k) memory.
         blocks: Equal parts of the first dimension, each orthogonal by itself: 3 for the gates of a
             GRU, 4 for those of an LSTM, 3 for the ``in_proj_weight`` of an attention.
         flatten: Treat a convolution kernel as the matrix (out, in * height * width).
@@ -282,7 +282,7 @@ class OrthogonalWeight(nn.Module):
         if not first:
             self._assign(weight, project=False)
         elif self._init is None:
-            if self._scheme(0).info.assignable:
+            if self._scheme(0).reaches_columns(self._short):
                 self._assign(weight, project=True)
         elif isinstance(self._init, Tensor):
             self._assign(self._init, project=False)
@@ -304,12 +304,10 @@ class OrthogonalWeight(nn.Module):
         before = [copy.deepcopy(scheme.state_dict()) for scheme in self._schemes()]
         try:
             for scheme, block in zip(self._schemes(), blocks, strict=True):
-                if project or not scheme.info.exact:
-                    scheme.assign_columns_(block, nearest=scheme.info.assignable)
+                if project:
+                    scheme.assign_columns_(block, nearest=True)
                 else:
-                    # Not the nearest of the scheme, which for the other sign of the determinant,
-                    # say, is far off: what it cannot represent it refuses.
-                    scheme.assign_columns_(_orthogonalized(block, scheme.info.assignable))
+                    _assign_exactly(scheme, block)
         except ValueError:
             for scheme, state in zip(self._schemes(), before, strict=True):
                 scheme.load_state_dict(state)
@@ -341,14 +339,25 @@ class OrthogonalWeight(nn.Module):
         return self
 
 
-def _orthogonalized(q: Tensor, project: bool) -> Tensor:
-    """``q``, or its polar factor if its columns are not orthonormal and ``project`` allows it."""
+def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
+    """Make the columns ``q``, or its polar factor if they are not orthonormal, or refuse.
+
+    The nearest matrix of the scheme itself would be far off for, say, the wrong determinant.
+    """
     # Rounding of orthonormal columns to their precision moves Q^H Q by so much.
     limit = 4 * math.sqrt(len(q)) * linalg.eps(q.dtype)
-    if not project or float(linalg.unitarity_defect(q)) <= limit:
-        return q
+    on_group = float(linalg.unitarity_defect(q)) <= limit
+    may_project = not on_group and scheme.reaches_columns(q.shape[-1])
+    if not may_project or not scheme.info.exact:
+        try:
+            scheme.assign_columns_(q)
+        except NotRepresentableError:
+            if not may_project:
+                raise
+        else:
+            return
     u, _, vh = torch.linalg.svd(linalg.double(q), full_matrices=False)
-    return u @ vh
+    scheme.assign_columns_(u @ vh)
 
 
 _MANY = 8

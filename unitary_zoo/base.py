@@ -617,17 +617,33 @@ class Parametrization(nn.Module, ABC):
         Raises:
             NotRepresentableError, ValueError: As :meth:`assign_`.
         """
-        k = q.shape[-1]
+        if q.ndim != 2 or q.shape[0] != self.n or not 1 <= q.shape[1] <= self.n:
+            raise ValueError(
+                f"q has shape {tuple(q.shape)}, but {self.info.name} holds {self.n} x {self.n}; "
+                f"pass from 1 to {self.n} columns of length {self.n}"
+            )
+        k = q.shape[1]
         if k == self.n:
             return self.assign_(q, nearest=nearest)
+        if not torch.isfinite(q).all():
+            raise ValueError("q has entries that are not finite; nothing was assigned")
         wanted = linalg.double(q.detach().to(self.device))
         before = {key: value.clone() for key, value in self.state_dict().items()}
-        self.assign_(linalg.completed(wanted, _SIGNS.get(self.info.determinant)), nearest=True)
+        self._assign_columns(wanted)
         residual = float(torch.linalg.matrix_norm(linalg.double(self.columns(k)) - wanted, 2))
         if not residual <= (limit := self._assign_limit(q)) and not nearest:
             self.load_state_dict(before)
             raise self._not_representable(residual, limit)
+        self._forget()
         return residual
+
+    def reaches_columns(self, k: int) -> bool:
+        """Whether :meth:`assign_columns_` reproduces any k orthonormal columns."""
+        return self.info.assignable
+
+    def _assign_columns(self, q: Tensor) -> None:
+        """Set the parameters so that the first columns are near ``q``, double precision, k < n."""
+        self.assign_(linalg.completed(q, _SIGNS.get(self.info.determinant)), nearest=True)
 
     def _assign_limit(self, w: Tensor) -> float:
         # Rounding of parameters and of w moves an entry by a few eps, the norm by up to n of them;
@@ -654,8 +670,8 @@ class Parametrization(nn.Module, ABC):
     def _assign(self, w: Tensor) -> None:
         """Set the parameters to the member of the group ``w``, as near as the scheme can.
 
-        This general method fits the parameters by L-BFGS and finds a local optimum; a scheme with
-        an inverse map has its own.
+        This general method fits the parameters by L-BFGS, to the first columns where ``w`` has
+        fewer than n, and finds a local optimum; a scheme with an inverse map has its own.
         """
         fit = copy.deepcopy(self).double().requires_grad_()
         optimizer = torch.optim.LBFGS(
@@ -664,7 +680,7 @@ class Parametrization(nn.Module, ABC):
 
         def loss() -> Tensor:
             optimizer.zero_grad()
-            distance = (fit.matrix() - w).abs().square().sum()
+            distance = (fit.columns(w.shape[-1]) - w).abs().square().sum()
             distance.backward()
             return distance
 

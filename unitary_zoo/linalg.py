@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -187,11 +187,20 @@ Pullback = Callable[[Tensor], Tensor]
 """From the gradient in a result to that in the argument."""
 
 
-def _opaque(name: str, evaluate: Callable[[Tensor], tuple[Tensor, Pullback]]) -> Any:
+def _opaque(
+    name: str,
+    evaluate: Callable[[Tensor], tuple[Tensor, Pullback]],
+    shape: Callable[[Tensor], Sequence[int]] = lambda x: x.shape,
+) -> Any:
     """A map of matrices as an operator of its own.
 
     A tracer (torch.compile, torch.export) records it as one step, and on the meta device it has
     a shape; inside it may look at numbers.
+
+    Args:
+        name: Of the operator.
+        evaluate: The argument to the value and its pullback.
+        shape: The argument to the shape of the value.
     """
 
     @torch.library.custom_op(f"unitary_zoo::{name}", mutates_args=())
@@ -208,10 +217,8 @@ def _opaque(name: str, evaluate: Callable[[Tensor], tuple[Tensor, Pullback]]) ->
     def differentiate(ctx: Any, grad: Tensor) -> Tensor:
         return backward(grad, *ctx.saved_tensors)
 
-    forward.register_fake(lambda x: torch.empty_like(x, memory_format=torch.contiguous_format))
-    backward.register_fake(
-        lambda grad, x: torch.empty_like(x, memory_format=torch.contiguous_format)
-    )
+    forward.register_fake(lambda x: x.new_empty(tuple(shape(x))))
+    backward.register_fake(lambda grad, x: x.new_empty(tuple(x.shape)))
     forward.register_autograd(differentiate, setup_context=setup_context)
     return forward
 
@@ -699,6 +706,77 @@ def inverse_scaled_cayley(w: Tensor) -> tuple[Tensor, Tensor]:
     return inverse_cayley(w * d.conj()), d
 
 
+# ---------------------------------------------------------------------------------- Gram-Schmidt
+
+
+class SingularMatrixError(ValueError):
+    """A matrix is singular, so its QR decomposition determines no unitary factor."""
+
+
+def gram_schmidt(x: Tensor) -> Tensor:
+    r"""W = Q of :math:`X = Q R`, R upper triangular with a positive diagonal.
+
+    Args:
+        x: Shape (n, n), float32 or float64, real or complex, columns of order 1.
+
+    Returns:
+        Shape (n, n), unitary.
+
+    Raises:
+        SingularMatrixError: Some column has nothing but rounding beside those before it. (The
+            transforms of ``torch.func`` get some unitary matrix, for they look at no value.)
+    """
+    if is_traced() or x.is_meta:
+        w: Tensor = _gram_schmidt_operator(x)
+        return w
+    q, r = torch.linalg.qr(x)
+    if not is_transformed():
+        _check_regular(r.detach())
+    return q * _phases(r.detach())
+
+
+def _gram_schmidt_and_pullback(x: Tensor) -> tuple[Tensor, Pullback]:
+    q, r = torch.linalg.qr(x)
+    _check_regular(r)
+    phases = _phases(r)
+    w, r = q * phases, phases.conj().unsqueeze(-1) * r
+
+    def pullback(grad: Tensor) -> Tensor:
+        # dW = W Omega; below the diagonal the skew Omega is W^H dX R^-1, on it that's imaginary.
+        m = w.mH @ grad
+        p = (m - m.mH).tril(-1)
+        if x.is_complex():
+            p = p + torch.diag(1j * m.diagonal().imag)
+        return torch.linalg.solve_triangular(r, (w @ p).mH, upper=True).mH
+
+    return w, pullback
+
+
+_gram_schmidt_operator = _opaque("gram_schmidt", _gram_schmidt_and_pullback)
+
+
+def _phases(r: Tensor) -> Tensor:
+    """Those of the diagonal: signs in LAPACK, but any in MKL's parallel complex factorisation."""
+    # Constants, so they take no part in derivatives.
+    phases = torch.sgn(r.diagonal())
+    return torch.where(phases == 0, 1.0, phases)
+
+
+def _check_regular(r: Tensor) -> None:
+    n = r.shape[-1]
+    share = r.diagonal().abs() / torch.linalg.vector_norm(r, dim=0)  # 0 / 0 is not a number
+    limit = math.sqrt(n) * eps(r.dtype)
+    regular = share > limit if n > 1 else r.abs()[0] > 0
+    if not regular.all():
+        j = int((~regular).nonzero()[0])
+        raise SingularMatrixError(
+            f"x is singular, so its unitary factor is not determined: column {j} has a share of "
+            f"{float(share[j]):.1g} that is independent of the columns before it (limit "
+            f"{limit:.1g}); where x is the parameter of a scheme, call reset_parameters() or "
+            "assign_(w)"
+        )
+
+
 # --------------------------------------------------------------------------------- reflections
 
 
@@ -720,7 +798,7 @@ def householder(v: Tensor) -> Tensor:
     Source: Joffrain, Low, Quintana-Orti, van de Geijn and Van Zee, Accumulating Householder
     transformations, revisited, 2006.
     """
-    return _evaluate(_Householder, _householder, _householder, v)
+    return _evaluate(_Householder, _householder, _householder_operator, v)
 
 
 class _Householder(torch.autograd.Function):
@@ -748,6 +826,16 @@ class _Householder(torch.autograd.Function):
         ds.diagonal(dim1=-2, dim2=-1).mul_(0.5)
         du = _add_product(gy, grad.mH, z, alpha=-1, beta=-1)
         return _add_product_(du, u, ds + ds.mH).div_(scale)
+
+
+def _householder_and_pullback(v: Tensor) -> tuple[Tensor, Pullback]:
+    w, *factors = _householder_factors(v)
+    return w, lambda grad: _Householder._adjoint(grad, *factors)
+
+
+_householder_operator = _opaque(
+    "householder", _householder_and_pullback, lambda v: (*v.shape[:-1], v.shape[-2])
+)
 
 
 def _householder(v: Tensor) -> Tensor:
@@ -1045,215 +1133,6 @@ def contract(x: Tensor) -> Tensor:
     """
     w: Tensor = _SingularValueMap.apply(x, True)
     return w
-
-
-# ----------------------------------------------------------------- products of 2 x 2 rotations
-
-
-class PairLayer(NamedTuple):
-    """A direct sum of 2 x 2 blocks on the pairs (i, i + stride): h -> d h + o (h exchanged).
-
-    The pairs are those of the groups of 2 stride units that begin at ``start``; a unit whose
-    partner lies outside is left alone.
-    """
-
-    diagonal: Tensor
-    off: Tensor
-    stride: int
-    start: int = 0
-
-
-def pair_count(n: int, stride: int, start: int = 0) -> int:
-    """Number of pairs among ``n`` units, see :class:`PairLayer`."""
-    groups, rest = divmod(max(n - start, 0), 2 * stride)
-    return groups * stride + max(rest - stride, 0)
-
-
-def pair_indices(
-    n: int, stride: int, start: int = 0, device: torch.device | None = None
-) -> tuple[Tensor, Tensor]:
-    """First and second units of the pairs, in the order in which their angles are stored."""
-    i = torch.arange(start, max(n - stride, start), device=device)
-    first = i[(i - start) // stride % 2 == 0]
-    return first, first + stride
-
-
-def exchange_pairs(h: Tensor, stride: int, start: int = 0) -> Tensor:
-    """``h`` (..., n) with the two units of each pair exchanged; no index is ever read."""
-    n = h.shape[-1]
-    groups = max(n - start, 0) // (2 * stride)
-    stop = start + groups * 2 * stride
-    shape = (*h.shape[:-1], groups, 2, stride)
-    body = h[..., start:stop].reshape(shape).flip(-2).reshape(*h.shape[:-1], stop - start)
-    if stop - start == n:
-        return body
-    tail, extra = h[..., stop:], max(n - stop - stride, 0)
-    if extra:
-        tail = torch.cat([tail[..., stride:], tail[..., extra:stride], tail[..., :extra]], dim=-1)
-    return torch.cat([h[..., :start], body, tail], dim=-1)
-
-
-def _spread_pairs(
-    first: Tensor, second: Tensor, lone: float, n: int, layout: tuple[int, int]
-) -> Tensor:
-    """The n numbers of the units from those of the pairs; ``lone`` for units left alone."""
-    stride, start = layout
-    groups, rest = divmod(max(n - start, 0), 2 * stride)
-    whole, extra, lead = groups * stride, max(rest - stride, 0), first.shape[:-1]
-
-    def alone(count: int) -> Tensor:
-        return first.new_full((*lead, count), lone)
-
-    halves = [x[..., :whole].reshape(*lead, groups, 1, stride) for x in (first, second)]
-    body = torch.cat(halves, dim=-2).reshape(*lead, 2 * whole)
-    tail = [first[..., whole:], alone(min(rest, stride) - extra), second[..., whole:]]
-    return torch.cat([alone(min(start, n)), body, *tail], dim=-1)
-
-
-def rotation_layer(
-    theta: Tensor, phi: Tensor | None, n: int, stride: int, start: int = 0
-) -> PairLayer:
-    r""":math:`R(\theta)\, \mathrm{diag}(1, e^{i\phi})` for each pair, R the rotation by theta.
-
-    The block :math:`\begin{pmatrix} \cos\theta & -e^{i\phi}\sin\theta \\ \sin\theta &
-    e^{i\phi} \cos\theta \end{pmatrix}`.
-
-    Args:
-        theta: Shape (..., :func:`pair_count`); leading dimensions are so many layers.
-        phi: Likewise; None for real rotations.
-        n: Number of units.
-        stride: Distance of the units of a pair.
-        start: First unit that is in a pair.
-    """
-    cos, sin, layout = theta.cos(), theta.sin(), (stride, start)
-    if phi is None:
-        diagonal = _spread_pairs(cos, cos, 1.0, n, layout)
-        return PairLayer(diagonal, _spread_pairs(-sin, sin, 0.0, n, layout), stride, start)
-    turn, zero = torch.polar(torch.ones_like(phi), phi), torch.zeros_like(sin)
-    diagonal = _spread_pairs(torch.complex(cos, zero), turn * cos, 1.0, n, layout)
-    off = _spread_pairs(turn * -sin, torch.complex(sin, zero), 0.0, n, layout)
-    return PairLayer(diagonal, off, stride, start)
-
-
-def phased(layers: Sequence[PairLayer], omega: Tensor) -> list[PairLayer]:
-    r"""The layers with :math:`D = \mathrm{diag}(e^{i\omega})` multiplied into the last one."""
-    *rest, last = layers
-    d = torch.polar(torch.ones_like(omega), omega)
-    return [*rest, last._replace(diagonal=d * last.diagonal, off=d * last.off)]
-
-
-def apply_layers(h: Tensor, layers: Sequence[PairLayer]) -> Tensor:
-    """:math:`F_L ... F_1 h` for each row of ``h`` (..., n); the layers are F_1, F_2, ..."""
-    for diagonal, off, stride, start in layers:
-        h = torch.addcmul(diagonal * h, off, exchange_pairs(h, stride, start))
-    return h
-
-
-def apply_layers_adjoint(h: Tensor, layers: Sequence[PairLayer]) -> Tensor:
-    """:math:`F_1^H ... F_L^H h` for each row of ``h`` (..., n)."""
-    for diagonal, off, stride, start in reversed(layers):
-        # The transpose of the block has the other unit's number off its diagonal.
-        across = exchange_pairs(off.conj() * h, stride, start)
-        h = torch.addcmul(across, diagonal.conj(), h)
-    return h
-
-
-def bit_reversal(n: int, device: torch.device | None = None) -> Tensor:
-    """The permutation of 0 ... n-1, n a power of two, that reads the bits backwards."""
-    i, reverse = torch.arange(n, device=device), torch.zeros(n, dtype=torch.int64, device=device)
-    for _ in range(n.bit_length() - 1):
-        reverse, i = 2 * reverse + i % 2, i // 2
-    return reverse
-
-
-def butterfly_strides(n: int) -> list[int]:
-    """1, 2, 4, ... below ``n``, at least 1: the strides of a butterfly matrix of any size."""
-    return [2**k for k in range(max(1, (n - 1).bit_length()))]
-
-
-def butterfly_angles(w: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    r"""Angles with which :math:`W = D F_L \cdots F_1`, strides 1, 2, 4, ..., where there are any.
-
-    By halves: rows i and i + s of W, s the largest stride, are combinations of row i of the one
-    and row i of the other diagonal block of :math:`F_{L-1} \cdots F_1`, so each half of the two
-    rows has rank one. Of a matrix that is no such product it takes what these formulas give.
-
-    Args:
-        w: Shape (n, n), double precision; a real W that is such a product has determinant 1.
-
-    Returns:
-        theta and phi of each layer, as :func:`rotation_layer` takes them, and omega (n); of a
-        real ``w`` phi and omega are zero.
-
-    Source: the idea of hierarchical factorisation, Zheng, Riccietti and Gribonval, Efficient
-    identification of butterfly sparse matrix factorizations, 2023; here in angles, for any n.
-    """
-    n = w.shape[-1]
-    strides = butterfly_strides(n)
-    empty = [w.new_zeros(pair_count(n, s), dtype=torch.float64) for s in strides]
-    theta, phi = empty, [x.clone() for x in empty]
-    omega = w.new_zeros(n, dtype=torch.float64)
-    _split(w, 0, theta, phi, omega)
-    if not w.is_complex():
-        _absorb_signs(omega.cos().sign(), strides, theta)
-        omega.zero_()
-    return theta, phi, omega
-
-
-def _split(w: Tensor, at: int, theta: list[Tensor], phi: list[Tensor], omega: Tensor) -> None:
-    """Fill in the angles of the diagonal block ``w`` that begins at unit ``at``."""
-    m = w.shape[0]
-    if m == 1:
-        omega[at] = w[0, 0].angle()
-        return
-    level = (m - 1).bit_length() - 1
-    s = 2**level
-    k = m - s  # rows of the right block, and pairs
-    upper, lower = w[:k], w[s:]
-    # Rows are diag(1, e^{i beta}) R(theta) (p, q) with p and q of length 1.
-    a, b, c, d = upper[:, :s], upper[:, s:], lower[:, :s], lower[:, s:]
-    overlap = (a.conj() * c).sum(-1) - (b.conj() * d).sum(-1)
-    beta = overlap.angle()
-    cos = torch.hypot(a.norm(dim=-1), d.norm(dim=-1))
-    sin = torch.hypot(b.norm(dim=-1), c.norm(dim=-1))
-    if not w.is_complex():  # a rotation the other way instead of the phase pi
-        sin, beta = torch.where(overlap < 0, -sin, sin), torch.zeros_like(beta)
-    angle = torch.atan2(sin, cos)
-    back = torch.polar(torch.ones_like(beta), -beta) if w.is_complex() else torch.ones_like(beta)
-    x, y = angle.cos().unsqueeze(-1), (angle.sin() * back).unsqueeze(-1)
-    z = (angle.cos() * back).unsqueeze(-1)
-    p = torch.cat([x * a + y * c, w[k:s, :s]])
-    q = z * d - angle.sin().unsqueeze(-1) * b
-    _split(p, at, theta, phi, omega)
-    _split(q, at + s, theta, phi, omega)
-    # The phases left over on the left of the two blocks go through the rotations.
-    pairs = slice(at // 2, at // 2 + k)
-    left, right = omega[at : at + k], omega[at + s : at + m]
-    if w.is_complex():
-        phi[level][pairs] = right - left
-        omega[at + s : at + m] = left + beta
-    else:
-        angle = angle * (right - left).cos().sign()
-    theta[level][pairs] = angle
-
-
-def _absorb_signs(sign: Tensor, strides: list[int], theta: list[Tensor]) -> None:
-    """Turn rotations by pi until D = diag(sign) is I, but for the determinant, at unit 0.
-
-    R(theta + pi) changes the signs of a pair, and signs go through a later rotation if that
-    turns the other way where they differ.
-    """
-    pairs = [pair_indices(len(sign), s, device=sign.device) for s in strides]
-    for level, stride in enumerate(strides):
-        first, second = pairs[level]
-        # Each unit but 0 is the second of one pair in the layer of its lowest bit.
-        turn = torch.where(second % stride == 0, sign[second], 1.0)
-        theta[level].sub_(turn - 1, alpha=math.pi / 2)  # by pi where turn is -1
-        flip = torch.ones_like(sign)
-        flip[second], flip[first] = turn, turn
-        sign = sign * flip
-        for angle, (i, j) in zip(theta[level + 1 :], pairs[level + 1 :], strict=True):
-            angle.mul_(flip[i] * flip[j])
 
 
 # -------------------------------------------------------------------------- updates of low rank

@@ -10,8 +10,19 @@ import pytest
 import torch
 
 from comparisons import machine
-from comparisons.benchmarks import gate, map_speed, memory, scan_speed, text, timing, variants
+from comparisons.benchmarks import (
+    gate,
+    map_speed,
+    memory,
+    scan_speed,
+    schemes,
+    text,
+    timing,
+    variants,
+)  # fmt: skip
 from comparisons.benchmarks.variants import Recurrence
+from unitary_zoo import Parametrization
+from unitary_zoo.base import LinearMap
 from unitary_zoo.scan import recurrent_scan
 
 FAST = ["--tiny", "--threads", "1", "--rounds", "1"]
@@ -302,3 +313,112 @@ def test_map_speed_times_nothing_that_is_wrong(run_maps, monkeypatch, name):
     monkeypatch.setattr(map_speed.linalg, name, lambda x: right(x) * (1 + 1e-10))
     with pytest.raises(AssertionError):
         run_maps()
+
+
+# -------------------------------------------------------------------------------------- schemes
+
+COLUMNS = [
+    "scheme", "field", "n", "parameters", "dimension", "group", "unitary", "build_ms", "apply_ms",
+    "dense_ratio", "gradient_condition", "drift",
+]  # fmt: skip
+
+
+def test_schemes_writes_its_figures(run, tmp_path):
+    path = tmp_path / "schemes.json"
+    assert run(schemes, *FAST, "--json", str(path)) == 0
+    found = json.loads(path.read_text())
+    rows = found["schemes"]
+    assert all(list(row) == COLUMNS for row in rows)
+    served = {
+        (name, field)
+        for name in Parametrization.names()
+        for field in Parametrization.get(name).info.fields
+    }
+    assert {(row["scheme"].partition("(")[0], row["field"]) for row in rows} == served
+    for row in rows:
+        assert row["build_ms"] > 0
+        assert row["apply_ms"] > 0
+        assert row["dense_ratio"] > 0
+        assert row["gradient_condition"] >= 1
+        assert (row["unitary"] is True) == (
+            not Parametrization.get(row["scheme"].partition("(")[0]).info.deviation
+        )
+        assert row["unitary"] is not True or row["drift"] < 1e-5
+    large = {row["scheme"].partition("(")[0] for row in rows if row["n"] == 64}
+    assert large == set(schemes.STRUCTURED)
+    held = found["memory"]
+    assert len(held) == 2 * len([row for row in rows if row["n"] == 64])
+    for row in held:
+        size = 8 if row["field"] == "complex" else 4
+        assert row["dense_matrix_mb"] == row["n"] ** 2 * size / 1e6
+        assert row["map_mb"] > 0
+        # The rows are saved, at least, and not many times for each of at most six layers.
+        rows_mb = row["batch"] * row["n"] * size / 1e6
+        assert rows_mb / 2 <= row["saved_mb"] <= 20 * (rows_mb + row["map_mb"])
+
+
+def test_schemes_leaves_out_a_dense_product_that_is_too_large(run, tmp_path, capsys):
+    path = tmp_path / "schemes.json"
+    # Three real matrices of 64 x 64 and not three complex ones.
+    limit = str(3 * 64**2 * 4 / 2**30)
+    argv = ["--only", "eunn_fft", "--limit-gib", limit, "--json", str(path)]
+    assert run(schemes, *FAST, *argv) == 0
+    rows = {(row["field"], row["n"]): row for row in json.loads(path.read_text())["schemes"]}
+    assert len(rows) == 4
+    none = {key for key, row in rows.items() if row["dense_ratio"] is None}
+    assert none == {("complex", 64)}
+    assert "no dense_ratio" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fault", TAMPERED)
+@pytest.mark.parametrize("name", ["eunn", "expm"])
+def test_schemes_times_nothing_that_is_wrong(monkeypatch, run, tmp_path, fault, name):
+    right, tamper = LinearMap.__call__, TAMPERED[fault]
+    monkeypatch.setattr(LinearMap, "__call__", lambda self, h: tamper(right(self, h)))
+    path = tmp_path / "schemes.json"
+    assert run(schemes, *FAST, "--only", name, "--json", str(path)) == 1
+    assert not path.exists()
+
+
+def test_schemes_that_lose_unitarity_are_found(monkeypatch):
+    right = LinearMap.matrix
+    monkeypatch.setattr(LinearMap, "matrix", lambda self: right(self) * 1.001)
+    with pytest.raises(gate.GateError, match=r"defect 0\.002"):
+        schemes.gate(schemes.subjects("expm"))
+
+
+@pytest.mark.parametrize("subject", schemes.subjects(), ids=lambda s: f"{s.title}-{s.field}")
+def test_factors_are_leaves_that_give_the_same_product(subject):
+    p = subject.build(16)
+    linear, factors = schemes.with_factors(p)
+    h = torch.randn(3, 16, dtype=p.dtype)
+    out = linear(h)
+    assert torch.equal(out, p(h))
+    leaves = [x for x in factors if x.requires_grad]
+    found = torch.autograd.grad(schemes.inner(out, out), leaves)  # each has a part in it
+    assert all(x.is_leaf for x in leaves)
+    assert len(found) >= 1
+
+
+def test_the_condition_of_a_known_map():
+    # At A = 0 the coordinates of a Lie algebra are as long as what they move.
+    (subject,) = (s for s in schemes.subjects("lie_exp") if s.field == "real")
+    assert schemes.gradient_condition(subject, 5) == pytest.approx(1, abs=1e-12)
+    # One phase and a rotation of two columns: theta moves both, omega_j the one row it multiplies,
+    # phi the second column. By hand: the Gram matrix of (phi, omega_1, omega_2) is
+    # [[1, s^2, c^2], [s^2, 1, 0], [c^2, 0, 1]], of eigenvalues 1 and 1 +- sqrt(s^4 + c^4).
+    subject = schemes.Subject("eunn", "complex", {"capacity": 1})
+    theta = subject.build(2, torch.float64).theta.detach()
+    root = (theta.sin() ** 4 + theta.cos() ** 4).sqrt()
+    largest, least = torch.maximum(1 + root, torch.tensor(2.0)), 1 - root
+    wanted = float((largest / least).sqrt())
+    assert schemes.gradient_condition(subject, 2) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_a_large_circulant_needs_no_matrix_to_start(monkeypatch):
+    monkeypatch.setattr(schemes, "LARGE", (16,))
+    (subject,) = schemes.subjects("eigenphase(basis='dft')")
+    p = subject.build(16)
+    assert torch.equal(p.phases, subject.build(16).phases)
+    assert p.describe().defect < 1e-5
+    assert p.phases.unique().numel() == 16

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from unitary_zoo import NotRepresentableError, Parametrization
+from tests.schemes.dispatch import Written
+from unitary_zoo import NotRepresentableError, Parametrization, orthogonal
 from unitary_zoo.testing import check_parametrization
 
 Householder = Parametrization.get("householder")
@@ -224,25 +224,171 @@ def test_a_zero_column_is_the_identity_without_a_gradient():
 
 
 def test_a_large_one_is_applied_without_its_matrix():
-    class Largest(TorchDispatchMode):
-        numel = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            out = func(*args, **(kwargs or {}))
-            for x in out if isinstance(out, tuple) else (out,):
-                if isinstance(x, torch.Tensor):
-                    Largest.numel = max(Largest.numel, x.numel())
-            return out
-
     n, k = 16384, 8
-    with Largest():
+    with Written() as written:
         p = Parametrization.create("householder", n, reflections=k)
         h = torch.randn(3, n)
         back = p.adjoint(p(h))
         back.sum().backward()
-    assert Largest.numel <= n * k
+    assert written.largest <= n * k
     assert torch.allclose(back, h, atol=1e-4)
     assert p.info.cost == "O(n)"
+
+
+# ------------------------------------------------------------------------- columns of tall weights
+
+
+def tall_targets(n, k, field):
+    """Orthonormal columns: at random, and where columns are in their place, opposite, or near."""
+    rng = np.random.default_rng(100 * n + k)
+    g = rng.standard_normal((n, k)) + (0j if field == "real" else 1j * rng.standard_normal((n, k)))
+    g = g.real if field == "real" else g
+    eye = np.eye(n, k)
+    yield np.linalg.qr(g)[0]
+    yield eye
+    yield -eye
+    yield eye * (-1) ** np.arange(k)
+    yield np.roll(np.eye(n), 1, 0)[:, :k]
+    for off in (1e-6, 1e-9, 1e-12, 1e-15):  # where q_j - e_j has lost its digits
+        q, r = np.linalg.qr(eye + off * g)
+        yield q * np.sign(np.diag(r).real)
+
+
+@pytest.mark.parametrize(("n", "k"), [(2, 1), (5, 1), (7, 3), (7, 5), (7, 6), (33, 8), (33, 20)])
+@pytest.mark.parametrize("field", ["real", "complex"])
+@pytest.mark.parametrize("special", [None, True])
+@pytest.mark.parametrize("dtype", list(EPS))
+def test_k_reflections_take_any_k_columns(n, k, field, special, dtype):
+    p = Householder.for_columns(n, k, field=field, special=special, dtype=dtype)
+    assert p.reflections == k
+    assert p.reaches_columns(k)
+    before = np.linalg.det(naive_product(p))
+    for w in tall_targets(n, k, field):
+        # k reflections that round their reflectors, as in the explicit product.
+        limit = 20 * math.sqrt(n) * EPS[dtype]
+        assert p.assign_columns_(torch.from_numpy(w)) <= limit
+        product = naive_product(p)
+        assert np.abs(product[:, :k] - w).max() <= limit
+        np.testing.assert_allclose(numpy(p.columns(k)), w, rtol=0, atol=limit)
+        if field == "real" or special:
+            assert np.linalg.det(product) == pytest.approx(before, abs=100 * limit)
+        # No column is zero, which would never learn.
+        assert np.abs(np.linalg.norm(columns(p), axis=0) - 1).max() <= 10 * EPS[dtype]
+
+
+@pytest.mark.parametrize("field", ["real", "complex"])
+@pytest.mark.parametrize("k", [1, 3, 4])
+def test_more_reflections_than_columns_are_no_harm(field, k):
+    p = build(9, reflections=5, field=field)
+    for w in tall_targets(9, k, field):
+        assert p.assign_columns_(torch.from_numpy(w)) <= 60 * EPS[torch.float64]
+        assert np.abs(naive_product(p)[:, :k] - w).max() <= 60 * EPS[torch.float64]
+
+
+@pytest.mark.parametrize("k", [3, 5, 7])
+def test_columns_of_fewer_reflections_are_found_again(k):
+    source, p = build(9, reflections=2), build(9, reflections=2, seed=5)
+    w = source.columns(k).detach()
+    assert p.assign_columns_(w) <= 100 * 9 * EPS[torch.float64]
+    np.testing.assert_allclose(naive_product(p)[:, :k], numpy(w), rtol=0, atol=1e-13)
+    # Both reflections left over, and one of them.
+    for r in (0, 1):
+        w = np.eye(9)
+        w[r, r] = 1 - 2 * r
+        assert p.assign_columns_(torch.from_numpy(w[:, :k])) <= 1e-13
+
+
+@pytest.mark.parametrize("field", ["real", "complex"])
+def test_columns_that_too_few_reflections_cannot_be_are_refused(field):
+    p = Householder.for_columns(9, 5, reflections=2, field=field, dtype=torch.float64)
+    assert p.reflections == 2
+    assert not p.reaches_columns(5)
+    before = {key: value.clone() for key, value in p.state_dict().items()}
+    w = torch.from_numpy(next(tall_targets(9, 5, field)))
+    with pytest.raises(NotRepresentableError, match="householder cannot represent") as refused:
+        p.assign_columns_(w)
+    assert all(torch.equal(before[key], value) for key, value in p.state_dict().items())
+    found = p.assign_columns_(w, nearest=True)
+    assert found == pytest.approx(np.linalg.norm(numpy(p.columns(5) - w), 2), abs=1e-12)
+    assert found == pytest.approx(refused.value.residual, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 2), (7, 3), (9, 4)])
+@pytest.mark.parametrize("field", ["real", "complex"])
+def test_columns_move_in_all_directions(n, k, field):
+    """The rank of d(columns)/dtheta is the dimension of the Stiefel manifold."""
+    p = Householder.for_columns(n, k, field=field, dtype=torch.float64)
+    p.assign_columns_(torch.from_numpy(next(tall_targets(n, k, field))))
+    leaves, step, rows = [p.reflectors, *([p.phases] if field == "complex" else [])], 1e-6, []
+    with torch.no_grad():
+        for leaf in leaves:
+            flat = leaf.view(-1)
+            for i in range(flat.numel()):
+                ends = []
+                for sign in (1, -2):
+                    flat[i] += sign * step
+                    ends.append(naive_product(p)[:, :k])
+                flat[i] += step
+                d = ((ends[0] - ends[1]) / (2 * step)).ravel()
+                rows.append(np.concatenate([d.real, d.imag]))
+    wanted = n * k - k * (k + 1) // 2 if field == "real" else 2 * n * k - k * k
+    assert np.linalg.matrix_rank(np.array(rows), tol=1e-6) == wanted
+
+
+@pytest.mark.parametrize("field", ["real", "complex"])
+@pytest.mark.parametrize("layer", [(3000, 50), (50, 3000)], ids=["tall", "wide"])
+def test_a_long_weight_takes_no_square_matrix(layer, field):
+    dtype = torch.complex64 if field == "complex" else torch.float32
+    module, start = torch.nn.Module(), torch.randn(*layer, dtype=dtype)
+    module.weight = torch.nn.Parameter(start)
+    parts = 2 if field == "complex" else 1
+    with Written() as written:
+        orthogonal(module, "weight", "householder")
+        module.weight.abs().sum().backward()
+        other = torch.linalg.qr(torch.randn(3000, 50, dtype=dtype)).Q
+        module.weight = other if layer[0] > layer[1] else other.mT
+        reset = module.parametrizations.weight[0].reset_parameters
+        reset("haar")
+    # In bytes of float32, as copy.deepcopy handles them; n x n would be 9 million entries.
+    assert written.largest <= 4 * parts * 3000 * 50
+    # Each reflection passes over all columns when they are assigned, which is done three times.
+    assert written.total <= (3 * 50 * 2 + 200) * parts * 3000 * 50
+    assert sum(q.numel() for q in module.parameters()) == parts * 3000 * 50 + 3000 * (parts - 1)
+
+
+def test_a_tall_weight_starts_as_the_nearest_and_takes_what_it_is_given():
+    layer = torch.nn.Linear(4, 20, bias=False, dtype=torch.float64)
+    u, _, vh = np.linalg.svd(layer.weight.detach().numpy(), full_matrices=False)
+    orthogonal(layer, "weight", "householder")
+    np.testing.assert_allclose(numpy(layer.weight), u @ vh, rtol=0, atol=1e-14)
+    x = torch.randn(20, 4, dtype=torch.float64)
+    layer.weight = x
+    u, _, vh = np.linalg.svd(x.numpy(), full_matrices=False)
+    np.testing.assert_allclose(numpy(layer.weight), u @ vh, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("field", ["real", "complex"])
+def test_tall_weights_start_from_initialisers(field):
+    p = Householder.for_columns(12, 3, field=field, dtype=torch.float64)
+    p.reset_parameters("identity")
+    np.testing.assert_allclose(numpy(p.columns(3)), np.eye(12, 3), rtol=0, atol=1e-14)
+    p.reset_parameters("torus" if field == "complex" else "henaff")
+    assert np.abs(naive_product(p)[2:, :2]).max() <= 1e-14  # a block of two for the first two
+    with pytest.raises(ValueError, match="nonsense"):
+        p.reset_parameters("nonsense")
+    # Of Haar columns every entry has the mean square 1/n, those on the diagonal too.
+    generator, squares = torch.Generator().manual_seed(0), []
+    for _ in range(400):
+        p.reset_parameters("haar", generator=generator)
+        squares.append(np.abs(numpy(p.columns(3))) ** 2)
+    # The variance of a square is 2/n^2 at most.
+    assert np.abs(np.mean(squares, 0) * 12 - 1).max() <= 5 * math.sqrt(2 / 400)
+
+
+def test_whole_weights_keep_all_reflections():
+    assert Householder.for_columns(6, 6).reflections == 6
+    assert Householder.for_columns(6, 2, reflections=None).reflections == 2
+    assert Householder.for_columns(6, 2, reflections=4).reflections == 4
 
 
 def test_the_phases_of_su_have_a_fixed_sum():

@@ -125,7 +125,7 @@ def test_a_singular_x_is_refused_and_never_silent(n, dtype, field):
         p = build(n, field, dtype)
         with torch.no_grad():
             fault(p.x)
-        with pytest.raises(ValueError, match=r"qr: x is singular.*reset_parameters\(\)"):
+        with pytest.raises(ValueError, match=r"x is singular.*reset_parameters\(\)"):
             p.matrix()
         p.reset_parameters()
         assert torch.isfinite(p.matrix()).all()
@@ -176,3 +176,32 @@ def test_derivatives_of_first_and_second_order(field, special):
 
     assert torch.autograd.gradcheck(function, x)
     assert torch.autograd.gradgradcheck(function, x)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_diagonal_of_a_large_complex_r_is_positive_with_any_number_of_threads(threads):
+    """With two threads and n of 100 or more torch.linalg.qr may give R a diagonal with phases."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        p = Parametrization.create("qr", 130, field="complex", dtype=torch.float64)
+        x = torch.randn(130, 130, dtype=torch.complex128)
+        with torch.no_grad():
+            p.x.copy_(torch.view_as_real(x))
+        w = p.matrix()
+        r = (w.mH.detach() @ x).numpy()
+        upstream = torch.randn(130, 130, dtype=torch.complex128)
+        direction = torch.randn_like(p.x)
+        (grad,) = torch.autograd.grad((upstream.conj() * w).real.sum(), p.x)
+        ends, step = [], 1e-5
+        for sign in (1, -2):
+            with torch.no_grad():
+                p.x.add_(direction, alpha=sign * step)
+            ends.append((upstream.conj() * p.matrix().detach()).real.sum())
+    finally:
+        torch.set_num_threads(before)
+    assert np.abs(np.tril(r, -1)).max() <= 1e-11
+    assert np.abs(np.diag(r).imag).max() <= 1e-11
+    assert np.diag(r).real.min() > 0
+    found, wanted = (grad * direction).sum(), (ends[0] - ends[1]) / (2 * step)
+    assert float(found) == pytest.approx(float(wanted), rel=1e-4)

@@ -2,54 +2,34 @@ r"""W = D F_L ... F_1: rotations of units 1, 2, 4, ... apart."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unitary_zoo import linalg
 from unitary_zoo.base import (
     FieldClaims,
-    LinearMap,
     Parametrization,
     SchemeInfo,
-    Static,
     Tolerance,
+)
+from unitary_zoo.schemes._pairs import (
+    PairProduct,
+    butterfly_angles,
+    butterfly_strides,
+    pair_count,
 )
 
 
 def _pairs(n: int) -> int:
     """Number of blocks: of the ones in the binary digits of 0, 1, ..., n - 1."""
-    return sum(linalg.pair_count(n, stride) for stride in linalg.butterfly_strides(n))
+    return sum(pair_count(n, stride) for stride in butterfly_strides(n))
 
 
 def _complex_dimension(n: int) -> int:
     return 2 * _pairs(n) + n
 
 
-class ButterflyMap(LinearMap):
-    """The layers, applied one after the other to rows."""
-
-    def __init__(self, layers: Sequence[linalg.PairLayer]) -> None:
-        self._layers, like = layers, layers[0].diagonal
-        self.n, self.dtype, self.device = like.numel(), like.dtype, like.device
-
-    @property
-    def multiplications(self) -> float:
-        """Two a unit and layer, of complex numbers four times as many."""
-        return len(self._layers) * 2 * self.n * (4 if self.dtype.is_complex else 1)
-
-    def _apply(self, h: Tensor) -> Tensor:
-        return linalg.apply_layers(h, self._layers)
-
-    def _adjoint(self, h: Tensor) -> Tensor:
-        return linalg.apply_layers_adjoint(h, self._layers)
-
-
 @Parametrization.register("butterfly")
-class Butterfly(Static):
+class Butterfly(PairProduct):
     r""":math:`W = D F_L \cdots F_1`, L = ceil(log2 n), :math:`D = \mathrm{diag}(e^{i\omega})`.
 
     :math:`F_k` pairs the units i and :math:`i + 2^{k-1}` within groups of :math:`2^k`, each pair
@@ -105,43 +85,9 @@ class Butterfly(Static):
         default_init="butterfly",
     )
 
-    def __init__(self, n: int, *, generator: torch.Generator | None = None, **options: Any) -> None:
-        super().__init__(n, **options)
-        self.theta = nn.Parameter(torch.zeros(_pairs(n), **self._factory))
-        if self.field == "complex":
-            self.phi = nn.Parameter(torch.zeros(_pairs(n), **self._factory))
-            self.omega = nn.Parameter(torch.zeros(n, **self._factory))
-        self.reset_parameters(generator=generator)
-
-    def _prepare(self) -> LinearMap:
-        strides = linalg.butterfly_strides(self.n)
-        sizes = [linalg.pair_count(self.n, s) for s in strides]
-        thetas = self._full(self.theta).split(sizes)
-        if self.field == "real":
-            return ButterflyMap(
-                [
-                    linalg.rotation_layer(theta, None, self.n, s)
-                    for theta, s in zip(thetas, strides, strict=True)
-                ]
-            )
-        phis = self._full(self.phi).split(sizes)
-        layers = [
-            linalg.rotation_layer(theta, phi, self.n, s)
-            for theta, phi, s in zip(thetas, phis, strides, strict=True)
-        ]
-        return ButterflyMap(linalg.phased(layers, self._full(self.omega)))
+    def _layouts(self) -> list[tuple[int, int]]:
+        return [(stride, 0) for stride in butterfly_strides(self.n)]
 
     def _assign(self, w: Tensor) -> None:
-        theta, phi, omega = linalg.butterfly_angles(w)
-        self.theta.copy_(torch.cat(theta))
-        if self.field == "complex":
-            self.phi.copy_(torch.cat(phi))
-            self.omega.copy_(omega)
-
-    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != self.info.default_init:
-            return super()._initialize(init, generator)  # which refuses what it cannot hold
-        device = generator.device if generator is not None else self.device
-        for q in self.parameters():
-            x = torch.rand(q.shape, generator=generator, device=device)
-            q.copy_((2 * x - 1) * math.pi)
+        theta, phi, omega = butterfly_angles(w)
+        self._set(torch.cat(theta), torch.cat(phi), omega)

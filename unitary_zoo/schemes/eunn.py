@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unitary_zoo import linalg
 from unitary_zoo.base import (
     SPECIAL_ORTHOGONAL,
     UNITARY,
     FieldClaims,
-    LinearMap,
     Parametrization,
     SchemeInfo,
-    Static,
     Tolerance,
 )
+from unitary_zoo.schemes._pairs import PairProduct
 
 
 def _angles(n: int, capacity: int) -> int:
@@ -38,27 +35,8 @@ def _complex_dimension(n: int, capacity: int = 2) -> int:
     return min(2 * _angles(n, capacity) + n, n * n)
 
 
-class EUNNMap(LinearMap):
-    """The layers, applied one after the other to rows."""
-
-    def __init__(self, layers: Sequence[linalg.PairLayer]) -> None:
-        self._layers, like = layers, layers[0].diagonal
-        self.n, self.dtype, self.device = like.numel(), like.dtype, like.device
-
-    @property
-    def multiplications(self) -> float:
-        """Two a unit and layer, of complex numbers four times as many."""
-        return len(self._layers) * 2 * self.n * (4 if self.dtype.is_complex else 1)
-
-    def _apply(self, h: Tensor) -> Tensor:
-        return linalg.apply_layers(h, self._layers)
-
-    def _adjoint(self, h: Tensor) -> Tensor:
-        return linalg.apply_layers_adjoint(h, self._layers)
-
-
 @Parametrization.register("eunn")
-class EUNN(Static):
+class EUNN(PairProduct):
     r""":math:`W = D F_L \cdots F_1` with L = ``capacity``, :math:`D = \mathrm{diag}(e^{i\omega})`.
 
     :math:`F_1, F_3, \dots` have blocks :math:`\begin{pmatrix} \cos\theta & -e^{i\phi} \sin\theta
@@ -121,20 +99,14 @@ class EUNN(Static):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(n, **options)
         if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
             raise ValueError(
                 f"eunn: capacity={capacity!r}; pass the number of layers, an int of at least 1 "
                 f"(n={n} layers reach the whole group)"
             )
         self.capacity = capacity
+        super().__init__(n, generator=generator, **options)
         self._claim()
-        angles = _angles(n, capacity)
-        self.theta = nn.Parameter(torch.zeros(angles, **self._factory))
-        if self.field == "complex":
-            self.phi = nn.Parameter(torch.zeros(angles, **self._factory))
-            self.omega = nn.Parameter(torch.zeros(n, **self._factory))
-        self.reset_parameters(generator=generator)
 
     def _claim(self) -> None:
         """State what so many layers reach."""
@@ -156,47 +128,13 @@ class EUNN(Static):
             tolerance=replace(self.info.tolerance, factor=8.0 * (self.capacity + 1)),
         )
 
-    def _layers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The angles of the odd layers (ceil(L/2), n//2) and the even ones (L//2, (n-1)//2)."""
-        double, half = self.capacity // 2, self.n // 2
-        whole = double * (self.n - 1)
-        both = x[:whole].reshape(double, self.n - 1)
-        last = x[whole:].reshape(self.capacity % 2, half)
-        return torch.cat([both[:, :half], last]), both[:, half:]
-
-    def _prepare(self) -> LinearMap:
-        thetas = self._layers(self._full(self.theta))
-        phis: tuple[Tensor | None, Tensor | None] = (None, None)
-        if self.field == "complex":
-            phis = self._layers(self._full(self.phi))
-        rows = []
-        for start in (0, 1):
-            stack = linalg.rotation_layer(thetas[start], phis[start], self.n, 1, start)
-            rows.append(list(zip(stack.diagonal.unbind(), stack.off.unbind(), strict=True)))
-        layers = [
-            linalg.PairLayer(*rows[k % 2][k // 2], stride=1, start=k % 2)
-            for k in range(self.capacity)
-        ]
-        if self.field == "complex":
-            layers = linalg.phased(layers, self._full(self.omega))
-        return EUNNMap(layers)
+    def _layouts(self) -> list[tuple[int, int]]:
+        return [(1, k % 2) for k in range(self.capacity)]
 
     def _assign(self, w: Tensor) -> None:
         if not self.info.assignable:
             return super()._assign(w)  # which fits the angles
-        theta, phi, omega = _brick_wall(w, self.capacity)
-        self.theta.copy_(theta)
-        if self.field == "complex":
-            self.phi.copy_(phi)
-            self.omega.copy_(omega)
-
-    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != self.info.default_init:
-            return super()._initialize(init, generator)  # which refuses where L < n
-        device = generator.device if generator is not None else self.device
-        for q in self.parameters():
-            x = torch.rand(q.shape, generator=generator, device=device)
-            q.copy_((2 * x - 1) * math.pi)
+        self._set(*_brick_wall(w, self.capacity))
 
 
 def _brick_wall(w: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:

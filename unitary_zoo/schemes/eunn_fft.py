@@ -2,21 +2,23 @@ r"""W = D F_L ... F_1: rotations of units n/2, n/4, ..., 1 apart, the FFT's flow
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unitary_zoo import linalg
 from unitary_zoo.base import (
     FieldClaims,
-    LinearMap,
     Parametrization,
     SchemeInfo,
-    Static,
     Tolerance,
+)
+from unitary_zoo.schemes._pairs import (
+    PairProduct,
+    bit_reversal,
+    butterfly_angles,
+    butterfly_strides,
+    pair_indices,
 )
 
 
@@ -36,29 +38,8 @@ def _complex_dimension(n: int) -> int:
     return _layers(n) * n + n
 
 
-class EUNNFFTMap(LinearMap):
-    """The layers, applied one after the other to rows, and the permutation if there is one."""
-
-    def __init__(self, layers: Sequence[linalg.PairLayer], reversal: Tensor | None) -> None:
-        self._layers, self._reversal, like = layers, reversal, layers[0].diagonal
-        self.n, self.dtype, self.device = like.numel(), like.dtype, like.device
-
-    @property
-    def multiplications(self) -> float:
-        """Two a unit and layer, of complex numbers four times as many."""
-        return len(self._layers) * 2 * self.n * (4 if self.dtype.is_complex else 1)
-
-    def _apply(self, h: Tensor) -> Tensor:
-        h = linalg.apply_layers(h, self._layers)
-        return h if self._reversal is None else h[..., self._reversal]
-
-    def _adjoint(self, h: Tensor) -> Tensor:
-        h = h if self._reversal is None else h[..., self._reversal]  # its own inverse
-        return linalg.apply_layers_adjoint(h, self._layers)
-
-
 @Parametrization.register("eunn_fft")
-class EUNNFFT(Static):
+class EUNNFFT(PairProduct):
     r""":math:`W = D F_L \cdots F_1`, L = log2 n, :math:`D = \mathrm{diag}(e^{i\omega})`.
 
     :math:`F_k` pairs the units i and :math:`i + n/2^k` by blocks :math:`\begin{pmatrix} \cos\theta
@@ -125,61 +106,31 @@ class EUNNFFT(Static):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(n, **options)
+        self.permute = permute
+        super().__init__(n, generator=generator, **options)
         if permute and self.field == "real":
             raise ValueError(
                 f"eunn_fft: permute={permute!r} with field='real' would leave SO(n) for some n; "
                 "leave it out, or use field='complex'"
             )
-        self.permute = permute
-        angles = _real_dimension(n)
-        self.theta = nn.Parameter(torch.zeros(angles, **self._factory))
-        if self.field == "complex":
-            self.phi = nn.Parameter(torch.zeros(angles, **self._factory))
-            self.omega = nn.Parameter(torch.zeros(n, **self._factory))
-        self.reset_parameters(generator=generator)
 
-    def _strides(self) -> list[int]:
-        return linalg.butterfly_strides(self.n)[::-1]
+    def _layouts(self) -> list[tuple[int, int]]:
+        return [(s, 0) for s in reversed(butterfly_strides(self.n))]
 
-    def _prepare(self) -> LinearMap:
-        strides, half = self._strides(), self.n // 2
-        thetas = self._full(self.theta).reshape(len(strides), half)
-        if self.field == "real":
-            return EUNNFFTMap(
-                [
-                    linalg.rotation_layer(theta, None, self.n, s)
-                    for theta, s in zip(thetas.unbind(), strides, strict=True)
-                ],
-                None,
-            )
-        phis = self._full(self.phi).reshape(len(strides), half)
-        layers = [
-            linalg.rotation_layer(theta, phi, self.n, s)
-            for theta, phi, s in zip(thetas.unbind(), phis.unbind(), strides, strict=True)
-        ]
-        reversal = linalg.bit_reversal(self.n, self.device) if self.permute else None
-        return EUNNFFTMap(linalg.phased(layers, self._full(self.omega)), reversal)
+    def _reversal(self) -> Tensor | None:
+        return bit_reversal(self.n, self.device) if self.permute else None
 
     def _assign(self, w: Tensor) -> None:
         # Renamed by the reversal of their bits, units n/2 apart become neighbours.
-        p = linalg.bit_reversal(self.n, w.device)
+        p = bit_reversal(self.n, w.device)
         w = w if self.permute else w[p]
-        theta, phi, omega = linalg.butterfly_angles(w[:, p])
+        theta, phi, omega = butterfly_angles(w[:, p])
         # The blocks of a butterfly's layer stand in the order of its first units.
         order = [
-            p[linalg.pair_indices(self.n, s, device=w.device)[0]].argsort()
-            for s in linalg.butterfly_strides(self.n)
+            p[pair_indices(self.n, s, device=w.device)[0]].argsort()
+            for s in butterfly_strides(self.n)
         ]
-        self.theta.copy_(torch.cat([x[i] for x, i in zip(theta, order, strict=True)]))
-        if self.field == "complex":
-            self.phi.copy_(torch.cat([x[i] for x, i in zip(phi, order, strict=True)]))
-            self.omega.copy_(omega[p])
-
-    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != self.info.default_init:
-            return super()._initialize(init, generator)  # which refuses what it cannot hold
-        device = generator.device if generator is not None else self.device
-        for q in self.parameters():
-            x = torch.rand(q.shape, generator=generator, device=device)
-            q.copy_((2 * x - 1) * math.pi)
+        theta, phi = (
+            [x[i] for x, i in zip(of_layers, order, strict=True)] for of_layers in (theta, phi)
+        )
+        self._set(torch.cat(theta), torch.cat(phi), omega[p])

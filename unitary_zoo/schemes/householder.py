@@ -21,6 +21,12 @@ from unitary_zoo.base import (
     Static,
     Tolerance,
 )
+from unitary_zoo.schemes._reflectors import (
+    nearest_columns,
+    reflectors_and_phases,
+    reflectors_of_columns,
+    reflectors_of_rank,
+)
 
 
 def _dimension(n: int, k: int, field: str, special: bool) -> int:
@@ -46,6 +52,11 @@ class ReflectionsMap(LinearMap):
         """Two products of n k, and a diagonal of n."""
         n, k = self._u.shape
         return (2 * n * k + n) * (4 if self.dtype.is_complex else 1)
+
+    def columns(self, k: int) -> Tensor:
+        """The first k columns of W, shape (n, k): (I - U Y) D of k columns of I and Y."""
+        eye = torch.eye(self.n, k, dtype=self.dtype, device=self.device)
+        return (eye - self._u @ self._y[:, :k]) * self._d[:k]
 
     def _apply(self, h: Tensor) -> Tensor:
         h = h * self._d
@@ -73,12 +84,17 @@ class Householder(Static):
     :math:`W S^{-1} = H(v_1) H(v_1) H(v_2) H(v_2) \cdots`, such as I, the reflectors span k/2
     dimensions, and W moves in no others to first order: "identity" is a poor start.
 
+    For a weight of n x k numbers, :func:`unitary_zoo.orthogonal` takes k reflections: enough for
+    all n x k matrices with orthonormal columns, in O(n k^2) and without any n x n matrix, so that
+    an embedding of 30000 x 50 is a small weight. Such columns are assigned exactly, at any start
+    ("haar" draws no other columns), and the determinant of a real W stays what it was.
+
     ``reset_parameters("householder")``, the default for k < n - 1, draws the v uniform on the
     sphere, and phases uniform in (-pi, pi).
 
     Args:
         n: Size of W.
-        reflections: k, from 1 to n; None is n.
+        reflections: k, from 1 to n; None is n, or for a tall or wide weight its shorter side.
         field: "real" (default) or "complex".
         special: True for SO(n) or SU(n) (the phases then have a fixed sum), False for determinant
             -1 (real), None for what k reflections reach.
@@ -115,6 +131,7 @@ class Householder(Static):
     )
 
     sign: Tensor
+    _wanted: int = 0  # number of columns that are, if not all
 
     def __init__(self, n: int, *, reflections: int | None = None, **options: Any) -> None:
         super().__init__(n, **options)
@@ -136,6 +153,19 @@ class Householder(Static):
         else:
             self.register_buffer("sign", torch.ones(1, **self._factory))
         self.reset_parameters()
+
+    @classmethod
+    def for_columns(cls, n: int, k: int, **options: Any) -> Parametrization:
+        """An instance of size n of which only the first k columns are wanted: k reflections."""
+        if options.get("reflections") is None:
+            options = {**options, "reflections": k}
+        p = cls(n, **options)
+        p._wanted = k
+        return p
+
+    def reaches_columns(self, k: int) -> bool:
+        """Whether :meth:`assign_columns_` reproduces any k orthonormal columns."""
+        return super().reaches_columns(k) or k <= self.reflections < self.n
 
     def _narrow(self, k: int) -> None:
         claims = replace(
@@ -167,12 +197,13 @@ class Householder(Static):
     def _assign(self, w: Tensor) -> None:
         if self.field == "real":
             sign = torch.linalg.det(w).sign() * (-1) ** self.reflections
-            v = _reflectors(torch.cat([w[:, :-1], w[:, -1:] * sign], dim=1), self.reflections)
+            w = torch.cat([w[:, :-1], w[:, -1:] * sign], dim=1)
+            v = reflectors_of_rank(w, self.reflections)
             self.sign.copy_(sign)
         elif self.reflections < self.n - 1:
             return super()._assign(w)
         else:
-            v, phases = _reflectors_and_phases(w, self.reflections)
+            v, phases = reflectors_and_phases(w, self.reflections)
             if self._in_su:
                 excess = phases.sum() - self.reflections * math.pi
                 turns = round(float(excess) / (2 * math.pi))
@@ -181,10 +212,34 @@ class Householder(Static):
             self.phases.copy_(phases)
         self.reflectors.copy_(linalg.parts(v))
 
+    def _assign_columns(self, q: Tensor) -> None:
+        k = q.shape[1]
+        if self.field == "real":
+            q = nearest_columns(q.real if q.is_complex() else q)
+            enough = k <= self.reflections
+            v = (reflectors_of_columns if enough else reflectors_of_rank)(q, self.reflections)
+        elif k > self.reflections:
+            return Parametrization._assign(self, nearest_columns(q))  # which fits them
+        else:
+            q = nearest_columns(q.to(torch.complex128))
+            v, phases = reflectors_and_phases(q, self.reflections)
+            # The other columns' phases are free, and their sum makes the determinant 1, if asked.
+            free = (self.reflections * math.pi - phases.sum()) / (self.n - k)
+            self.phases.copy_(torch.cat([phases, free.expand(self.n - k)]))
+        self.reflectors.copy_(linalg.parts(v))
+
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != "householder":
-            return super()._initialize(init, generator)
         device = generator.device if generator is not None else self.device
+        if init != "householder":
+            k = self._wanted
+            if self.info.assignable or not 1 <= k <= self.reflections:
+                return super()._initialize(init, generator)
+            if init != "haar":
+                return self._assign_columns(self._draw(init, generator)[:, :k])
+            # The polar factor of Gaussian columns has the Haar measure.
+            dtype = torch.complex128 if self.field == "complex" else torch.float64
+            drawn = torch.randn(self.n, k, dtype=dtype, device=device, generator=generator)
+            return self._assign_columns(drawn.to(self.device))
         v = torch.randn(self.reflectors.shape, device=device, generator=generator)
         others = tuple(range(v.ndim))[::2]  # but for the one that counts the columns
         self.reflectors.copy_(v / torch.linalg.vector_norm(v, dim=others, keepdim=True))
@@ -193,43 +248,3 @@ class Householder(Static):
             self.phases.copy_((2 * uniform - 1) * math.pi)
         else:
             self.sign.fill_((-1) ** self.reflections * self.determinant)
-
-
-def _reflectors(q: Tensor, k: int) -> Tensor:
-    """Unit columns (n, k) whose reflections have the product ``q``, real, if k of them can.
-
-    H(q e_j - e_j) takes column j to its place and keeps those that are there: the rank of q - I
-    goes down by one each time, so that rank(q - I) of them suffice.
-    """
-    n = len(q)
-    columns: list[Tensor] = []
-    while len(columns) < k:
-        gaps = q - linalg.identity_like(q)
-        far, j = gaps.square().sum(0).max(0)
-        if far.sqrt() <= 8 * n * linalg.eps(q.dtype):
-            break
-        v = gaps[:, j] / far.sqrt()
-        q = q - 2 * torch.outer(v, v @ q)
-        columns.append(v)
-    # What is left is I, of determinant 1, and so an even number: pairs that undo each other.
-    generator = torch.Generator().manual_seed(0)
-    pairs = torch.randn((k - len(columns)) // 2, n, dtype=q.dtype, generator=generator).to(q)
-    columns += [v / v.norm() for v in pairs.repeat_interleave(2, 0)]
-    return torch.stack(columns, dim=1)
-
-
-def _reflectors_and_phases(w: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Unit columns (n, k), k >= n - 1, and phases (n) of the complex w, by its QR decomposition."""
-    n = len(w)
-    v = torch.eye(n, dtype=w.dtype, device=w.device)  # the last one, if used, reflects e_n
-    for j in range(n - 1):
-        x = w[:, j].clone()
-        x[:j] = 0
-        # The product of x^H and its image has to be real; this sign adds and does not cancel.
-        x[j] += torch.where(x[j] == 0, 1.0, torch.sgn(x[j]))
-        v[:, j] = x / x.norm()
-        w = w - 2 * torch.outer(v[:, j], v[:, j].conj() @ w)
-    phases = w.diagonal().angle().clone()
-    if k == n:
-        phases[-1] += math.pi
-    return v[:, :k], phases

@@ -2,7 +2,6 @@ r"""W = Q of X = Q R: the orthogonal factor of a free matrix."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -22,10 +21,6 @@ from unitary_zoo.base import (
 )
 
 
-class SingularMatrixError(ValueError):
-    """X is singular, so its QR decomposition does not determine W."""
-
-
 @Parametrization.register("qr")
 class QR(Static):
     r""":math:`W = Q`, :math:`X = Q R` with R upper triangular and :math:`R_{jj} > 0`.
@@ -37,9 +32,8 @@ class QR(Static):
     A step of X through a singular matrix changes the sign of the determinant. At a singular X,
     where a column depends on those before it but for rounding, W and its derivative do not exist
     and reading it raises; near one the derivative is large, like :math:`1 / R_{jj}` over the length
-    of the column. Inside ``torch.compile``, ``torch.export`` and the transforms of
-    ``torch.func``, where no value can be looked at, W is some orthogonal matrix there and the
-    gradient is not finite or huge.
+    of the column. Inside the transforms of ``torch.func``, where no value is looked at, W is some
+    orthogonal matrix there and the gradient is not finite or huge.
 
     Args:
         n: Size of W.
@@ -50,7 +44,7 @@ class QR(Static):
         dtype: Real dtype of the parameters.
 
     Raises:
-        SingularMatrixError: W is read at a singular X.
+        unitary_zoo.linalg.SingularMatrixError: W is read at a singular X.
 
     Source: Golub and Van Loan, Matrix computations, section 5.2; as a map onto the group,
     Absil, Mahony and Sepulchre, Optimization algorithms on matrix manifolds, 2008, section 4.1.
@@ -89,11 +83,7 @@ class QR(Static):
         # W does not depend on the lengths of the columns; of order 1 their squares are in range.
         largest = linalg.parts(x.detach()).abs()
         largest = largest.amax((0, 2) if self.field == "complex" else 0)
-        q, r = torch.linalg.qr(x / torch.where(largest > 0, largest, 1.0))
-        self._check(r.detach())
-        # The diagonal is real here, and constant signs take no part in derivatives.
-        signs = torch.where(r.detach().diagonal().real < 0, -1.0, 1.0)
-        w = q * signs
+        w = linalg.gram_schmidt(x / torch.where(largest > 0, largest, 1.0))
         if self.special is not None:
             missing = self._missing(w)
             w = torch.cat([w[:, :-1], w[:, -1:] * missing], dim=1)
@@ -105,22 +95,6 @@ class QR(Static):
             det = torch.linalg.det(w)
             return det.conj() / det.abs()
         return torch.where(torch.linalg.det(w.detach()) * self.determinant < 0, -1.0, 1.0)
-
-    def _check(self, r: Tensor) -> None:
-        """Raise where some column has nothing but rounding beside those before it."""
-        unseen = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-        if unseen or r.device.type == "meta":
-            return
-        share = r.diagonal().abs() / torch.linalg.vector_norm(r, dim=0)  # 0 / 0 is not a number
-        limit = math.sqrt(self.n) * linalg.eps(r.dtype)
-        regular = share > limit if self.n > 1 else r.abs()[0] > 0
-        if not regular.all():
-            j = int((~regular).nonzero()[0])
-            raise SingularMatrixError(
-                f"qr: x is singular, so W is not determined: column {j} has a share of "
-                f"{float(share[j]):.1g} that is independent of the columns before it (limit "
-                f"{limit:.1g}); call reset_parameters() or assign_(w)"
-            )
 
     def _assign(self, w: Tensor) -> None:
         self.x.copy_(linalg.parts(w))
