@@ -21,7 +21,7 @@ HEADER = (
 )
 FAMILIES = {
     "static": "static: W is a function of the parameters, and a step needs no after-care",
-    "rebased": "rebased: after a step the coordinates move into a base; without `attach` W stays "
+    "rebased": "rebased: every K steps the coordinates move into a base; without `attach` W stays "
     "unitary, but the coordinates grow",
     "projected": "projected: W itself is stored, and after a step it is returned to the group; "
     "without `attach` reading it raises",

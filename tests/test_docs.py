@@ -137,6 +137,8 @@ def test_tables_of_migrating_name_what_there_is():
         off = torch.linalg.svdvals(weight) - 1
         assert off.abs().max() < 1e-5 + names["lam"] * ("spectral_band" in call)
         assert "special" not in call or torch.linalg.det(weight) > 0
+    assert "(100 if left out)" in text
+    assert Parametrization.create("dtriv", 4).rebase_every == 100
     for options in recurrent:
         eval(f"UnitaryRNN(2, 4, {options})", names)
 
