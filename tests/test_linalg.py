@@ -901,3 +901,21 @@ def test_dtypes_of_the_same_precision(dtype, real, complex):
     assert linalg.real_dtype(dtype) == real
     assert linalg.complex_dtype(dtype) == complex
     assert linalg.eps(dtype) == torch.finfo(real).eps
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_cayley_map_of_a_large_batch_is_that_of_its_members(threads):
+    """With two threads torch's LU of a batch of 256 x 256 can be wrong without a word."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for n in (256, 520):  # in one piece, and by halves
+            a = torch.randn(2, n, n, dtype=torch.float64)
+            a = (a - a.mT) / n**0.5
+            w = linalg.cayley(a)
+            for x, found in zip(a, w, strict=True):
+                x, found = x.numpy(), found.numpy()
+                assert np.abs((np.eye(n) + x) @ found - (np.eye(n) - x)).max() <= 1e-12
+            assert (linalg.inverse_cayley(w) - a).abs().max() <= 1e-9
+    finally:
+        torch.set_num_threads(before)

@@ -632,13 +632,23 @@ def _inverse_of_shifted(a: Tensor, longest: float) -> Tensor:
     return torch.cat([top, torch.cat([s @ qp, s], dim=-1)], dim=-2)
 
 
+def _one_by_one(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A map of matrices by LU factorisation, over a batch."""
+    # torch 2.13 with MKL and two threads or more gives a batch of n >= 256 wrong factors, with or
+    # without an error; single matrices are right.
+    if x.shape[:-2].numel() < 2 or x.device.type != "cpu":
+        return function(x)
+    return torch.stack([function(y) for y in x.flatten(0, -3).unbind()]).reshape(x.shape)
+
+
 def _inverse(x: Tensor) -> Tensor:
-    return torch.linalg.inv_ex(x)[0]  # of what is never singular: nothing to check, no wait
+    # Of what is never singular: nothing to check, no wait.
+    return _one_by_one(lambda y: torch.linalg.inv_ex(y)[0], x)
 
 
 def _cayley_transform(x: Tensor) -> Tensor:
     one = identity_like(x)
-    return torch.linalg.solve(one + x, one - x)
+    return _one_by_one(lambda y: torch.linalg.solve(one + y, one - y), x)
 
 
 def inverse_cayley(w: Tensor) -> Tensor:
