@@ -917,5 +917,15 @@ def test_the_cayley_map_of_a_large_batch_is_that_of_its_members(threads):
                 x, found = x.numpy(), found.numpy()
                 assert np.abs((np.eye(n) + x) @ found - (np.eye(n) - x)).max() <= 1e-12
             assert (linalg.inverse_cayley(w) - a).abs().max() <= 1e-9
+            torch.testing.assert_close(torch.vmap(linalg.cayley)(a), w, rtol=0, atol=1e-12)
+            functional = torch.randn(n, n, dtype=torch.float64)
+
+            def value(x, functional=functional):
+                return (linalg.cayley(x) * functional).sum()
+
+            together = torch.vmap(torch.func.grad(value))(a)
+            for x, found in zip(a, together, strict=True):
+                wanted = torch.func.grad(value)(x)
+                torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
     finally:
         torch.set_num_threads(before)

@@ -234,7 +234,7 @@ class OrthogonalWeight(nn.Module):
         """The weight, differentiable in the parameters of the schemes."""
         if len(self.schemes) == 1:
             q = self._scheme(0).columns(self._short)
-        elif len(self.schemes) < _MANY or is_traced() or not self._alike():
+        elif not self._many_small() or is_traced():
             q = torch.stack([scheme.columns(self._short) for scheme in self._schemes()])
         else:
             q = self._columns_at_once()
@@ -249,9 +249,10 @@ class OrthogonalWeight(nn.Module):
     def _schemes(self) -> Iterator[Parametrization]:
         return map(self._scheme, range(len(self.schemes)))
 
-    def _alike(self) -> bool:
-        """Whether all blocks can go through one call of a batched scheme."""
-        return "transforms" not in self._scheme(0).info.expected_failures
+    def _many_small(self) -> bool:
+        """Whether all blocks should go, and can, through one call of a batched scheme."""
+        worth_it = len(self.schemes) >= _MANY and self._long <= _SMALL
+        return worth_it and "transforms" not in self._scheme(0).info.expected_failures
 
     def _columns_at_once(self) -> Tensor:
         """The columns of all schemes, (count, n, k), by one call with their states stacked."""
@@ -360,8 +361,8 @@ def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
     scheme.assign_columns_(u @ vh)
 
 
-_MANY = 8
-"""From so many blocks on they are evaluated together."""
+_MANY, _SMALL = 8, 64
+"""From so many blocks on, and up to that size, they are evaluated together."""
 
 
 class _Columns(nn.Module):

@@ -642,8 +642,38 @@ def _one_by_one(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def _inverse(x: Tensor) -> Tensor:
+    if torch._C._are_functorch_transforms_active():
+        r: Tensor = _TransformedInverse.apply(x)
+        return r
     # Of what is never singular: nothing to check, no wait.
     return _one_by_one(lambda y: torch.linalg.inv_ex(y)[0], x)
+
+
+class _TransformedInverse(torch.autograd.Function):
+    """The inverse for the transforms of torch.func, where a batch must not reach the LU either."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return _one_by_one(lambda y: torch.linalg.inv_ex(y)[0], x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (r,) = ctx.saved_tensors
+        return -(r.mH @ grad @ r.mH)
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor) -> Tensor:
+        (r,) = ctx.saved_tensors
+        return -(r @ dx @ r)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], x: Tensor) -> tuple[Tensor, int]:
+        return _TransformedInverse.apply(x.movedim(in_dims[0], 0)), 0
 
 
 def _cayley_transform(x: Tensor) -> Tensor:
