@@ -16,6 +16,27 @@ MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
 SPLIT = {("schemes", "schemes"): ("field", "n")}
 """Tables of many rows, by file and section, and the columns by which they are shown in parts."""
 
+LEADERS = (
+    ("W(θ), real, n = 128, ms", "schemes", "build_ms", "real", 128, "least", ""),
+    ("W(θ), real, n = 512, ms", "schemes", "build_ms", "real", 512, "least", ""),
+    ("W(θ), complex, n = 512, ms", "schemes", "build_ms", "complex", 512, "least", ""),
+    (
+        "W h against dense, real, n = 16384",
+        "schemes",
+        "dense_ratio",
+        "real",
+        16384,
+        "most",
+        " times",
+    ),
+    ("most even gradient, real", "schemes", "gradient_condition", "real", 128, "least", ""),
+    ("most even gradient, complex", "schemes", "gradient_condition", "complex", 128, "least", ""),
+    ("least drift, real", "schemes", "drift", "real", 128, "least", ""),
+    ("copying, test loss", "quick", "copying_loss", None, None, "least", ""),
+    ("adding, test loss", "quick", "adding_loss", None, None, "least", ""),
+)
+"""By title: file, column, field and n of its rows (None is any), which end is best, the unit."""
+
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows, which have the same keys, as a table; numbers to the right."""
@@ -74,8 +95,31 @@ def _is_table(value: object) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
+def leaders(folder: Path) -> str:
+    """The three best schemes by each of some measures, from what is recorded."""
+    lines = []
+    for title, name, key, field, n, best, unit in LEADERS:
+        path = folder / f"{name}.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        rows = [
+            row
+            for row in found.get(name, [])
+            if field in (None, row["field"])
+            and n in (None, row["n"])
+            and isinstance(row.get(key), (int, float))
+        ]
+        rows.sort(key=lambda row: row[key], reverse=best == "most")
+        podium = [f"`{row['scheme']}` {text(row[key])}{unit}" for row in rows[:3]]
+        if podium:
+            lines.append(f"| {title} | {' | '.join(podium + [''] * (3 - len(podium)))} |")
+    if not lines:
+        return "*No run is recorded yet.*"
+    return "\n".join(["| measure | first | second | third |", "| :-- | :-- | :-- | :-- |", *lines])
+
+
 def on_page_markdown(markdown: str, /, *, folder: Path = HERE / "benchmarks", **_: Any) -> str:
     """Called by mkdocs with every page: put the figures where the markers are."""
+    markdown = markdown.replace("<!-- leaders -->", leaders(folder))
     return MARKER.sub(lambda match: benchmark(match[1], folder), markdown)
 
 

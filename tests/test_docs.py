@@ -4,6 +4,7 @@ And its examples run.
 """
 
 import importlib.util
+import json
 import re
 import runpy
 import subprocess
@@ -318,9 +319,31 @@ def test_page_of_choosing_shows_the_schemes_by_field_and_size(monkeypatch, tmp_p
     assert page.count("No run is recorded yet") == 1
 
 
+def test_leaders_are_the_three_best_by_each_measure(tmp_path):
+    hook = runpy.run_path(str(DOCS / "gen_benchmarks.py"))
+    assert hook["leaders"](tmp_path) == "*No run is recorded yet.*"
+    rows = [
+        {"scheme": name, "field": field, "n": 128, "build_ms": ms, "drift": None}
+        for name, field, ms in [
+            ("slow", "real", 9.0), ("fast", "real", 1.0), ("other", "complex", 0.5),
+            ("third", "real", 3.0), ("second", "real", 2.0),
+        ]
+    ]  # fmt: skip
+    (tmp_path / "schemes.json").write_text(json.dumps({"schemes": rows}))
+    quick = [{"scheme": "good", "field": "real", "n": 128, "copying_loss": 0.01}]
+    (tmp_path / "quick.json").write_text(json.dumps({"quick": quick}))
+    lines = hook["leaders"](tmp_path).splitlines()
+    assert lines[2:] == [
+        "| W(θ), real, n = 128, ms | `fast` 1.00 | `second` 2.00 | `third` 3.00 |",
+        "| copying, test loss | `good` 0.010 |  |  |",
+    ]
+    page = hook["on_page_markdown"]("<!-- leaders -->", folder=tmp_path)
+    assert page.splitlines() == lines
+
+
 def test_page_of_choosing_explains_only_columns_of_the_tables():
     text = (DOCS / "choosing.md").read_text(encoding="utf-8")
-    table = text[text.index("| column |") : text.index("## By situation")]
+    table = text[text.index("| column |") : text.index("## In short")]
     named = {
         name
         for line in table.splitlines()[2:]
