@@ -316,14 +316,17 @@ def test_page_of_choosing_shows_the_schemes_by_field_and_size(monkeypatch, tmp_p
         "| cayley | 8128 | 1.50 |",
         "| expm | 8128 | 1.50 |",
     ]
-    assert page.count("No run is recorded yet") == 1
+    assert page.count("No run is recorded yet. This makes one") == 1
 
 
 def test_leaders_are_the_three_best_by_each_measure(tmp_path):
     hook = runpy.run_path(str(DOCS / "gen_benchmarks.py"))
     assert hook["leaders"](tmp_path) == "*No run is recorded yet.*"
     rows = [
-        {"scheme": name, "field": field, "n": 128, "build_ms": ms, "drift": None}
+        {
+            "scheme": name, "field": field, "n": 128, "build_ms": ms / 2, "step_ms": ms / 2,
+            "drift": None,
+        }
         for name, field, ms in [
             ("slow", "real", 9.0), ("fast", "real", 1.0), ("other", "complex", 0.5),
             ("third", "real", 3.0), ("second", "real", 2.0),
@@ -334,7 +337,7 @@ def test_leaders_are_the_three_best_by_each_measure(tmp_path):
     (tmp_path / "quick.json").write_text(json.dumps({"quick": quick}))
     lines = hook["leaders"](tmp_path).splitlines()
     assert lines[2:] == [
-        "| W(θ), real, n = 128, ms | `fast` 1.00 | `second` 2.00 | `third` 3.00 |",
+        "| W(θ) and step, real, n = 128, ms | `fast` 1.00 | `second` 2.00 | `third` 3.00 |",
         "| copying, test loss | `good` 0.010 |  |  |",
     ]
     page = hook["on_page_markdown"]("<!-- leaders -->", folder=tmp_path)
@@ -350,7 +353,7 @@ def test_page_of_choosing_explains_only_columns_of_the_tables():
         for name in re.findall(r"`([^`]+)`", line.split("|")[1] if "|" in line else "")
     }
     assert named == {
-        "parameters", "dimension", "unitary", "build_ms", "apply_ms", "dense_ratio",
+        "parameters", "dimension", "unitary", "build_ms", "step_ms", "apply_ms", "dense_ratio",
         "gradient_condition", "drift", "copying loss", "adding loss",
     }  # fmt: skip
 

@@ -8,7 +8,8 @@ and W is unitary where that is claimed. The columns:
   ``unitary`` is yes, or how far W may be from it.
 - ``build_ms``: forward and backward of W(theta) and a random functional of it; for the structured
   schemes, without the matrix, of preparing and one application. A projected scheme has no more to
-  build than a check: its work is in the step after the optimizer's, which is not in here.
+  build than a check: its work is in the step.
+- ``step_ms``: a step of SGD with all that follows it, attached: retraction, rebase or projection.
 - ``apply_ms``: forward and backward of one application of the prepared map to a batch, gradients
   in the batch and in all factors of the map. ``dense_ratio``: the time of the same with a dense
   matrix, which takes turns with it, by this. A ratio above 1 says that the map is the faster.
@@ -267,6 +268,16 @@ def drift(subject: Subject, n: int, steps: int) -> float:
     return p.describe().defect
 
 
+def stepping(p: Parametrization) -> Step:
+    """A step of SGD on a copy, and what is attached to it."""
+    p = copy.deepcopy(p)
+    for x in p.parameters():
+        x.grad = torch.randn_like(x).div_(math.sqrt(x.numel()))
+    optimizer = torch.optim.SGD(p.parameters(), lr=1e-4)
+    attach(p, optimizer)
+    return optimizer.step
+
+
 def times(subject: Subject, p: Parametrization, rounds: int, batch: int, limit: float) -> Row:
     """Milliseconds, and how much a dense product takes; None where it needs too many bytes."""
     h = torch.randn(batch, p.n, dtype=p.dtype, requires_grad=True)
@@ -274,6 +285,7 @@ def times(subject: Subject, p: Parametrization, rounds: int, batch: int, limit: 
     steps = {
         "build": building(subject, p, h.detach()),
         "apply": application(linear, h, factors),
+        "step": stepping(p),
     }
     # The matrix, its gradient, and a copy of either on the way.
     if 3 * p.n**2 * h.element_size() <= limit:
@@ -282,6 +294,7 @@ def times(subject: Subject, p: Parametrization, rounds: int, batch: int, limit: 
     found = medians(steps, rounds)
     return {
         "build_ms": found["build"] * 1e3,
+        "step_ms": found["step"] * 1e3,
         "apply_ms": found["apply"] * 1e3,
         "dense_ratio": found["dense"] / found["apply"] if "dense" in found else None,
     }

@@ -318,8 +318,8 @@ def test_map_speed_times_nothing_that_is_wrong(run_maps, monkeypatch, name):
 # -------------------------------------------------------------------------------------- schemes
 
 COLUMNS = [
-    "scheme", "field", "n", "parameters", "dimension", "group", "unitary", "build_ms", "apply_ms",
-    "dense_ratio", "gradient_condition", "drift",
+    "scheme", "field", "n", "parameters", "dimension", "group", "unitary", "build_ms", "step_ms",
+    "apply_ms", "dense_ratio", "gradient_condition", "drift",
 ]  # fmt: skip
 
 
@@ -337,6 +337,7 @@ def test_schemes_writes_its_figures(run, tmp_path):
     assert {(row["scheme"].partition("(")[0], row["field"]) for row in rows} == served
     for row in rows:
         assert row["build_ms"] > 0
+        assert row["step_ms"] > 0
         assert row["apply_ms"] > 0
         assert row["dense_ratio"] > 0
         assert row["gradient_condition"] >= 1
