@@ -539,6 +539,13 @@ class Parametrization(nn.Module, ABC):
         """:math:`W^H h` for each row: ``h @ W.conj()``, shapes (..., n) -> (..., n)."""
         return self.prepare().adjoint(h)
 
+    def _free_matrix(self) -> nn.Parameter:
+        """A learnable n x n matrix as real parts, at first the identity."""
+        eye = torch.eye(self.n, **self._factory)
+        if self.field == "complex":
+            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
+        return nn.Parameter(eye)
+
     def _full(self, x: Tensor) -> Tensor:
         """A parameter in the precision of the computation: float32 or better."""
         return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -933,10 +940,7 @@ class Projected(Parametrization):
 
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(n, **options)
-        eye = torch.eye(n, **self._factory)
-        if self.field == "complex":
-            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
-        self.weight = nn.Parameter(eye)
+        self.weight = self._free_matrix()
         self.reset_parameters()
 
     @abstractmethod

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
@@ -137,10 +137,7 @@ class PolarNewtonSchulz(Static):
         self.iterations = iterations
         least, self._factors = _scalings(iterations)
         self.condition = 1 / least
-        eye = torch.eye(n, **self._factory)
-        if self.field == "complex":
-            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
-        self.x = nn.Parameter(eye)
+        self.x = self._free_matrix()
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
@@ -72,10 +72,7 @@ class QR(Static):
 
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(n, **options)
-        eye = torch.eye(n, **self._factory)
-        if self.field == "complex":
-            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
-        self.x = nn.Parameter(eye)
+        self.x = self._free_matrix()
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
