@@ -239,3 +239,12 @@ def test_as_a_command(folder, arguments, code, word):
     assert done.returncode == code, done.stderr
     assert word in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(folder):
+    with subprocess.Popen(
+        [sys.executable, "-m", "unitary_zoo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()  # before the first line is there
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=120) == 1
