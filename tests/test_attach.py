@@ -458,6 +458,11 @@ def test_frozen_stays_frozen():
     orthogonal(layer, "weight", "lie_exp")
     assert not layer.weight.requires_grad
     assert all(not p.requires_grad for p in layer.parametrizations.parameters())
+    value = layer.weight.clone()
+    parametrize.remove_parametrizations(layer, "weight")
+    assert {name for name, _ in layer.named_parameters()} == {"weight", "bias"}
+    assert not layer.weight.requires_grad
+    assert torch.equal(layer.weight, value)
 
 
 def test_training_mode_follows():

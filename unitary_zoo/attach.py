@@ -416,7 +416,11 @@ def _property(name: str) -> property:
 
     def read(self: nn.Module) -> Tensor | None:
         if name in (chains := _chains(self)):
-            return _read(chains[name])
+            weight = _read(chains[name])
+            if weight.requires_grad or is_traced() or is_transformed() or _gradients_are_off():
+                return weight
+            # Frozen: torch's remove_parametrizations would else leave a buffer.
+            return nn.Parameter(weight, requires_grad=False)
         for tensors in (self._parameters, self._buffers):
             if name in tensors:
                 return tensors[name]
@@ -426,6 +430,10 @@ def _property(name: str) -> property:
         _chains(self)[name].right_inverse(value)  # Module.__setattr__ serves the ordinary ones
 
     return property(read, write)
+
+
+def _gradients_are_off() -> bool:
+    return torch.is_inference_mode_enabled() or not torch.is_grad_enabled()
 
 
 def _adopt(module: nn.Module) -> None:
