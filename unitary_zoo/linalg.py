@@ -1084,13 +1084,13 @@ def polar(x: Tensor) -> Tensor:
 
 
 def polar_of_sign(x: Tensor, sign: int | None) -> Tensor:
-    r"""The real orthogonal matrix of determinant ``sign`` that is nearest to X; None: of either.
+    r"""The orthogonal matrix of determinant ``sign`` nearest to X; None is the polar factor.
 
     Where the polar factor has the other sign, the direction of the least singular value turns
     round. That is the nearest one (Kabsch, 1976), but it jumps where the two least values meet.
 
     Args:
-        x: Shape (n, n), float32 or float64, real.
+        x: Shape (n, n), float32 or float64, real where there is a sign.
         sign: 1, -1 or None.
 
     Returns:

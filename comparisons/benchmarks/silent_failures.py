@@ -24,6 +24,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,7 @@ class MuonLike(Optimizer):
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
+    # torch's own overloads promise a loss where there is a closure, which nothing here passes.
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step."""
         for group in self.param_groups:
@@ -378,6 +380,10 @@ def _keeps_no_masters(subject: Subject) -> str:
     return "" if isinstance(subject, Ours) else "as in any layer of torch, steps are rounded"
 
 
+def _inner(layer: Any, gradient: Tensor) -> Tensor:
+    return (layer.weight.float() * gradient).sum()
+
+
 @row(fields=REAL, unless=_keeps_no_masters)
 def small_steps_in_bfloat16(subject: Subject, shape: str) -> None:
     """Steps of a bfloat16 layer that are smaller than its rounding are lost."""
@@ -390,7 +396,7 @@ def small_steps_in_bfloat16(subject: Subject, shape: str) -> None:
             layer,
             lambda p: SGD(p, lr=2e-4),
             50,
-            loss=lambda layer=layer: (layer.weight.float() * gradient).sum(),  # type: ignore[misc]
+            loss=partial(_inner, layer, gradient),
         )
     moved = distance(twin.weight, before)
     off = distance(module.float().weight, twin.weight)
@@ -571,8 +577,11 @@ def one_small_matrix(subject: Subject, shape: str) -> None:
         return started(subject, nn.Linear(2, 2, bias=False, dtype=dtype), torch.eye(2))
 
     module = identity(subject.dtype)
-    distance_of = lambda: (module.weight - rotation).abs().square().sum()  # noqa: E731
-    learn(subject, module, sgd, 60, loss=distance_of)
+
+    def distance_of_squares() -> Tensor:
+        return (module.weight - rotation).abs().square().sum()
+
+    learn(subject, module, sgd, 60, loss=distance_of_squares)
     # The same parameters, computed in double precision.
     exact = identity(torch.complex128 if subject.field == "complex" else torch.float64)
     exact.load_state_dict(module.state_dict())

@@ -224,9 +224,7 @@ def is_thin(scheme: str) -> bool:
     """Whether a scheme is there that spares the square matrix where few columns are wanted."""
     if scheme not in Parametrization.names():
         return False
-    own = Parametrization.get(scheme).for_columns.__func__  # type: ignore[attr-defined]
-    base = Parametrization.for_columns.__func__  # type: ignore[attr-defined]
-    return own is not base
+    return "for_columns" in vars(Parametrization.get(scheme))
 
 
 def defect(w: Tensor) -> float:

@@ -10,7 +10,19 @@ import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo.base import Anchored
+from unitary_zoo.base import Anchored, Tolerance
+
+REFERENCE = """@inproceedings{kiani2022projunn,
+  title     = {{projUNN}: Efficient Method for Training Deep Networks with Unitary Matrices},
+  author    = {Kiani, Bobak and Balestriero, Randall and LeCun, Yann and Lloyd, Seth},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2022}
+}"""
+
+TOLERANCE = Tolerance(
+    16.0,
+    "up to n/4 steps between two Newton-Schulz steps add a few eps each, in random directions",
+)
 
 _SAMPLERS = ("lsi", "column")
 

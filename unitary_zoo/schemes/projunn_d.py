@@ -10,10 +10,9 @@ from unitary_zoo.base import (
     FieldClaims,
     Parametrization,
     SchemeInfo,
-    Tolerance,
     real_skew_dimension,
 )
-from unitary_zoo.schemes._low_rank import LowRank
+from unitary_zoo.schemes._low_rank import REFERENCE, TOLERANCE, LowRank
 
 
 @Parametrization.register("projunn_d")
@@ -48,12 +47,7 @@ class ProjUNND(LowRank):
     info = SchemeInfo(
         name="projunn_d",
         title="W <- polar(W + a b^H) after each step",
-        reference="""@inproceedings{kiani2022projunn,
-  title     = {{projUNN}: Efficient Method for Training Deep Networks with Unitary Matrices},
-  author    = {Kiani, Bobak and Balestriero, Randall and LeCun, Yann and Lloyd, Seth},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year      = {2022}
-}""",
+        reference=REFERENCE,
         family="projected",
         claims={
             "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
@@ -61,19 +55,12 @@ class ProjUNND(LowRank):
         },
         field="real",
         retraction_order=0,  # what the sketch leaves out is of first order
-        tolerance=Tolerance(
-            16.0,
-            "up to n/4 steps between two Newton-Schulz steps add a few eps each, in random "
-            "directions",
-        ),
+        tolerance=TOLERANCE,
     )
     _whole_order = 2
 
     def _turn(self, m: Tensor) -> Tensor:
         x = linalg.identity_like(m) + m
         # W has the right sign already, so the turn must keep it.
-        w = linalg.polar(x) if self.special is None else self._rotation(x)
+        w = linalg.polar_of_sign(x, None if self.special is None else 1)
         return linalg.newton_schulz_step(w)
-
-    def _rotation(self, x: Tensor) -> Tensor:
-        return linalg.polar_of_sign(x, 1)

@@ -12,9 +12,8 @@ from unitary_zoo.base import (
     UNITARY,
     Parametrization,
     SchemeInfo,
-    Tolerance,
 )
-from unitary_zoo.schemes._low_rank import LowRank
+from unitary_zoo.schemes._low_rank import REFERENCE, TOLERANCE, LowRank
 
 
 @Parametrization.register("projunn_t")
@@ -47,21 +46,12 @@ class ProjUNNT(LowRank):
     info = SchemeInfo(
         name="projunn_t",
         title="W <- W exp(W^H Pi(a b^H)) after each step",
-        reference="""@inproceedings{kiani2022projunn,
-  title     = {{projUNN}: Efficient Method for Training Deep Networks with Unitary Matrices},
-  author    = {Kiani, Bobak and Balestriero, Randall and LeCun, Yann and Lloyd, Seth},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year      = {2022}
-}""",
+        reference=REFERENCE,
         family="projected",
         claims={"real": ORTHOGONAL, "complex": UNITARY},
         field="real",
         retraction_order=0,  # what the sketch leaves out is of first order
-        tolerance=Tolerance(
-            16.0,
-            "up to n/4 steps between two Newton-Schulz steps add a few eps each, in random "
-            "directions",
-        ),
+        tolerance=TOLERANCE,
     )
     _whole_order = math.inf
 

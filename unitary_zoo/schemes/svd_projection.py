@@ -91,7 +91,7 @@ class SVDProjection(Projected):
         if self.contractive:
             return linalg.contract(x)
         sign = None if self.special is None else self.determinant
-        w = linalg.polar(x) if sign is None else linalg.polar_of_sign(x, sign)
+        w = linalg.polar_of_sign(x, sign)
         # The step squares what the two singular bases lack in orthogonality.
         return linalg.newton_schulz_step(w)
 
