@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from comparisons.models import check_model, is_baseline, model_names
 from comparisons.papers import PAPERS
@@ -12,8 +13,16 @@ from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
 from unitary_zoo import Parametrization
 
-Choice = tuple[int, Setting]
-"""One length, and the setting to train with there."""
+
+class Choice(NamedTuple):
+    """One length and one variant of a task, and the setting to train with there.
+
+    Without a variant it is the task's default: that of real data, where they are given.
+    """
+
+    length: int
+    setting: Setting
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ def expand(
     models: Sequence[str] | None = None,
     *,
     lengths: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    real_data: bool = False,
     seeds: Sequence[int] = (0,),
     device: str = "cpu",
     iterations: int | None = None,
@@ -50,24 +61,36 @@ def expand(
         tasks: Names of tasks; None is all.
         models: Names of schemes and baselines; None is all.
         lengths: Instead of the preset's; a length it does not know takes the nearest's setting.
+        variants: Of the tasks, instead of the preset's.
+        real_data: Whether a folder of real data is there; else the embedded data are the default.
         seeds: One run for each.
         device: Where to train.
         iterations: Instead of the preset's.
 
     Raises:
-        GridError: An unknown task or model, a length too short for a task, or nothing to run.
+        GridError: An unknown task, variant or model, a length too short for a task, or nothing to
+            run.
     """
     runs = []
     try:
-        for task in tasks or TASKS.names():
+        for task in map(TASKS.get, tasks or TASKS.names()):
             for length in lengths or ():
-                TASKS.get(task)(length)  # refuses a length that makes no sense
+                task.check_length(length)
             for model in map(check_model, models or model_names()):
-                choices = PRESETS[preset].choices(TASKS.get(task).name, model)
-                for length, setting in choices if lengths is None else _at(lengths, choices):
+                choices = PRESETS[preset].choices(task.name, model)
+                for choice in choices if lengths is None else _at(lengths, choices):
+                    setting = choice.setting
                     if iterations is not None:
                         setting = replace(setting, iterations=iterations)
-                    runs += [Run(task, model, length, seed, setting, device) for seed in seeds]
+                    usual = choice.variant or (task.real if real_data else "")
+                    runs += [
+                        Run(
+                            task.name, model, choice.length, seed, setting, device,
+                            task.check_variant(variant),
+                        )
+                        for variant in variants or [usual]
+                        for seed in seeds
+                    ]  # fmt: skip
     except (LookupError, ValueError) as error:
         raise GridError(str(error)) from None
     if not runs:
@@ -79,11 +102,12 @@ def _at(lengths: Sequence[int], choices: list[Choice]) -> list[Choice]:
     """The choices at other lengths: those made for a length, or else the nearest one."""
     chosen = []
     for length in lengths if choices else ():
-        exact = [choice for choice in choices if choice[0] == length]
+        exact = [choice for choice in choices if choice.length == length]
         if not exact:
-            nearest, setting = min(choices, key=lambda choice: abs(math.log(choice[0] / length)))
-            source = f"{setting.source} (settings made for T = {nearest})"
-            exact = [(length, replace(setting, source=source))]
+            nearest = min(choices, key=lambda choice: abs(math.log(choice.length / length)))
+            source = f"{nearest.setting.source} (settings made for T = {nearest.length})"
+            setting = replace(nearest.setting, source=source)
+            exact = [nearest._replace(length=length, setting=setting)]
         chosen += exact
     return chosen
 
@@ -100,7 +124,7 @@ def _accepted(model: str, n: int) -> int:
     return next(size for size in range(n, 2 * n + 1) if accepts(size))
 
 
-SMOKE_LENGTH = 10
+SMOKE_LENGTHS = {"pixel_mnist": 64, "permuted_mnist": 64}
 SMOKE = Setting(
     hidden_size=16,
     batch_size=8,
@@ -113,7 +137,7 @@ SMOKE = Setting(
 
 
 def _smoke(task: str, model: str) -> list[Choice]:
-    return [(SMOKE_LENGTH, _fitted(SMOKE, model, state=16))]
+    return [Choice(SMOKE_LENGTHS.get(task, 10), _fitted(SMOKE, model, state=16))]
 
 
 QUICK_COPYING = Setting(
@@ -140,7 +164,7 @@ def _quick(task: str, model: str) -> list[Choice]:
     if task not in QUICK:
         return []
     length, setting = QUICK[task]
-    return [(length, _fitted(setting, model, state=128))]
+    return [Choice(length, _fitted(setting, model, state=128))]
 
 
 def _fitted(setting: Setting, model: str, state: int) -> Setting:
@@ -163,7 +187,10 @@ def _paper(task: str, model: str) -> list[Choice]:
     for neighbour in NEIGHBOURS[_field(model)]:
         borrowed = _published(task, neighbour)
         if borrowed:
-            return [(length, _borrow(setting, model, neighbour)) for length, setting in borrowed]
+            return [
+                choice._replace(setting=_borrow(choice.setting, model, neighbour))
+                for choice in borrowed
+            ]
     return []
 
 
@@ -177,11 +204,12 @@ NEIGHBOURS = {
 
 def _published(task: str, model: str) -> list[Choice]:
     return [
-        (length, training.setting)
+        Choice(length, training.setting, variant)
         for paper in PAPERS.values()
         for training in paper.trainings
         if training.task == task and model in training.models
         for length in training.lengths
+        for variant in training.variants
     ]
 
 

@@ -33,12 +33,14 @@ class Training:
         lengths: Every length T it used.
         models: Our names for its models: schemes or baselines.
         setting: Sizes and optimizers; its ``source`` says what departs from the paper.
+        variants: Of the task; "" is its default.
     """
 
     task: str
     lengths: tuple[int, ...]
     models: tuple[str, ...]
     setting: Setting
+    variants: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True)
