@@ -53,6 +53,7 @@ def expand(
     seeds: Sequence[int] = (0,),
     device: str = "cpu",
     iterations: int | None = None,
+    hidden_size: int | None = None,
 ) -> list[Run]:
     """Every run of a command, each once.
 
@@ -66,6 +67,7 @@ def expand(
         seeds: One run for each.
         device: Where to train.
         iterations: Instead of the preset's.
+        hidden_size: Likewise; a scheme takes the next size that it accepts.
 
     Raises:
         GridError: An unknown task, variant or model, a length too short for a task, or nothing to
@@ -82,6 +84,8 @@ def expand(
                     setting = choice.setting
                     if iterations is not None:
                         setting = replace(setting, iterations=iterations)
+                    if hidden_size is not None:
+                        setting = replace(setting, hidden_size=_accepted(model, hidden_size))
                     usual = choice.variant or (task.real if real_data else "")
                     runs += [
                         Run(
