@@ -11,7 +11,7 @@ import torch
 from comparisons import grid
 from comparisons.data import files
 from comparisons.executors import EXECUTORS
-from comparisons.grid import PRESETS
+from comparisons.grid import PRESETS, USUAL
 from comparisons.machine import usable_cpus
 from comparisons.records import Run
 from comparisons.tasks import TASKS
@@ -33,7 +33,10 @@ def parser(description: str) -> Parser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     what = p.add_mutually_exclusive_group()
-    what.add_argument("--preset", default="quick", choices=PRESETS, help="sizes and settings")
+    # No default here: argparse would not see that a value equal to it was given beside --paper.
+    what.add_argument(
+        "--preset", choices=PRESETS, help=f"sizes and settings; {USUAL}, if no paper is named"
+    )
     what.add_argument(
         "--paper", metavar="NAME", help="what one paper trained, beside what it published"
     )
@@ -83,7 +86,7 @@ def chosen_runs(args: argparse.Namespace) -> list[Run]:
     if args.data_dir is not None:
         files.use_folder(args.data_dir)
     runs = grid.expand(
-        args.preset,
+        args.preset or USUAL,
         args.tasks,
         args.schemes,
         lengths=args.lengths,

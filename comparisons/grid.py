@@ -266,3 +266,5 @@ PRESETS = {
     "quick": Preset("the difference in under ten minutes on two cores", _quick),
     "paper": Preset("the papers' own sizes, lengths and optimizers; days on a CPU", _paper),
 }
+USUAL = "quick"
+"""The preset of a command that names none."""

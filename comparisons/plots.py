@@ -72,18 +72,28 @@ def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]
     return chosen
 
 
-def learning_curves(series: Sequence[Series], baseline: float, loss_name: str) -> Figure:
+def learning_curves(
+    series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
+) -> Figure:
     """Test loss against the number of iterations."""
-    return _curves(series, baseline, loss_name, "iterations", lambda point: point.iteration)
+    return _curves(
+        series, baseline, loss_name, optimum, "iterations", lambda point: point.iteration
+    )
 
 
-def loss_against_time(series: Sequence[Series], baseline: float, loss_name: str) -> Figure:
+def loss_against_time(
+    series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
+) -> Figure:
     """Test loss against the time spent in training steps."""
-    return _curves(series, baseline, loss_name, "training time (s)", lambda point: point.seconds)
+    return _curves(
+        series, baseline, loss_name, optimum, "training time (s)", lambda point: point.seconds
+    )
 
 
-def loss_against_parameters(series: Sequence[Series], baseline: float, loss_name: str) -> Figure:
-    """Final test loss against the number of trainable parameters."""
+def loss_against_parameters(
+    series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
+) -> Figure:
+    """Reported test loss against the number of trainable parameters."""
     with mpl.rc_context(RC):
         figure, axes = _axes(loss_name, "trainable parameters", len(series))
         axes.set_xscale("log")
@@ -91,13 +101,13 @@ def loss_against_parameters(series: Sequence[Series], baseline: float, loss_name
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         for line in series:
-            losses = [result.final.test_loss for result in line.results]
+            losses = [result.chosen.test_loss for result in line.results]
             mean = statistics.fmean(losses)
             place, color = line.results[0].parameters, line.style.color
             marker = line.style.marker
             axes.plot(place, mean, color=color, marker=marker, ls="none", label=line.label)
             axes.plot([place, place], [min(losses), max(losses)], color=color, lw=1)
-        return _finish(figure, axes, baseline)
+        return _finish(figure, axes, baseline, optimum)
 
 
 def defects(series: Sequence[Series]) -> Figure:
@@ -126,6 +136,7 @@ def _curves(
     series: Sequence[Series],
     baseline: float,
     loss_name: str,
+    optimum: float | None,
     x_name: str,
     x: Callable[[Point], float],
 ) -> Figure:
@@ -150,7 +161,7 @@ def _curves(
         # The first losses can be a hundred times the baseline; what matters lies below it.
         worst = max(result.final.test_loss for line in series for result in line.results)
         axes.set_ylim(top=min(axes.get_ylim()[1], max(5 * baseline, 1.5 * worst)))
-        return _finish(figure, axes, baseline)
+        return _finish(figure, axes, baseline, optimum)
 
 
 def _axes(loss_name: str, x_name: str, lines: int) -> tuple[Figure, Axes]:
@@ -163,8 +174,10 @@ def _axes(loss_name: str, x_name: str, lines: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, baseline: float) -> Figure:
+def _finish(figure: Figure, axes: Axes, baseline: float, optimum: float | None) -> Figure:
     axes.axhline(baseline, color="#c00000", lw=1, ls=(0, (2, 2)), label="memoryless baseline")
+    if optimum is not None:
+        axes.axhline(optimum, color="#007000", lw=1, ls=(0, (1, 1)), label="optimum")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -17,114 +16,25 @@ from matplotlib.figure import Figure
 
 from comparisons import plots
 from comparisons.models import is_baseline
-from comparisons.papers import PAPERS, TAGS, Outcome
-from comparisons.records import Point, Result, Setting
+from comparisons.papers import PAPERS, Paper
+from comparisons.published import Comparison, comparisons_on, remarks_on
+from comparisons.records import Result
+from comparisons.rows import NOT_UNITARY, SOLVED, Row, number, rows
 from comparisons.store import Contents, Store
 from comparisons.tasks import TASKS, Task
 
-SOLVED = 0.1  # a model has solved a task below this share of the baseline loss
-NONE = "–"
-NOT_UNITARY = "†"
-
-COLUMNS = (
-    "model",
-    "n",
-    "parameters (of W)",
-    "iterations × batch",
-    "test loss",
-    "accuracy %",
-    "solved at",
-    "ms / step",
-    "peak MB",
-    "defect start",
-    "defect end",
-    "training",
-    "settings",
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model in one configuration, over its seeds."""
-
-    results: tuple[Result, ...]
-
-    @property
-    def model(self) -> str:
-        """The scheme or baseline."""
-        return self.results[0].run.model
-
-    @property
-    def setting(self) -> Setting:
-        """What all its seeds share."""
-        return self.results[0].run.setting
-
-    @property
-    def loss(self) -> float:
-        """Mean final test loss."""
-        return statistics.fmean(result.final.test_loss for result in self.results)
-
-    @property
-    def label(self) -> str:
-        """For figures and remarks."""
-        return f"{self.model}, n = {self.setting.hidden_size}"
-
-    @property
-    def deviation(self) -> str:
-        """Why the weight is not unitary, if the scheme says so."""
-        return self.results[0].deviation
-
-    @property
-    def full_label(self) -> str:
-        """Model, size and everything else that tells two runs apart."""
-        s, device = self.setting, self.results[0].run.device
-        return f"{self.label}, {s.iterations:,} × {s.batch_size}, {s.summary}, {device}"
-
-    def mean(self, value: Callable[[Result], float | None], digits: int = 3) -> str:
-        """Mean and, of several seeds, standard deviation; a dash if a seed has no value."""
-        values = [value(result) for result in self.results]
-        known = [v for v in values if v is not None]
-        if len(known) < len(values):
-            return NONE
-        mean = _number(statistics.fmean(known), digits)
-        return f"{mean} ± {_number(statistics.stdev(known), 2)}" if len(known) > 1 else mean
-
-    def solved_at(self) -> str:
-        """The first evaluated iteration below a tenth of the baseline."""
-        firsts = [_first_solved(result) for result in self.results]
-        known = [first for first in firsts if first is not None]
-        if not known:
-            return NONE
-        text = f"{statistics.fmean(known):,.0f}"
-        return text if len(known) == len(firsts) else f"{text} ({len(known)}/{len(firsts)} seeds)"
-
-    def cells(self, note: str) -> list[str]:
-        """The texts of :data:`COLUMNS`; ``note`` refers to the source of the settings."""
-        first, setting = self.results[0], self.setting
-        model = self.model + (f" {NOT_UNITARY}" if self.deviation else "")
-        return [
-            model if first.run.device == "cpu" else f"{model} ({first.run.device})",
-            str(setting.hidden_size),
-            f"{first.parameters:,} ({first.recurrent_parameters:,})",
-            f"{setting.iterations:,} × {setting.batch_size}",
-            self.mean(lambda result: result.final.test_loss),
-            self.mean(lambda result: 100 * result.final.test_accuracy),
-            self.solved_at(),
-            self.mean(lambda result: result.ms_per_step),
-            self.mean(lambda result: result.peak_memory_mb),
-            self.mean(lambda result: result.defect_start, 2),
-            self.mean(lambda result: result.defect_end, 2),
-            setting.summary,
-            note,
-        ]
+WORDS = ("model", "training", "settings")
+"""Columns that hold no numbers."""
+MATTER = ("model", "n", "test loss", "validation", "solved at", "ms / step", "defect end")
+"""Columns for a terminal, beside the task's metric."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: a row's cells, or those of the analytic baseline."""
+    """A line of a table: a row's cells, or those of the analytic baseline or the optimum."""
 
     cells: list[str]
-    kind: str  # "scheme", "baseline" (a model) or "bound" (the analytic baseline)
+    kind: str  # "scheme", "baseline" (a model) or "bound" (the analytic ones)
 
 
 @dataclass(frozen=True)
@@ -147,7 +57,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Section:
-    """One task at one length."""
+    """One task in one variant at one length."""
 
     task: Task
     rows: tuple[Row, ...]
@@ -156,18 +66,48 @@ class Section:
     @property
     def name(self) -> str:
         """Of its files and anchors."""
-        return f"{self.task.name}-T{self.task.length}"
+        return _name(self.task)
 
     @property
     def title(self) -> str:
         """Its heading."""
-        return f"{self.task.title}, T = {self.task.length}"
+        return ", ".join(part for part in (self.task.title, self.form) if part)
 
     @property
-    def summary(self) -> tuple[tuple[str, ...], list[Line]]:
+    def form(self) -> str:
+        """Variant and length."""
+        variant = self.task.variants.get(self.task.variant, self.task.variant)
+        return ", ".join(part for part in (variant, f"T = {self.task.length}") if part)
+
+    @property
+    def baseline(self) -> float:
+        """The analytic baseline, a mean over runs where the seed draws the task."""
+        return statistics.fmean(r.baseline for row in self.rows for r in row.results)
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What the runs were trained and tested on."""
+        return tuple(dict.fromkeys(r.data for row in self.rows for r in row.results))
+
+    @property
+    def validated(self) -> bool:
+        """Whether validation chose the evaluation that is reported."""
+        return any(row.validated for row in self.rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """Of its table; those that would be empty are left out."""
+        # What a text's entropy is, and so when it is solved, nobody knows.
+        solvable = not (self.task.tokens and self.task.per_step)
+        left_out = set() if solvable else {"solved at"}
+        left_out |= set() if self.validated else {"validation", "best at"}
+        return [column for column in self.rows[0].cells("") if column not in left_out]
+
+    @property
+    def summary(self) -> tuple[list[str], list[Line]]:
         """The columns that matter most, and their part of the table."""
-        kept = ("model", "n", "test loss", "accuracy %", "solved at", "ms / step", "defect end")
-        places = [COLUMNS.index(column) for column in kept]
+        kept = [c for c in self.columns if c in (*MATTER, self.task.metric_name)]
+        places = [self.columns.index(column) for column in kept]
         return kept, [Line([line.cells[i] for i in places], line.kind) for line in self.lines]
 
     @property
@@ -183,15 +123,19 @@ class Section:
 
     @property
     def lines(self) -> list[Line]:
-        """The table, best model first, the analytic baseline where it falls."""
-        bound = ["memoryless baseline", *[""] * (len(COLUMNS) - 1)]
-        bound[COLUMNS.index("test loss")] = _number(self.task.baseline, 4)
-        entries = [(self.task.baseline, Line(bound, "bound"))]
+        """The table, best model first, the analytic lines where they fall."""
+        entries = [(self.baseline, self._bound("memoryless baseline", self.baseline))]
+        if self.task.optimum is not None:
+            entries.append((self.task.optimum, self._bound("optimum", self.task.optimum)))
         for row in self.rows:
-            note = self.notes.index(row.setting.source) + 1
+            cells = row.cells(f"[{self.notes.index(row.setting.source) + 1}]")
             kind = "baseline" if is_baseline(row.model) else "scheme"
-            entries.append((row.loss, Line(row.cells(f"[{note}]"), kind)))
+            entries.append((row.loss, Line([cells[column] for column in self.columns], kind)))
         return [line for _, line in sorted(entries, key=lambda entry: entry[0])]
+
+    def _bound(self, name: str, loss: float) -> Line:
+        known = {"model": name, "test loss": number(loss, 4)}
+        return Line([known.get(column, "") for column in self.columns], "bound")
 
     @property
     def provenance(self) -> Provenance:
@@ -200,37 +144,59 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A published outcome beside ours."""
-
-    cite: str
-    outcome: Outcome
-    ours: list[str]
-
-    @property
-    def lengths(self) -> str:
-        """The lengths it holds for."""
-        return ", ".join(map(str, self.outcome.lengths))
-
-    @property
-    def standing(self) -> str:
-        """The tag, and what it means."""
-        return f"[{self.outcome.tag}] {TAGS[self.outcome.tag]}"
-
-
-@dataclass(frozen=True)
 class Chapter:
-    """One task: its sections by length, and what was published on it."""
+    """One task: its sections by variant and length, and what was published on it."""
 
     task: type[Task]
     sections: tuple[Section, ...]
     published: tuple[Comparison, ...]
-    remarks: tuple[str, ...]
+    left_out: int  # published results beside which there is nothing of ours
 
     @property
-    def provenance(self) -> Provenance:
+    def remarks(self) -> tuple[str, ...]:
+        """What to know when ours is set beside the published."""
+        return remarks_on(self.task.name, self.published)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """How our side of the published table was trained, and what departs from the papers."""
+        found = (ours.source for item in self.published for ours in item.ours)
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def provenance(self) -> Provenance | None:
         """Behind our side of the published table."""
-        return _provenance(self.sections)
+        return _provenance(self.sections) if self.sections else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place of the matrix of all models and sections."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The metric of every model in every section, of its best configuration there."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def lines(self) -> list[tuple[str, list[Cell]]]:
+        """A model and its cells; schemes before baselines."""
+        names = {row.name: row.model for section in self.sections for row in section.rows}
+        ordered = sorted(names, key=lambda name: (is_baseline(names[name]), name))
+        return [(name, [_cell(section, name) for section in self.sections]) for name in ordered]
+
+
+def _cell(section: Section, name: str) -> Cell:
+    """Rows come best first."""
+    own = [row for row in section.rows if row.name == name]
+    if not own:
+        return Cell("")
+    return Cell(own[0].mean(own[0].metric), best=own[0] is section.rows[0])
 
 
 @dataclass(frozen=True)
@@ -244,10 +210,12 @@ class Report:
 def write_report(folder: Path) -> Report:
     """Make ``report.html``, ``report.md`` and ``figures/*.png`` from what the folder holds.
 
-    A partial store makes a partial report, which says what is missing.
+    A partial store makes a partial report, which says what is missing. That of a paper is headed
+    by it and lists all that it published.
     """
     contents = Store(folder).load()
-    chapters = _chapters(contents.results)
+    paper = PAPERS.get(contents.plan.paper) if contents.plan else None
+    chapters = _chapters(contents.results, paper)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -256,7 +224,7 @@ def write_report(folder: Path) -> Report:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    environment.globals.update(svg=plots.to_svg, columns=COLUMNS, solved=SOLVED)
+    environment.globals.update(svg=plots.to_svg, words=WORDS, solved=SOLVED)
     sections = tuple(section for chapter in chapters for section in chapter.sections)
     for drawing in (drawing for section in sections for drawing in section.drawings):
         plots.save_png(drawing.figure, folder / "figures" / f"{drawing.name}.png")
@@ -264,48 +232,38 @@ def write_report(folder: Path) -> Report:
     pages = []
     for page in ("report.html", "report.md"):
         text = environment.get_template(f"{page}.j2").render(
-            chapters=chapters, contents=contents, missing=_missing(contents)
+            chapters=chapters,
+            contents=contents,
+            matrix=Matrix(sections) if len(sections) > 1 else None,
+            missing=_missing(contents),
+            paper=paper,
         )
         (folder / page).write_text(text, encoding="utf-8")
         pages.append(folder / page)
     return Report(tuple(pages), sections)
 
 
-def _chapters(results: Iterable[Result]) -> list[Chapter]:
-    rows = _rows(results)
-    models = sorted({row.model for group in rows.values() for row in group})
+def _chapters(results: Iterable[Result], paper: Paper | None) -> list[Chapter]:
+    groups = rows(results, lambda name, length, variant: TASKS.get(name)(length, variant))
+    names = {row.name: row.model for group in groups.values() for row in group}
     styles = plots.styles(
-        [model for model in models if not is_baseline(model)],
-        [model for model in models if is_baseline(model)],
+        sorted(name for name in names if not is_baseline(names[name])),
+        sorted(name for name in names if is_baseline(names[name])),
     )
+    tasks = {name for name, _, _ in groups}
+    if paper is not None:
+        tasks |= {outcome.task for outcome in paper.outcomes} & set(TASKS.names())
     chapters = []
-    for task in sorted({task for task, _, _ in rows}):
-        sections = tuple(
-            _section(TASKS.get(task)(length, variant), group, styles)
-            for (name, variant, length), group in sorted(rows.items())
-            if name == task
-        )
-        remarks = tuple(
-            f"{paper.cite}: {remark}"
-            for paper in PAPERS.values()
-            if any(outcome.task == task for outcome in paper.outcomes)
-            for remark in paper.remarks
-        )
-        chapters.append(Chapter(TASKS.get(task), sections, _published(task, sections), remarks))
+    for task in sorted(tasks):
+        own = [group for (name, _, _), group in sorted(groups.items()) if name == task]
+        sections = tuple(_section(group[0].task, group, styles) for group in own)
+        compared = comparisons_on(task, [row for group in own for row in group], paper)
+        chapters.append(Chapter(TASKS.get(task), sections, *compared))
     return chapters
 
 
-def _rows(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Row]]:
-    """Rows by task, variant and length, seeds of one configuration together, best first."""
-    seeds: dict[str, list[Result]] = defaultdict(list)
-    for result in results:
-        seeds[replace(result.run, seed=0).id].append(result)
-    rows: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
-    for group in seeds.values():
-        row = Row(tuple(sorted(group, key=lambda result: result.run.seed)))
-        run = group[0].run
-        rows[run.task, run.variant, run.length].append(row)
-    return {key: sorted(group, key=lambda row: row.loss) for key, group in rows.items()}
+def _name(task: Task) -> str:
+    return "-".join(part for part in (task.name, task.variant, f"T{task.length}") if part)
 
 
 def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) -> Section:
@@ -314,13 +272,14 @@ def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) ->
         plots.Series(
             # Two rows of one model and size differ elsewhere; all of it tells them apart.
             row.label if labels.count(row.label) == 1 else row.full_label,
-            styles[row.model],
+            styles[row.name],
             row.results,
         )
         for row in rows
     ]
-    arguments = (series, task.baseline, task.loss_name)
-    name = f"{task.name}-T{task.length}"
+    name = _name(task)
+    baseline = statistics.fmean(result.baseline for row in rows for result in row.results)
+    arguments = (series, baseline, task.loss_name, task.optimum)
     drawings = [
         Drawing(f"{name}-curves", "Learning curves", plots.learning_curves(*arguments)),
         Drawing(f"{name}-time", "Loss against time", plots.loss_against_time(*arguments)),
@@ -332,29 +291,6 @@ def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) ->
     if any(not is_baseline(row.model) for row in rows):
         drawings.append(Drawing(f"{name}-defect", "Unitarity defect", plots.defects(series)))
     return Section(task, tuple(rows), tuple(drawings))
-
-
-def _published(task: str, sections: Sequence[Section]) -> tuple[Comparison, ...]:
-    return tuple(
-        Comparison(paper.cite, outcome, _ours(outcome, sections))
-        for paper in PAPERS.values()
-        for outcome in paper.outcomes
-        if outcome.task == task
-    )
-
-
-def _ours(outcome: Outcome, sections: Sequence[Section]) -> list[str]:
-    """Our losses for the same model: at its lengths, or else at the lengths we ran."""
-    same = [s for s in sections if s.task.length in outcome.lengths]
-    found = [
-        f"{'' if same else 'other length, '}T = {section.task.length}: "
-        f"{row.mean(lambda result: result.final.test_loss)} "
-        f"({row.label}, {row.setting.iterations:,} iterations)"
-        for section in same or sections
-        for row in section.rows
-        if row.model in outcome.ours
-    ]
-    return found or ["not run"]
 
 
 def _provenance(sections: Iterable[Section]) -> Provenance:
@@ -382,17 +318,6 @@ def _missing(contents: Contents) -> int:
     finished = {result.run.id for result in contents.results}
     failed = {failure.run.id for failure in contents.failures}
     return len(set(contents.plan.ids) - finished - failed)
-
-
-def _first_solved(result: Result) -> int | None:
-    def solved(point: Point) -> bool:
-        return point.test_loss <= SOLVED * result.baseline
-
-    return next((point.iteration for point in result.curve if solved(point)), None)
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def main() -> None:

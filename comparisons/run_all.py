@@ -18,7 +18,7 @@ from comparisons import console
 from comparisons.command_line import chosen_runs, parser
 from comparisons.data import DataError
 from comparisons.executors import EXECUTORS, Executor, ExecutorError
-from comparisons.grid import GridError
+from comparisons.grid import USUAL, GridError
 from comparisons.records import Failure, Run
 from comparisons.store import Store
 
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     except (GridError, DataError, ExecutorError) as error:
         p.error(str(error))
 
-    store = Store(args.results or Path("results", args.paper or args.preset))
+    store = Store(args.results or Path("results", args.paper or args.preset or USUAL))
     contents = store.load()
     for problem in contents.problems:
         console.say(f"{problem}; this run counts as not finished")

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from comparisons.benchmarks import timing
+from comparisons.papers import PAPERS
 from unitary_zoo import Parametrization, UnitaryRNN, orthogonal
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -209,7 +210,7 @@ def test_the_mended_scheme_is_accepted(tmp_path):
 # ---------------------------------------------------------------------------------------- figures
 
 
-@pytest.mark.parametrize("name", ["gen_schemes", "gen_benchmarks"])
+@pytest.mark.parametrize("name", ["gen_schemes", "gen_benchmarks", "gen_results"])
 def test_other_pages_are_left_alone(name):
     hook = runpy.run_path(str(DOCS / f"{name}.py"))["on_page_markdown"]
     assert hook("# Title\n", page=None) == "# Title\n"
@@ -371,3 +372,48 @@ def test_page_of_choosing_names_the_schemes_that_claim_it():
     assert named("n in the thousands.", "They reach") == fast | {"householder"}
     near = {name for name, info in infos.items() if not info.exact}
     assert named("Exactly orthogonal", "## Measured") == near
+
+
+def test_page_of_experiments_shows_what_is_recorded(tmp_path):
+    hook = runpy.run_path(str(DOCS / "gen_results.py"))["on_page_markdown"]
+    source = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    page = hook(source, folder=tmp_path)
+    assert page.count("No run is recorded yet") == source.count("<!-- results: ") == 5
+    assert "`python comparisons/run_all.py --paper psiml2017`" in page
+    run = {
+        "task": "adding", "title": "Adding problem", "variant": "", "T": 100, "n": 8, "seeds": 2,
+        "iterations": 60, "batch": 4, "training": "sgd 1", "metric_name": "accuracy %",
+        "loss": 0.25, "baseline": 0.1667, "optimum": None, "data": "generated sequences",
+        "command": "python it", "machine": {"gpu": None, "cpu": "Imaginary CPU 9000"},
+        "versions": {"torch": "2"}, "date": "2026-01-02",
+    }  # fmt: skip
+    runs = [
+        {**run, "model": "cayley", "metric": 50.0, "metric_spread": 1.5},
+        {**run, "model": "lstm", "metric": 25.0, "metric_spread": None},
+    ]
+    found = {"runs": runs, "images": ["psiml2017-adding-T100-curves.png"]}
+    (tmp_path / "psiml2017.json").write_text(json.dumps(found))
+    page = hook(source, folder=tmp_path)
+    assert page.count("No run is recorded yet") == 4
+    lines = page.splitlines()
+    at = lines.index("| model | n | seeds | iterations | batch | training | accuracy % | loss |")
+    assert lines[at + 2] == "| cayley | 8 | 2 | 60 | 4 | sgd 1 | 50.00 ± 1.50 | 0.250 |"
+    assert lines[at + 3] == "| lstm | 8 | 2 | 60 | 4 | sgd 1 | 25.00 | 0.250 |"
+    assert "![Learning curves of psiml2017](images/psiml2017-adding-T100-curves.png)" in lines
+    assert "Made 2026-01-02 by `python it` on Imaginary CPU 9000, torch 2." in lines
+
+
+def test_recorded_experiments_are_shown():
+    source = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    recorded = {path.stem for path in (DOCS / "results").glob("*.json")}
+    assert recorded <= set(re.findall(r"<!-- results: (\w+) -->", source))
+
+
+def test_commands_of_experiments_name_papers_and_tasks_there_are():
+    source = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    papers = set(re.findall(r"--paper (\w+)", source))
+    assert papers == {"arjovsky2016", "psiml2017", "linwang2019", "emami2019"}
+    known = {name: {t.task for t in paper.trainings} for name, paper in PAPERS.items()}
+    for paper, tasks in re.findall(r"--paper (\w+) --tasks ([\w ]+?)(?: --|`)", source):
+        if paper in known:
+            assert set(tasks.split()) <= known[paper]

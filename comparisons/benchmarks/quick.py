@@ -28,6 +28,7 @@ from comparisons.store import Store
 from unitary_zoo import Parametrization
 
 TASKS = ("copying", "adding")
+"""The tasks of the table; distil.py keeps the others."""
 FACTS = ("command", "machine", "versions", "threads")
 
 
@@ -41,6 +42,7 @@ def table(results: Sequence[Result]) -> list[Row]:
     Raises:
         ResultsError: A task was run with several lengths, whose losses have no common mean.
     """
+    results = [result for result in results if result.run.task in TASKS]
     rows: list[Row] = [_without_memory(results)]
     for model in sorted({result.run.model for result in results}):
         own = [result for result in results if result.run.model == model]

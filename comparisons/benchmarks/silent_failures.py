@@ -37,7 +37,7 @@ from torch.nn.utils import parametrize
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from comparisons import records, report, train
+from comparisons import records, train
 from comparisons.benchmarks.subjects import (
     Ours,
     Subject,
@@ -49,6 +49,8 @@ from comparisons.benchmarks.subjects import (
 )
 from comparisons.benchmarks.timing import show, write_json
 from comparisons.console import console
+from comparisons.rows import Row as RunRow
+from comparisons.tasks import TASKS
 from unitary_zoo import UnitaryRNNCell
 from unitary_zoo.nonlinearities import modrelu
 
@@ -908,10 +910,10 @@ def recorded_defect(subject: Subject, shape: str) -> None:
         unitary_optimizer=optimizer, test_size=2, eval_every=2,
     )  # fmt: skip
     result = train.train(records.Run("copying", subject.scheme, 3, 0, setting))
-    shown = report.Row((result,)).cells("")
+    shown = RunRow((result,), TASKS.get("copying")(3)).cells("")
     for column, value in (("defect start", result.defect_start), ("defect end", result.defect_end)):
         demand(value is not None and math.isfinite(value), f"{column} is {value}")
-        cell = shown[report.COLUMNS.index(column)]
+        cell = shown[column]
         # Two digits are shown.
         demand(math.isclose(float(cell), value or 0.0, rel_tol=0.1), f"{column} reads {cell}")
 

@@ -26,7 +26,7 @@ SCRIPT = Path(run_all.__file__)
         (["--tasks", "coping"], "'copying'"),
         (["--preset", "quik"], "'quick'"),
         (["--paper", "arjovky2016"], "'arjovsky2016'"),
-        (["--paper", "arjovsky2016", "--preset", "quick"], "not allowed with"),
+        (["--paper", "arjovsky2016", "--preset", "quick", "--dry-run"], "not allowed with"),
         (["--lengths", "0"], "positive"),
         (["--lengths", "ten"], "positive"),
         (["--tasks", "adding", "--lengths", "1"], "at least 2"),

@@ -21,6 +21,9 @@ def results(make_result):
         make_result("cayley", task="adding", losses=(1.0, 0.5, 0.125)),
         make_result("lstm", losses=(2.0, 0.5), defect=None, unitary_optimizer=None),
     ]
+    # Other tasks have no columns, and no part in the others.
+    elsewhere = make_result("cayley", losses=(9.0, 9.0), defect=1.0, hidden_size=99)
+    made.append(replace(elsewhere, run=replace(elsewhere.run, task="elsewhere")))
     return [replace(result, machine=MACHINE) for result in made]
 
 
@@ -88,7 +91,7 @@ def test_machines_are_not_mixed(run, folder, make_result, capsys):
 
 def test_a_comparison_that_is_not_whole_is_refused(run, folder, make_run, capsys):
     Store(folder).save_failure(Failure(make_run("gru"), "ValueError", "", "2026-01-02"))
-    assert "4 finished runs, 1 failed ones" in refused(run, capsys)
+    assert "5 finished runs, 1 failed ones" in refused(run, capsys)
 
 
 def test_a_comparison_that_was_interrupted_is_refused(run, folder, make_run, capsys):

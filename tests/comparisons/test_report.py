@@ -1,13 +1,20 @@
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import ClassVar
 
 import pytest
 
+from comparisons import published
+from comparisons.papers import Outcome
 from comparisons.plots import DASHES, PALETTE, styles
 from comparisons.records import Failure
-from comparisons.report import COLUMNS, main, write_report
+from comparisons.report import Matrix, main, write_report
+from comparisons.rows import Row
 from comparisons.store import Store
+from comparisons.tasks import TASKS
+from comparisons.tasks.copying import Copying
 from comparisons.train import train
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
@@ -100,7 +107,7 @@ def test_the_tables_hold_the_baseline_where_it_falls(report):
         "memoryless baseline",
         "lstm",
     ]
-    table = [dict(zip(COLUMNS, line.cells, strict=True)) for line in section.lines]
+    table = [dict(zip(section.columns, line.cells, strict=True)) for line in section.lines]
     assert table[2]["test loss"] == "0.1733"
     assert table[0]["test loss"] == "0.011 ± 0.0014"  # two seeds
     assert table[0]["solved at"] == "6"
@@ -129,9 +136,10 @@ def test_published_values_stand_beside_ours_with_their_tags(html, markdown):
         assert "Arjovsky et al. 2016" in text
         assert "[F] read off a published figure by eye" in text
         assert "[M-M] from memory, not confirmed; confidence medium" in text
-        assert "[V2] read in another paper" in text
-        assert "T = 100: 0.0123 (arjovsky, n = 8, 6 iterations)" in text  # the same length
-        assert "T = 50: 0.02 (arjovsky, n = 8, 6 iterations)" in text  # the nearest we have
+        assert "loss 0.0123 (arjovsky, n = 8, T = 100, 6 iterations)" in text  # the same length
+        assert "loss 0.02 (arjovsky, n = 8, T = 50, 6 iterations)" in text  # all that we have
+        assert "other length: 50, other size: 8" in text
+        assert "more published results on this task" in text
     assert "| *≈ .145" not in markdown
     assert "| *slowly below the baseline: ≈ .145 at 1 million examples* |" in markdown
     assert '<td class="guess">slowly below the baseline: ≈ .145' in html
@@ -150,7 +158,7 @@ def test_the_markdown_tables_and_pictures_are_whole(store, markdown):
     for picture in pictures:
         assert (store.folder / picture).read_bytes().startswith(b"\x89PNG")
     blocks = re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6  # the matrix, three sections, two tables of published results
     for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1
@@ -202,3 +210,182 @@ def test_the_training_records_that_a_scheme_is_not_unitary(make_run):
     assert train(make_run("landing")).deviation.startswith("unitary only in the limit")
     assert train(make_run("cayley")).deviation == ""
     assert train(make_run("gru", unitary_optimizer=None)).deviation == ""
+
+
+class Imaginary(Copying):
+    """A task with a metric that is no accuracy, a validation set, variants and an optimum."""
+
+    name = "imaginary"
+    title = "Imaginary task"
+    metric_name = "perplexity"
+    variants: ClassVar = {"small": "few words", "large": "all words"}
+    optimum = 0.005
+
+    def metric(self, loss, accuracy):
+        return math.exp(loss)
+
+
+@pytest.fixture
+def imaginary(monkeypatch):
+    monkeypatch.setitem(TASKS._entries, "imaginary", Imaginary)
+
+
+def finished(result, *, task="imaginary", variant="small", valid=None, **run):
+    """The result as one of another task, with validation losses along its curve."""
+    curve = result.curve
+    if valid is not None:
+        curve = tuple(replace(p, valid_loss=v) for p, v in zip(curve, valid, strict=True))
+    run = replace(result.run, task=task, variant=variant, **run)
+    return replace(result, run=run, curve=curve, data=f"data of {variant}")
+
+
+def saved(folder, results, paper=""):
+    store = Store(folder)
+    for result in results:
+        store.save(result)
+    store.save_plan("python run_it", [result.run for result in results], paper)
+    report = write_report(folder)
+    return report, [page.read_text(encoding="utf-8") for page in report.pages]
+
+
+def test_validation_chooses_what_is_reported(tmp_path, make_result, imaginary):
+    best_early = make_result("cayley", losses=(2.0, 0.02, 0.5))
+    report, pages = saved(tmp_path, [finished(best_early, valid=(2.0, 0.03, 0.4))])
+    (section,) = report.sections
+    assert section.name == "imaginary-small-T5"
+    assert section.title == "Imaginary task, few words, T = 5"
+    (line,) = (line for line in section.lines if line.kind == "scheme")
+    cells = dict(zip(section.columns, line.cells, strict=True))
+    assert cells["test loss"] == "0.02"
+    assert cells["perplexity"] == "1.02"  # exp(0.02)
+    assert cells["validation"] == "1.03"
+    assert cells["best at"] == "3"
+    assert [line.cells[0] for line in section.lines] == [
+        "optimum", "cayley", "memoryless baseline",
+    ]  # fmt: skip
+    assert (tmp_path / "figures" / "imaginary-small-T5-curves.png").exists()
+    for text in pages:
+        assert "data of small" in text
+        assert "Test values are those at the least validation loss" in text
+        assert "Optimum: 0.005" in text
+
+
+def test_solved_counts_from_the_optimum(tmp_path, make_result, imaginary):
+    # The baseline is 10 ln 8 / 25 = 0.8318: a tenth of the way is 0.005 + 0.0827 = 0.0877.
+    results = [
+        finished(make_result("cayley", losses=(2.0, 0.087, 0.01))),
+        finished(make_result("expm", losses=(2.0, 0.088, 0.01))),
+    ]
+    (section,) = saved(tmp_path, results)[0].sections
+    at = section.columns.index("solved at")
+    found = {line.cells[0]: line.cells[at] for line in section.lines if line.kind == "scheme"}
+    assert found == {"cayley": "3", "expm": "6"}
+
+
+def test_a_text_is_never_solved(tmp_path, make_result, imaginary, monkeypatch):
+    monkeypatch.setattr(Imaginary, "tokens", True)
+    (section,) = saved(tmp_path, [finished(make_result("cayley"))])[0].sections
+    assert "solved at" not in section.columns
+    assert "validation" not in section.columns  # there is no validation set
+
+
+def test_the_matrix_marks_the_best_of_each_section(tmp_path, make_result, imaginary):
+    results = [
+        finished(make_result("cayley", losses=(2.0, 0.1))),
+        finished(make_result("expm", losses=(2.0, 0.2))),
+        finished(make_result("expm", losses=(2.0, 0.05), hidden_size=16), variant="large"),
+        finished(make_result("expm", losses=(2.0, 0.07)), variant="large"),
+        finished(
+            make_result("gru", losses=(2.0, 0.3), defect=None, unitary_optimizer=None),
+            variant="large",
+        ),
+    ]
+    report, (html, markdown) = saved(tmp_path, results)
+    lines = dict(Matrix(report.sections).lines)
+    assert list(lines) == ["cayley", "expm", "gru"]  # baselines come last
+    large, small = range(2)
+    assert [section.task.variant for section in report.sections] == ["large", "small"]
+    assert (lines["expm"][large].text, lines["expm"][large].best) == ("1.05", True)  # exp(0.05)
+    assert (lines["cayley"][small].best, lines["expm"][small].best) == (True, False)
+    assert lines["cayley"][large].text == ""
+    assert "| expm | **1.05** | 1.22 |" in markdown
+    assert "1.05 ★" in html
+    checker = Checker()
+    checker.feed(html)
+    assert not checker.open
+    assert len(checker.ids) == len(set(checker.ids))
+
+
+def test_a_layer_of_gates_is_named(make_result):
+    task = Copying(5)
+    unitary = Row((make_result("lie_exp", layer="gru"),), task)
+    assert unitary.label == "lie_exp GRU, n = 8"
+    assert unitary.cells("")["model"] == "lie_exp GRU"
+    assert Row((make_result("lie_exp"),), task).label == "lie_exp, n = 8"
+    assert Row((make_result("gru", layer="gru", unitary_optimizer=None),), task).name == "gru"
+    ranked = Row((make_result("projunn_d", options=(("rank", 2),)),), task)
+    assert "rank=2" in ranked.full_label
+
+
+def test_the_report_of_a_paper_has_its_outcomes_alone(tmp_path, make_result):
+    results = [make_result("arjovsky", length=100, losses=(2.0, 0.0123), hidden_size=128)]
+    pages = saved(tmp_path, results, "arjovsky2016")[1]
+    assert pages[1].startswith("# Arjovsky et al. 2016\n")
+    for text in pages:
+        assert "Arjovsky et al. 2016" in text
+        assert "PSI:ML" not in text
+        assert "row vectors" in text  # what to know
+        assert text.count("not run") > 5
+    row = next(line for line in pages[1].splitlines() if "after 15–20 thousand" in line)
+    assert "(arjovsky, n = 128, T = 100, 6 iterations) |  | [1] |" in row  # nothing differs
+
+
+def outcome(**changes):
+    fixed = {
+        "task": "copying", "lengths": (5,), "model": "theirs", "ours": ("cayley",), "text": "9 %",
+        "tag": "V",
+    }  # fmt: skip
+    return Outcome(**{**fixed, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels", "differs"),
+    [
+        ({}, ["plain", "wide", "gates"], ""),  # three at most
+        ({"size": 16}, ["wide"], ""),
+        ({"lengths": (7,), "size": 16}, ["wide"], "other length: 5"),
+        ({"size": 32, "setting": (("layer", "gru"),)}, ["gates"], "other size: 8"),
+        ({"setting": (("negative_ones", 3),)}, ["option"], ""),
+        ({"setting": (("negative_ones", 3),), "size": 32}, ["option"], "other size: 8"),
+        (
+            {"setting": (("negative_ones", 5),), "size": 16},
+            ["wide"],
+            "other negative ones: its default",
+        ),
+        ({"ours": ("expm",)}, [], ""),
+    ],
+)
+def test_rows_that_differ_least_stand_beside_an_outcome(make_result, changes, labels, differs):
+    forms = {
+        "plain": {},
+        "wide": {"hidden_size": 16},
+        "gates": {"layer": "gru"},
+        "option": {"options": (("negative_ones", 3),)},
+    }
+    found = [
+        Row((make_result("cayley", source=label, **form),), Copying(5))
+        for label, form in forms.items()
+    ]
+    ours = published._ours(outcome(**changes), found, any_data=True)
+    assert [row.source for row in ours] == labels
+    assert all(row.differs == differs for row in ours)
+
+
+def test_other_data_are_named_and_not_mixed(make_result, imaginary):
+    own = finished(make_result("cayley"), variant="large")
+    row = Row((own,), Imaginary(5, "large"))
+    same = outcome(task="imaginary", variant="large")
+    other = outcome(task="imaginary", variant="small")
+    assert published._ours(same, [row], any_data=False)[0].differs == ""
+    assert published._ours(other, [row], any_data=False) == ()
+    assert published._ours(other, [row], any_data=True)[0].differs == "other data: large"

@@ -1,0 +1,123 @@
+"""A folder of results as one small file and its figures, for docs/experiments.md.
+
+It trains nothing. For each model in each configuration it keeps what the runs recorded: metric and
+loss over the seeds, a thinned learning curve, and the command, machine and day behind them.
+
+    python comparisons/run_all.py --paper arjovsky2016
+    python comparisons/benchmarks/distil.py results/arjovsky2016 [--docs docs]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# A checkout is run as it is, installed or not.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from comparisons.records import Result
+from comparisons.report import write_report
+from comparisons.rows import Row, rows
+from comparisons.store import Store
+from comparisons.tasks import TASKS
+
+POINTS = 50
+"""Of a learning curve, at most."""
+
+
+class ResultsError(ValueError):
+    """The folder holds nothing to keep; the message is one line."""
+
+
+def distil(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """One record for each model in each configuration, by task, variant and length, best first."""
+    groups = rows(results, lambda name, length, variant: TASKS.get(name)(length, variant))
+    return [_record(row) for key in sorted(groups) for row in groups[key]]
+
+
+def _record(row: Row) -> dict[str, Any]:
+    first, task = row.results[0], row.task
+    defects = [result.defect_end for result in row.results if result.defect_end is not None]
+    metrics = [row.metric(result) for result in row.results]
+    return {
+        "task": task.name,
+        "title": task.title,
+        "variant": first.run.variant,
+        "T": task.length,
+        "model": row.name,
+        "n": row.setting.hidden_size,
+        "training": row.setting.summary,
+        "source": row.setting.source,
+        "seeds": len(row.results),
+        "iterations": row.setting.iterations,
+        "batch": row.setting.batch_size,
+        "metric_name": task.metric_name,
+        "metric": statistics.fmean(metrics),
+        "metric_spread": statistics.stdev(metrics) if len(metrics) > 1 else None,
+        "loss": row.loss,
+        "baseline": statistics.fmean(result.baseline for result in row.results),
+        "optimum": task.optimum,
+        "defect": max(
+            (r.defect_end for r in row.results if r.defect_end is not None), default=None
+        ),
+        "curve": _curve(row.results),
+        "data": first.data,
+        "command": first.command,
+        "machine": first.machine,
+        "versions": first.versions,
+        "date": max(result.date for result in row.results)[:10],
+    }
+
+
+def _curve(results: Sequence[Result]) -> list[tuple[int, float]]:
+    """Iteration and mean test loss; the first and the last point are kept."""
+    points = list(zip(*(result.curve for result in results), strict=True))
+    count = min(POINTS, len(points))
+    kept = {round(i * (len(points) - 1) / max(1, count - 1)) for i in range(count)}
+    return [
+        (points[i][0].iteration, statistics.fmean(point.test_loss for point in points[i]))
+        for i in sorted(kept)
+    ]
+
+
+def write(folder: Path, docs: Path) -> Path:
+    """Write ``results/NAME.json`` and ``images/NAME-*.png``, NAME that of the folder.
+
+    Raises:
+        ResultsError: Nothing in the folder finished.
+    """
+    contents = Store(folder).load()
+    if not contents.results:
+        raise ResultsError(f"{folder} holds no finished run; let comparisons/run_all.py train some")
+    images = []
+    for section in write_report(folder).sections:
+        figure = folder / "figures" / f"{section.name}-curves.png"
+        images.append(f"{folder.name}-{figure.name}")
+        (docs / "images").mkdir(parents=True, exist_ok=True)
+        (docs / "images" / images[-1]).write_bytes(figure.read_bytes())
+    path = docs / "results" / f"{folder.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {"runs": distil(contents.results), "images": images}
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("folder", type=Path, help="a folder that run_all.py filled")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="where pages are kept")
+    arguments = parser.parse_args()
+    try:
+        print(write(arguments.folder, arguments.docs))
+    except ResultsError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The tables of trainings on the pages, from the files that distil.py wrote: a mkdocs hook."""
+
+import json
+import re
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+# mkdocs does not look for modules in the folder it is started in.
+sys.path.insert(0, str(HERE.parent))
+
+from comparisons.benchmarks import text  # noqa: E402 - found only now that the path is set
+
+MARKER = re.compile(r"<!-- results: (\w+) -->")
+COLUMNS = ("model", "n", "seeds", "iterations", "batch", "training", "metric", "loss")
+
+
+def results(name: str, folder: Path) -> str:
+    """All that a file holds, or how to make one."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        which = "--preset quick" if name == "quick" else f"--paper {name}"
+        return (
+            f"*No run is recorded yet. These make one:* `python comparisons/run_all.py {which}`, "
+            f"then `python comparisons/benchmarks/distil.py results/{name}`"
+        )
+    found = json.loads(path.read_text(encoding="utf-8"))
+    parts = []
+    for (_, title, variant, length), group in groupby(found["runs"], _place):
+        runs = list(group)
+        where = ", ".join(part for part in (title, variant, f"T = {length}") if part)
+        parts += [f"**{where}** ({name}; {_bounds(runs[0])})", _table(runs)]
+    parts += [f"![Learning curves of {name}](images/{image})" for image in found["images"]]
+    return "\n\n".join([*parts, _source(found["runs"])])
+
+
+def _place(run: dict[str, Any]) -> tuple[str, str, str, int]:
+    return run["task"], run["title"], run["variant"], run["T"]
+
+
+def _bounds(run: dict[str, Any]) -> str:
+    best = "" if run["optimum"] is None else f", optimum {text(run['optimum'])}"
+    return f"{run['data']}; memoryless baseline {text(run['baseline'])}{best}"
+
+
+def _table(runs: list[dict[str, Any]]) -> str:
+    header = [runs[0]["metric_name"] if key == "metric" else key for key in COLUMNS]
+    sides = [":--" if isinstance(runs[0][key], str) else "--:" for key in COLUMNS]
+    lines = [[_cell(run, key) for key in COLUMNS] for run in runs]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, sides, *lines])
+
+
+def _cell(run: dict[str, Any], key: str) -> str:
+    spread = run["metric_spread"] if key == "metric" else None
+    shown = text(run[key]) + ("" if spread is None else f" ± {text(spread)}")
+    return shown.replace("|", "\\|")
+
+
+def _source(runs: list[dict[str, Any]]) -> str:
+    commands = dict.fromkeys(f"`{run['command']}`" for run in runs)
+    machines = dict.fromkeys(
+        f"{run['machine']['gpu'] or run['machine']['cpu']}, torch {run['versions']['torch']}"
+        for run in runs
+    )
+    days = sorted({run["date"] for run in runs})
+    day = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"Made {day} by {', '.join(commands)} on {'; '.join(machines)}."
+
+
+def on_page_markdown(markdown: str, /, *, folder: Path = HERE / "results", **_: Any) -> str:
+    """Called by mkdocs with every page: put the tables where the markers are."""
+    return MARKER.sub(lambda match: results(match[1], folder), markdown)

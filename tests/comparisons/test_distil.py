@@ -1,0 +1,58 @@
+"""What is kept of a folder of results."""
+
+import json
+
+import pytest
+
+from comparisons.benchmarks import distil
+from comparisons.store import Store
+
+
+def test_a_record_holds_the_means_over_seeds(make_result):
+    results = [
+        make_result("cayley", losses=(2.0, 0.5, 0.25)),
+        make_result("cayley", losses=(2.0, 0.7, 0.35), seed=1),
+        make_result("lstm", losses=(2.0, 0.1, 0.2), defect=None, unitary_optimizer=None),
+    ]
+    lstm, cayley = distil.distil(results)  # best first
+    assert (lstm["model"], lstm["seeds"], lstm["metric_spread"]) == ("lstm", 1, None)
+    assert lstm["defect"] is None
+    assert (cayley["task"], cayley["T"], cayley["n"], cayley["seeds"]) == ("copying", 5, 8, 2)
+    assert cayley["loss"] == pytest.approx(0.3)
+    assert cayley["metric"] == pytest.approx(25.0)  # per cent
+    assert cayley["curve"] == [(0, 2.0), (3, pytest.approx(0.6)), (6, pytest.approx(0.3))]
+    assert cayley["command"] == "python comparisons/run_all.py --preset imaginary"
+    assert cayley["machine"]["cpu"] == "Imaginary CPU 9000"
+    assert cayley["date"] == "2026-01-02"
+
+
+@pytest.mark.parametrize("count", [1, 2, 49, 50, 51, 1000])
+def test_curves_are_thinned_to_their_ends(make_result, count):
+    losses = tuple(1.0 / (i + 1) for i in range(count))
+    (record,) = distil.distil([make_result("cayley", losses=losses)])
+    curve = record["curve"]
+    assert len(curve) == min(count, 50)
+    assert curve[0] == (0, 1.0)
+    assert curve[-1] == (3 * (count - 1), losses[-1])
+    assert [point[0] for point in curve] == sorted({point[0] for point in curve})
+
+
+def test_files_are_written_where_the_pages_are(make_result, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "arjovsky2016"
+    Store(folder).save(make_result("cayley"))
+    monkeypatch.setattr("sys.argv", ["distil.py", str(folder), "--docs", str(tmp_path / "docs")])
+    distil.main()
+    path = tmp_path / "docs" / "results" / "arjovsky2016.json"
+    assert str(path) in capsys.readouterr().out
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["images"] == ["arjovsky2016-copying-T5-curves.png"]
+    image = tmp_path / "docs" / "images" / "arjovsky2016-copying-T5-curves.png"
+    assert image.read_bytes().startswith(b"\x89PNG")
+    assert [run["model"] for run in found["runs"]] == ["cayley"]
+
+
+def test_an_empty_folder_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["distil.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        distil.main()
+    assert "no finished run" in capsys.readouterr().err
