@@ -62,9 +62,7 @@ def _record(row: Row) -> dict[str, Any]:
         "loss": row.loss,
         "baseline": statistics.fmean(result.baseline for result in row.results),
         "optimum": task.optimum,
-        "defect": max(
-            (r.defect_end for r in row.results if r.defect_end is not None), default=None
-        ),
+        "defect": max(defects, default=None),
         "curve": _curve(row.results),
         "data": first.data,
         "command": first.command,
