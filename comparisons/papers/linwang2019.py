@@ -75,7 +75,7 @@ LAYER = (("layer", "gru"),)
 
 PAPER = Paper(
     cite="Lin & Wang 2019 (CS224N)",
-    title="Unitary recurrent networks by the exponential map: a gradient bound, recall and words",
+    title="A poster of the course CS224N on unitary recurrent networks",
     code="none released",
     trainings=(
         Training("first_term", (20, 50, 100), URNN, RECALL),
