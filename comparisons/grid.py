@@ -76,8 +76,6 @@ def expand(
     runs = []
     try:
         for task in map(TASKS.get, tasks or TASKS.names()):
-            for length in lengths or ():
-                task.check_length(length)
             for model in map(check_model, models or model_names()):
                 choices = PRESETS[preset].choices(task.name, model)
                 for choice in choices if lengths is None else _at(lengths, choices):
@@ -87,14 +85,15 @@ def expand(
                     if hidden_size is not None:
                         setting = replace(setting, hidden_size=_accepted(model, hidden_size))
                     usual = choice.variant or (task.real if real_data else "")
-                    runs += [
-                        Run(
-                            task.name, model, choice.length, seed, setting, device,
-                            task.check_variant(variant),
-                        )
-                        for variant in variants or [usual]
-                        for seed in seeds
-                    ]  # fmt: skip
+                    for variant in map(task.check_variant, variants or [usual]):
+                        length = choice.length
+                        if lengths is None:  # a preset's choice holds for variants of any length
+                            length = task.fixed_lengths.get(variant, length)
+                        task.check_length(length, variant)
+                        runs += [
+                            Run(task.name, model, length, seed, setting, device, variant)
+                            for seed in seeds
+                        ]
     except (LookupError, ValueError) as error:
         raise GridError(str(error)) from None
     if not runs:
@@ -155,12 +154,22 @@ QUICK_COPYING = Setting(
     "parameters' learning rate; that of the unitary weight is a tenth of it (as in expRNN), or the "
     "same where the scheme has O(n) parameters (as in Arjovsky et al.)",
 )
+QUICK_IMAGES = replace(
+    QUICK_COPYING,
+    batch_size=64,
+    iterations=400,
+    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    test_size=1000,
+    eval_every=100,
+)
 QUICK = {
     "copying": (100, QUICK_COPYING),
     "adding": (
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
     ),
+    "permuted_mnist": (64, QUICK_IMAGES),
+    "pixel_mnist": (64, QUICK_IMAGES),
 }
 
 
