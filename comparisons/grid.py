@@ -11,7 +11,7 @@ from comparisons.models import check_model, is_baseline, model_names
 from comparisons.papers import PAPERS
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
-from unitary_zoo import Parametrization
+from unitary_zoo import Parametrization, nonlinearities
 
 
 class Choice(NamedTuple):
@@ -162,7 +162,20 @@ QUICK_IMAGES = replace(
     test_size=1000,
     eval_every=100,
 )
+QUICK_SYSTEM = Setting(
+    hidden_size=16,
+    batch_size=20,
+    iterations=1000,
+    optimizer=Optimizer("adam", lr=1e-2),
+    nonlinearity="relu",
+    bias=True,
+    test_size=300,
+    eval_every=250,
+    source="this project's: every model has a state of 16 real numbers, twice the least with which "
+    "a unitary ReLU network can be the system (Emami et al.); learning rates as on copying",
+)
 QUICK = {
+    "contractive_system": (100, QUICK_SYSTEM),
     "copying": (100, QUICK_COPYING),
     "adding": (
         50,
@@ -177,7 +190,7 @@ def _quick(task: str, model: str) -> list[Choice]:
     if task not in QUICK:
         return []
     length, setting = QUICK[task]
-    return [Choice(length, _fitted(setting, model, state=128))]
+    return [Choice(length, _fitted(setting, model, state=setting.hidden_size))]
 
 
 def _fitted(setting: Setting, model: str, state: int) -> Setting:
@@ -186,10 +199,18 @@ def _fitted(setting: Setting, model: str, state: int) -> Setting:
         # An LSTM's state is h and c.
         return replace(setting, hidden_size=state // 2 if model == "lstm" else state, clip=1.0)
     info = Parametrization.get(model).info
+    setting = _of_field(setting, info.field)
     n = _accepted(model, state // 2 if info.field == "complex" else state)
     few = info.dimension(n) <= 8 * n
     lr = setting.optimizer.lr if few else setting.optimizer.lr / 10
     return replace(setting, hidden_size=n, unitary_optimizer=replace(setting.optimizer, lr=lr))
+
+
+def _of_field(setting: Setting, field: str) -> Setting:
+    """The setting, with modReLU where its nonlinearity is not defined on the states."""
+    if field == "complex" and not nonlinearities.get(setting.nonlinearity).complex:
+        return replace(setting, nonlinearity="modrelu")
+    return setting
 
 
 def _paper(task: str, model: str) -> list[Choice]:
@@ -208,8 +229,8 @@ def _paper(task: str, model: str) -> list[Choice]:
 
 
 NEIGHBOURS = {
-    "real": ("expm", "cayley"),
-    "complex": ("arjovsky", "full_capacity"),
+    "real": ("expm", "cayley", "svd_projection"),
+    "complex": ("arjovsky", "full_capacity", "svd_projection"),
     "baseline": ("lstm",),
 }
 """Whose settings a model without published ones takes: the first that has some on the task."""
@@ -228,7 +249,7 @@ def _published(task: str, model: str) -> list[Choice]:
 
 def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
     return replace(
-        setting,
+        _of_field(setting, _field(model)),
         hidden_size=_accepted(model, setting.hidden_size),
         init=None,
         source=f"no published setting of {model}; with its own start, that of {neighbour}: "

@@ -6,6 +6,7 @@ the best predictor that remembers nothing: the line a recurrent network must get
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
@@ -21,6 +22,12 @@ from unitary_zoo import UnitaryRNN
 from unitary_zoo.registry import Registry
 
 TASKS: Registry[type[Task]] = Registry("task")
+
+
+def stream(key: str) -> torch.Generator:
+    """A generator on the CPU whose numbers depend on the key alone."""
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+    return torch.Generator().manual_seed(seed)
 
 
 class Batch(NamedTuple):
