@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.scan import reference
-from unitary_zoo.scan.problem import Problem
+from unitary_zoo.scan.problem import GatedProblem, Problem
 
 
 def backward(
@@ -24,8 +24,24 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the six ``inputs`` (see ``Problem.tensors``), None where not wanted."""
     x, w, h0, weight_ih, bias, threshold = inputs
-    activation = nonlinearities.get(name)
-    out = reference.run(Problem(x, w, h0, activation, weight_ih, bias, threshold, return_sequence))
+    problem = Problem(
+        x, w, h0, nonlinearities.get(name), weight_ih, bias, threshold, return_sequence
+    )
+    return _gradients(reference.run(problem), inputs, wanted, grad)
+
+
+def gated_backward(
+    inputs: Sequence[Tensor], return_sequence: bool, wanted: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the six ``inputs`` (see ``GatedProblem.tensors``), None where not wanted."""
+    x, w, h0, weight_ih, bias, bias_hn = inputs
+    problem = GatedProblem(x, w, h0, weight_ih, bias, bias_hn, return_sequence)
+    return _gradients(reference.run_gated(problem), inputs, wanted, grad)
+
+
+def _gradients(
+    out: Tensor, inputs: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
     asked = {i: t for i, t in enumerate(inputs) if t is not None and wanted[i]}
     found = torch.autograd.grad(out, list(asked.values()), grad, create_graph=True)
     grads = dict(zip(asked, found, strict=True))
