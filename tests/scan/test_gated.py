@@ -358,6 +358,25 @@ def test_writing_into_the_output_never_corrupts_gradients(return_sequence, visib
             torch.testing.assert_close(a, b, **CLOSE)
 
 
+@EVERY
+@pytest.mark.parametrize("checkpoint", [None, 2])
+def test_a_gradient_to_be_differentiated_counts_each_path_once(checkpoint, backend):
+    """The state at the start of the second half is a function of the same W, V and b."""
+
+    def twice(backend: str, checkpoint: int | None) -> list[Tensor]:
+        tensors = leaves(draw())
+        h, weights = tensors["h0"], {k: t for k, t in tensors.items() if k not in ("x", "h0")}
+        for part in (tensors["x"][:3], tensors["x"][3:]):
+            options = {"backend": backend, "checkpoint": checkpoint, "return_sequence": False}
+            h = gated_scan(part, h0=h, **weights, **options)
+        values = list(tensors.values())
+        first = torch.autograd.grad(h.square().sum(), values, create_graph=True)
+        return [*first, *torch.autograd.grad(sum(g.square().sum() for g in first), values)]
+
+    for got, wanted in zip(twice(backend, checkpoint), twice("reference", None), strict=True):
+        torch.testing.assert_close(got, wanted, **CLOSE)
+
+
 def test_backward_twice():
     given = leaves(draw())
     loss = gated_scan(**given).square().sum()
