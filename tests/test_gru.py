@@ -544,7 +544,7 @@ def test_complex_schemes_are_refused_with_the_remedy(cls):
         remedy = "field='real'" if name in REAL else "choose one of .*cayley"
         with pytest.raises(ValueError, match=rf"'{name}' has field='complex'.*{remedy}"):
             cls(M, size_for(name), scheme=name)
-    with pytest.raises(ValueError, match=r"'expm' has field='complex'.*pass field='real'"):
+    with pytest.raises(ValueError, match=r"'expm' has field='complex'.*build it with field='real'"):
         cls(M, N, scheme="expm", field="complex")
     with pytest.raises(ValueError, match=r"has field='complex'"):
         cls(M, N, scheme=Parametrization.create("arjovsky", N), gates="candidate")

@@ -54,9 +54,7 @@ def uniform_(x: Tensor, bound: float, generator: torch.Generator | None) -> None
 class RecurrentCell(nn.Module, ABC):
     """What the cells have in common: input weights, a bias, an initial state, a step.
 
-    The learnable tensors are real: those of a complex cell hold real and imaginary parts in a
-    last dimension of length 2, and the attributes below are complex views of them (in half
-    precision, which has no complex numbers, float32 copies).
+    The inputs enter one sum of n numbers, or one for each of several ``blocks``.
 
     Attributes:
         weight_ih: V (blocks * n, m), complex for a complex scheme.

@@ -33,8 +33,8 @@ class UnitaryGRUCell(RecurrentCell):
         bias: Whether b and b_hn are there.
         device: Device.
         dtype: Dtype of all parameters.
-        gates: Which matrices the scheme parametrizes: "all" of W_r, W_z and W_n, each by itself,
-            or those of the "candidate", W_n, alone.
+        gates: Which matrices the scheme parametrizes: "all", W_r, W_z and W_n, each by itself, or
+            that of the "candidate", W_n, alone.
         learn_h0: Whether the initial state is learned; else it is zero.
         scheme_options: Passed to the scheme of every matrix.
 
@@ -45,6 +45,7 @@ class UnitaryGRUCell(RecurrentCell):
         weight_ih: V_r, V_z and V_n (3n, m).
         bias: b_r, b_z and b_n (3n), or None.
         bias_hn: b_hn (n) or None.
+        h0: The learned initial state (n) or None.
 
     Raises:
         ValueError: A complex scheme, a ready one for three matrices, or another ``gates``.
@@ -136,8 +137,9 @@ def _check_real(scheme: Parametrization) -> None:
     """Raise ValueError, with what to do, for a complex scheme of a gated cell."""
     if scheme.field == "real":
         return
-    name, real = scheme.info.name, Parametrization.names(fields="real")
-    remedy = "pass field='real'" if name in real else f"choose one of {', '.join(real)}"
+    real = ", ".join(Parametrization.names(fields="real"))
+    serves = "real" in type(scheme).info.fields
+    remedy = "build it with field='real'" if serves else f"choose one of {real}"
     raise ValueError(
-        f"scheme {name!r} has field='complex', and gates compare real numbers; {remedy}"
+        f"scheme {scheme.info.name!r} has field='complex', and gates compare real numbers; {remedy}"
     )

@@ -34,6 +34,10 @@ class UnitaryRNNCell(RecurrentCell):
         bias: b (n) or None.
         threshold: Real (n), for modReLU, else None.
         h0: The learned initial state (n) or None.
+
+    The learnable tensors are real: those of a complex cell hold real and imaginary parts in a
+    last dimension of length 2, and the attributes above are complex views of them (in half
+    precision, which has no complex numbers, float32 copies).
     """
 
     def __init__(
