@@ -9,8 +9,8 @@ from unitary_zoo.base import (
     SchemeInfo,
     UnknownSchemeError,
 )
-from unitary_zoo.cells import UnitaryRNNCell
-from unitary_zoo.layers import UnitaryRNN
+from unitary_zoo.cells import UnitaryGRUCell, UnitaryRNNCell
+from unitary_zoo.layers import UnitaryGRU, UnitaryRNN
 from unitary_zoo.linalg import as_real
 from unitary_zoo.optim import attach, parameter_groups, retract_
 
@@ -21,6 +21,8 @@ __all__ = [
     "NotRepresentableError",
     "Parametrization",
     "SchemeInfo",
+    "UnitaryGRU",
+    "UnitaryGRUCell",
     "UnitaryRNN",
     "UnitaryRNNCell",
     "UnknownSchemeError",
