@@ -1,6 +1,6 @@
 """Every unitary and orthogonal weight scheme behind one registry and one recurrent cell."""
 
-from unitary_zoo import initializers, linalg, nonlinearities, scan, schemes
+from unitary_zoo import initializers, linalg, nonlinearities, scan, schemes, theory
 from unitary_zoo.attach import orthogonal, plain_state_dict
 from unitary_zoo.base import (
     NotProjectedError,
@@ -37,4 +37,5 @@ __all__ = [
     "retract_",
     "scan",
     "schemes",
+    "theory",
 ]
