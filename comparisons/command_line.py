@@ -1,4 +1,4 @@
-"""The flags of ``run_all.py``."""
+"""The flags of ``run_all.py``, and the runs they ask for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import NoReturn
 
 import torch
 
+from comparisons import grid
+from comparisons.data import files
 from comparisons.executors import EXECUTORS
 from comparisons.grid import PRESETS
 from comparisons.machine import usable_cpus
+from comparisons.records import Run
+from comparisons.tasks import TASKS
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,8 +40,19 @@ def parser(description: str) -> Parser:
     p.add_argument(
         "--lengths", nargs="+", type=_positive, metavar="T", help="instead of the preset's"
     )
+    p.add_argument(
+        "--variants", nargs="+", metavar="NAME", help="data or forms of a task; the default one"
+    )
+    p.add_argument(
+        "--data-dir", type=Path, metavar="DIR",
+        help="real data, in folders mnist and ptb; $UNITARY_ZOO_DATA; else embedded data are used",
+    )  # fmt: skip
+    p.add_argument("--download", action="store_true", help="fetch what --data-dir lacks")
     p.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="one run each")
     p.add_argument("--iterations", type=_positive, metavar="N", help="instead of the preset's")
+    p.add_argument(
+        "--hidden-size", type=_positive, metavar="N", help="units, instead of the preset's"
+    )
     p.add_argument("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ...")
     p.add_argument(
         "--jobs", type=_positive, default=usable_cpus(), metavar="N",
@@ -50,6 +65,32 @@ def parser(description: str) -> Parser:
     p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
     p.add_argument("--list", action="store_true", help="show everything that has a name here")
     return p
+
+
+def chosen_runs(args: argparse.Namespace) -> list[Run]:
+    """The runs that the flags ask for, once their data are known to be there.
+
+    Raises:
+        GridError: The flags ask for what there is not.
+        DataError: Data are missing or damaged.
+    """
+    if args.data_dir is not None:
+        files.use_folder(args.data_dir)
+    runs = grid.expand(
+        args.preset,
+        args.tasks,
+        args.schemes,
+        lengths=args.lengths,
+        variants=args.variants,
+        real_data=files.folder() is not None,
+        seeds=args.seeds,
+        device=args.device,
+        iterations=args.iterations,
+        hidden_size=args.hidden_size,
+    )
+    for task, variant in sorted({(run.task, run.variant) for run in runs}):
+        TASKS.get(task).prepare(variant, args.download)
+    return runs
 
 
 def _positive(text: str) -> int:

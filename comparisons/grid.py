@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from comparisons.models import check_model, is_baseline, model_names
 from comparisons.papers import PAPERS
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
-from unitary_zoo import Parametrization
+from unitary_zoo import Parametrization, nonlinearities
 
-Choice = tuple[int, Setting]
-"""One length, and the setting to train with there."""
+
+class Choice(NamedTuple):
+    """One length and one variant of a task, and the setting to train with there.
+
+    Without a variant it is the task's default: that of real data, where they are given.
+    """
+
+    length: int
+    setting: Setting
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,9 +48,12 @@ def expand(
     models: Sequence[str] | None = None,
     *,
     lengths: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    real_data: bool = False,
     seeds: Sequence[int] = (0,),
     device: str = "cpu",
     iterations: int | None = None,
+    hidden_size: int | None = None,
 ) -> list[Run]:
     """Every run of a command, each once.
 
@@ -50,24 +62,38 @@ def expand(
         tasks: Names of tasks; None is all.
         models: Names of schemes and baselines; None is all.
         lengths: Instead of the preset's; a length it does not know takes the nearest's setting.
+        variants: Of the tasks, instead of the preset's.
+        real_data: Whether a folder of real data is there; else the embedded data are the default.
         seeds: One run for each.
         device: Where to train.
         iterations: Instead of the preset's.
+        hidden_size: Likewise; a scheme takes the next size that it accepts.
 
     Raises:
-        GridError: An unknown task or model, a length too short for a task, or nothing to run.
+        GridError: An unknown task, variant or model, a length too short for a task, or nothing to
+            run.
     """
     runs = []
     try:
-        for task in tasks or TASKS.names():
-            for length in lengths or ():
-                TASKS.get(task)(length)  # refuses a length that makes no sense
+        for task in map(TASKS.get, tasks or TASKS.names()):
             for model in map(check_model, models or model_names()):
-                choices = PRESETS[preset].choices(TASKS.get(task).name, model)
-                for length, setting in choices if lengths is None else _at(lengths, choices):
+                choices = PRESETS[preset].choices(task.name, model)
+                for choice in choices if lengths is None else _at(lengths, choices):
+                    setting = choice.setting
                     if iterations is not None:
                         setting = replace(setting, iterations=iterations)
-                    runs += [Run(task, model, length, seed, setting, device) for seed in seeds]
+                    if hidden_size is not None:
+                        setting = replace(setting, hidden_size=_accepted(model, hidden_size))
+                    usual = choice.variant or (task.real if real_data else "")
+                    for variant in map(task.check_variant, variants or [usual]):
+                        length = choice.length
+                        if lengths is None:  # a preset's choice holds for variants of any length
+                            length = task.fixed_lengths.get(variant, length)
+                        task.check_length(length, variant)
+                        runs += [
+                            Run(task.name, model, length, seed, setting, device, variant)
+                            for seed in seeds
+                        ]
     except (LookupError, ValueError) as error:
         raise GridError(str(error)) from None
     if not runs:
@@ -79,11 +105,12 @@ def _at(lengths: Sequence[int], choices: list[Choice]) -> list[Choice]:
     """The choices at other lengths: those made for a length, or else the nearest one."""
     chosen = []
     for length in lengths if choices else ():
-        exact = [choice for choice in choices if choice[0] == length]
+        exact = [choice for choice in choices if choice.length == length]
         if not exact:
-            nearest, setting = min(choices, key=lambda choice: abs(math.log(choice[0] / length)))
-            source = f"{setting.source} (settings made for T = {nearest})"
-            exact = [(length, replace(setting, source=source))]
+            nearest = min(choices, key=lambda choice: abs(math.log(choice.length / length)))
+            source = f"{nearest.setting.source} (settings made for T = {nearest.length})"
+            setting = replace(nearest.setting, source=source)
+            exact = [nearest._replace(length=length, setting=setting)]
         chosen += exact
     return chosen
 
@@ -100,7 +127,7 @@ def _accepted(model: str, n: int) -> int:
     return next(size for size in range(n, 2 * n + 1) if accepts(size))
 
 
-SMOKE_LENGTH = 10
+SMOKE_LENGTHS = {"pixel_mnist": 64, "permuted_mnist": 64}
 SMOKE = Setting(
     hidden_size=16,
     batch_size=8,
@@ -113,7 +140,7 @@ SMOKE = Setting(
 
 
 def _smoke(task: str, model: str) -> list[Choice]:
-    return [(SMOKE_LENGTH, _fitted(SMOKE, model, state=16))]
+    return [Choice(SMOKE_LENGTHS.get(task, 10), _fitted(SMOKE, model, state=16))]
 
 
 QUICK_COPYING = Setting(
@@ -127,12 +154,35 @@ QUICK_COPYING = Setting(
     "parameters' learning rate; that of the unitary weight is a tenth of it (as in expRNN), or the "
     "same where the scheme has O(n) parameters (as in Arjovsky et al.)",
 )
+QUICK_IMAGES = replace(
+    QUICK_COPYING,
+    batch_size=64,
+    iterations=400,
+    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    test_size=1000,
+    eval_every=100,
+)
+QUICK_SYSTEM = Setting(
+    hidden_size=16,
+    batch_size=20,
+    iterations=1000,
+    optimizer=Optimizer("adam", lr=1e-2),
+    nonlinearity="relu",
+    bias=True,
+    test_size=300,
+    eval_every=250,
+    source="this project's: every model has a state of 16 real numbers, twice the least with which "
+    "a unitary ReLU network can be the system (Emami et al.); learning rates as on copying",
+)
 QUICK = {
+    "contractive_system": (100, QUICK_SYSTEM),
     "copying": (100, QUICK_COPYING),
     "adding": (
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
     ),
+    "permuted_mnist": (64, QUICK_IMAGES),
+    "pixel_mnist": (64, QUICK_IMAGES),
 }
 
 
@@ -140,7 +190,7 @@ def _quick(task: str, model: str) -> list[Choice]:
     if task not in QUICK:
         return []
     length, setting = QUICK[task]
-    return [(length, _fitted(setting, model, state=128))]
+    return [Choice(length, _fitted(setting, model, state=setting.hidden_size))]
 
 
 def _fitted(setting: Setting, model: str, state: int) -> Setting:
@@ -149,10 +199,18 @@ def _fitted(setting: Setting, model: str, state: int) -> Setting:
         # An LSTM's state is h and c.
         return replace(setting, hidden_size=state // 2 if model == "lstm" else state, clip=1.0)
     info = Parametrization.get(model).info
+    setting = _of_field(setting, info.field)
     n = _accepted(model, state // 2 if info.field == "complex" else state)
     few = info.dimension(n) <= 8 * n
     lr = setting.optimizer.lr if few else setting.optimizer.lr / 10
     return replace(setting, hidden_size=n, unitary_optimizer=replace(setting.optimizer, lr=lr))
+
+
+def _of_field(setting: Setting, field: str) -> Setting:
+    """The setting, with modReLU where its nonlinearity is not defined on the states."""
+    if field == "complex" and not nonlinearities.get(setting.nonlinearity).complex:
+        return replace(setting, nonlinearity="modrelu")
+    return setting
 
 
 def _paper(task: str, model: str) -> list[Choice]:
@@ -163,13 +221,16 @@ def _paper(task: str, model: str) -> list[Choice]:
     for neighbour in NEIGHBOURS[_field(model)]:
         borrowed = _published(task, neighbour)
         if borrowed:
-            return [(length, _borrow(setting, model, neighbour)) for length, setting in borrowed]
+            return [
+                choice._replace(setting=_borrow(choice.setting, model, neighbour))
+                for choice in borrowed
+            ]
     return []
 
 
 NEIGHBOURS = {
-    "real": ("expm", "cayley"),
-    "complex": ("arjovsky", "full_capacity"),
+    "real": ("expm", "cayley", "svd_projection"),
+    "complex": ("arjovsky", "full_capacity", "svd_projection"),
     "baseline": ("lstm",),
 }
 """Whose settings a model without published ones takes: the first that has some on the task."""
@@ -177,17 +238,18 @@ NEIGHBOURS = {
 
 def _published(task: str, model: str) -> list[Choice]:
     return [
-        (length, training.setting)
+        Choice(length, training.setting, variant)
         for paper in PAPERS.values()
         for training in paper.trainings
         if training.task == task and model in training.models
         for length in training.lengths
+        for variant in training.variants
     ]
 
 
 def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
     return replace(
-        setting,
+        _of_field(setting, _field(model)),
         hidden_size=_accepted(model, setting.hidden_size),
         init=None,
         source=f"no published setting of {model}; with its own start, that of {neighbour}: "

@@ -5,20 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import unitary_zoo
 from comparisons.records import Setting
 from comparisons.tasks import Task
 from unitary_zoo import Parametrization, UnitaryRNN
 from unitary_zoo.registry import Registry
+from unitary_zoo.scan import recurrent_scan
 
-BASELINES: Registry[Callable[[int, int], nn.RNNBase]] = Registry("baseline")
-"""Builders ``(input_size, hidden_size) -> nn.RNNBase`` by name."""
+State = Tensor | tuple[Tensor, Tensor]
+"""The last states of a recurrent layer; an LSTM's are the pair (h, c)."""
+
+BASELINES: Registry[Callable[[int, Setting], nn.Module]] = Registry("baseline")
+"""Builders ``(input_size, setting) -> module`` by name; the module is called as nn.RNN is."""
 
 
-def _glorot(rnn: nn.RNNBase) -> nn.RNNBase:
+def _torch(
+    layer: Callable[..., nn.RNNBase], input_size: int, setting: Setting, **options: str
+) -> nn.RNNBase:
     """Glorot-uniform kernels and zero biases, a gate at a time, as the papers' code has them."""
+    rnn = layer(
+        input_size,
+        setting.hidden_size,
+        setting.layers,
+        dropout=setting.dropout if setting.layers > 1 else 0.0,
+        **options,
+    )
     for name, parameter in rnn.named_parameters():
         if name.startswith("weight"):
             for gate in parameter.detach().split(rnn.hidden_size):
@@ -29,32 +42,91 @@ def _glorot(rnn: nn.RNNBase) -> nn.RNNBase:
 
 
 @BASELINES.register("tanh_rnn")
-def tanh_rnn(input_size: int, hidden_size: int) -> nn.RNNBase:
+def tanh_rnn(input_size: int, setting: Setting) -> nn.Module:
     """The plain tanh RNN (Elman)."""
-    return _glorot(nn.RNN(input_size, hidden_size))
+    return _torch(nn.RNN, input_size, setting)
 
 
 @BASELINES.register("irnn")
-def irnn(input_size: int, hidden_size: int) -> nn.RNNBase:
+def irnn(input_size: int, setting: Setting) -> nn.Module:
     """ReLU RNN started at the identity (Le, Jaitly and Hinton, 2015)."""
-    rnn = _glorot(nn.RNN(input_size, hidden_size, nonlinearity="relu"))
-    nn.init.eye_(rnn.get_parameter("weight_hh_l0"))
+    rnn = _torch(nn.RNN, input_size, setting, nonlinearity="relu")
+    for layer in range(setting.layers):
+        nn.init.eye_(rnn.get_parameter(f"weight_hh_l{layer}"))
     return rnn
 
 
 @BASELINES.register("lstm")
-def lstm(input_size: int, hidden_size: int) -> nn.RNNBase:
+def lstm(input_size: int, setting: Setting) -> nn.Module:
     """LSTM whose forget gates start open, at bias 1."""
-    rnn = _glorot(nn.LSTM(input_size, hidden_size))
-    # torch orders the gates input, forget, cell, output and adds two biases; one of them carries it
-    nn.init.ones_(rnn.get_parameter("bias_ih_l0").detach()[hidden_size : 2 * hidden_size])
+    rnn = _torch(nn.LSTM, input_size, setting)
+    for layer in range(setting.layers):
+        # The gates are input, forget, cell, output, with two biases; one of them carries it.
+        forget = rnn.get_parameter(f"bias_ih_l{layer}").detach().chunk(4)[1]
+        nn.init.ones_(forget)
     return rnn
 
 
 @BASELINES.register("gru")
-def gru(input_size: int, hidden_size: int) -> nn.RNNBase:
+def gru(input_size: int, setting: Setting) -> nn.Module:
     """GRU."""
-    return _glorot(nn.GRU(input_size, hidden_size))
+    return _torch(nn.GRU, input_size, setting)
+
+
+class FreeRNN(nn.Module):
+    r""":math:`h_t = \phi(W h_{t-1} + V x_t + b)`, nothing held back, on the scan of the library.
+
+    It starts as Keras's SimpleRNN: W orthogonal, V Glorot-uniform, b = 0.
+
+    Args:
+        input_size: Features of x.
+        hidden_size: n.
+        layers: On top of each other.
+        nonlinearity: A real one without parameters, by name.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, layers: int, nonlinearity: str) -> None:
+        super().__init__()
+        self.nonlinearity = nonlinearity
+        widths = [input_size] + [hidden_size] * (layers - 1)
+        self.weight_ih = nn.ParameterList(torch.empty(hidden_size, width) for width in widths)
+        self.weight_hh = nn.ParameterList(torch.empty(hidden_size, hidden_size) for _ in widths)
+        self.bias = nn.ParameterList(torch.zeros(hidden_size) for _ in widths)
+        for weight in self.weight_ih:
+            nn.init.xavier_uniform_(weight)
+        for weight in self.weight_hh:
+            nn.init.orthogonal_(weight)
+
+    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(T, B, m) to the states (T, B, n) of the last layer and the last ones of each."""
+        last = []
+        for i, weight in enumerate(self.weight_hh):
+            h = x.new_zeros(x.shape[1], weight.shape[0]) if h_0 is None else h_0[i]
+            x = recurrent_scan(
+                x, weight, h, self.nonlinearity, weight_ih=self.weight_ih[i], bias=self.bias[i]
+            )
+            last.append(x[-1])
+        return x, torch.stack(last)
+
+
+@BASELINES.register("rnn")
+def rnn(input_size: int, setting: Setting) -> nn.Module:
+    """RNN with a free matrix that starts orthogonal: ReLU, or the setting's nonlinearity."""
+    nonlinearity = "relu" if setting.nonlinearity == "modrelu" else setting.nonlinearity
+    return FreeRNN(input_size, setting.hidden_size, setting.layers, nonlinearity)
+
+
+@BASELINES.register("contractive_rnn")
+def contractive_rnn(input_size: int, setting: Setting) -> nn.Module:
+    """ReLU RNN whose singular values are clipped at 1 after every step (Emami et al., 2019)."""
+    return UnitaryRNN(
+        input_size,
+        setting.hidden_size,
+        setting.layers,
+        scheme="svd_projection",
+        nonlinearity="relu",
+        contractive=True,
+    )
 
 
 def model_names() -> tuple[str, ...]:
@@ -80,10 +152,10 @@ def is_baseline(name: str) -> bool:
 
 
 class SequenceModel(nn.Module):
-    """A recurrent layer and a linear read-out, at every step or of the last state.
+    """Recurrent layers and a linear read-out, at every step or of the last state.
 
     The read-out of a complex layer is that of Arjovsky et al.: o = U [Re h; Im h] + b, U real and
-    Glorot-uniform, b = 0.
+    Glorot-uniform, b = 0. Tokens go through an embedding first.
 
     Args:
         name: A scheme or a baseline.
@@ -94,36 +166,57 @@ class SequenceModel(nn.Module):
     def __init__(self, name: str, setting: Setting, task: Task) -> None:
         super().__init__()
         self.per_step = task.per_step
+        self.dropout = nn.Dropout(setting.dropout)
+        self.embedding: nn.Module = nn.Identity()
+        width = task.input_size
+        if task.tokens:
+            width = setting.embedding or setting.hidden_size
+            self.embedding = nn.Embedding(task.input_size, width)
         self.rnn: nn.Module
         if is_baseline(name):
-            self.rnn = BASELINES.get(name)(task.input_size, setting.hidden_size)
+            self.rnn = BASELINES.get(name)(width, setting)
             features = setting.hidden_size
         else:
             self.rnn = UnitaryRNN(
-                task.input_size,
+                width,
                 setting.hidden_size,
+                setting.layers,
                 scheme=name,
                 nonlinearity=setting.nonlinearity,
-                bias=False,
+                bias=setting.bias,
+                dropout=setting.dropout if setting.layers > 1 else 0.0,
                 learn_h0=setting.learn_h0,
                 return_sequence=task.per_step,
+                **dict(setting.options),
             )
             features = self.rnn.output_size
-        self.readout = nn.Linear(features, task.output_size)
-        nn.init.xavier_uniform_(self.readout.weight)
-        nn.init.zeros_(self.readout.bias)
+        self.readout: nn.Module
+        if setting.identify:
+            if not isinstance(self.rnn, UnitaryRNN):
+                raise TypeError(f"{name} is no unitary layer; only those identify a unitary system")
+            self.readout = task.identify(self.rnn)
+        else:
+            self.readout = linear = nn.Linear(features, task.output_size)
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
         if setting.init is not None:
             for scheme in self.schemes():
                 scheme.reset_parameters(init=setting.init)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(steps, batch, inputs) to (steps, batch, outputs), or (batch, outputs) of the last."""
-        output, state = self.rnn(inputs)
-        if self.per_step:
-            features = output
-        else:  # an LSTM's state is the pair (h, c)
-            features = (state[0] if isinstance(state, tuple) else state)[-1]
-        return self.readout(unitary_zoo.as_real(features))
+    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Outputs of the read-out, and the last states.
+
+        Args:
+            inputs: (steps, batch, features), or token numbers (steps, batch).
+            state: Last states of the sequences that these go on with; None starts them anew.
+
+        Returns:
+            Outputs (steps, batch, outputs), or (batch, outputs) of the last step; the last states.
+        """
+        output, last = self.rnn(self.dropout(self.embedding(inputs)), state)
+        h = last[0] if isinstance(last, tuple) else last
+        features = unitary_zoo.as_real(output if self.per_step else h[-1])
+        return self.readout(self.dropout(features)), last
 
     def schemes(self) -> Iterator[Parametrization]:
         """The unitary weights; none in a baseline."""
@@ -131,9 +224,9 @@ class SequenceModel(nn.Module):
 
     def recurrent_parameters(self) -> int:
         """Trainable numbers behind the recurrent matrix."""
-        if isinstance(self.rnn, nn.RNNBase):
-            return self.rnn.get_parameter("weight_hh_l0").numel()
-        return sum(p.numel() for scheme in self.schemes() for p in scheme.parameters())
+        in_schemes = sum(p.numel() for scheme in self.schemes() for p in scheme.parameters())
+        free = (p.numel() for name, p in self.rnn.named_parameters() if "weight_hh" in name)
+        return in_schemes + sum(free)
 
     def unitarity_defect(self) -> float | None:
         """Largest spectral norm of W^H W - I among the unitary weights; None without any."""

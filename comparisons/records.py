@@ -34,11 +34,22 @@ class Setting:
         unitary_optimizer: For the unitary weight; None where there is none (the baselines).
         clip: Largest absolute value of a gradient entry; None leaves gradients as they are.
         init: Initialiser of the unitary weight; None is the scheme's own.
-        nonlinearity: Of the recurrent layer of a scheme; a baseline brings its own.
+        nonlinearity: Of the recurrent layer of a scheme or of the baseline ``rnn``; the other
+            baselines bring their own.
         learn_h0: Whether the initial state is learned; for schemes only.
-        test_size: Sequences of the test set, drawn once per run.
+        test_size: Sequences of the test set, drawn once per run; of a given test set, at most.
         eval_every: Iterations between two evaluations.
         source: Where these values come from, in words; no part of a run's identity.
+        layer: "rnn" or "gru": a scheme in a `UnitaryRNN` or in a `UnitaryGRU`.
+        layers: Recurrent layers on top of each other.
+        bias: Whether the recurrent layer of a scheme has a bias.
+        embedding: Features of a token's embedding; None takes the hidden size.
+        dropout: Of embedding, features and between layers.
+        clip_norm: Largest norm of the whole gradient; None leaves it as it is.
+        anneal: The learning rates are divided by it after an evaluation whose validation loss is
+            not the best so far; None leaves them.
+        identify: Everything but W is that of the system to be identified, and fixed.
+        options: The scheme's own options, as pairs of name and value.
     """
 
     hidden_size: int
@@ -53,10 +64,19 @@ class Setting:
     test_size: int = 1000
     eval_every: int = 100
     source: str = ""
+    layer: str = "rnn"
+    layers: int = 1
+    bias: bool = False
+    embedding: int | None = None
+    dropout: float = 0.0
+    clip_norm: float | None = None
+    anneal: float | None = None
+    identify: bool = False
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def summary(self) -> str:
-        """Optimizers and, where they are not the usual ones, clipping, start and nonlinearity."""
+        """Optimizers, and all else that is not at its default but for the sizes."""
         parts = [str(self.optimizer)]
         if self.unitary_optimizer is not None:
             parts.append(f"W: {self.unitary_optimizer}")
@@ -68,6 +88,23 @@ class Setting:
             parts.append("learned h₀")
         if self.nonlinearity != "modrelu":
             parts.append(self.nonlinearity)
+        if self.layer != "rnn":
+            parts.append(self.layer.upper())
+        if self.layers != 1:
+            parts.append(f"{self.layers} layers")
+        if self.bias:
+            parts.append("bias")
+        if self.embedding is not None:
+            parts.append(f"embedding {self.embedding}")
+        if self.dropout:
+            parts.append(f"dropout {self.dropout:g}")
+        if self.clip_norm is not None:
+            parts.append(f"clip norm {self.clip_norm:g}")
+        if self.anneal is not None:
+            parts.append(f"lr ÷ {self.anneal:g} on plateau")
+        if self.identify:
+            parts.append("W alone is learned")
+        parts += [f"{name}={value}" for name, value in self.options]
         return ", ".join(parts)
 
     @classmethod
@@ -79,6 +116,7 @@ class Setting:
                 **data,
                 "optimizer": Optimizer(**data["optimizer"]),
                 "unitary_optimizer": None if unitary is None else Optimizer(**unitary),
+                "options": tuple((name, value) for name, value in data.get("options", ())),
             }
         )
 
@@ -103,10 +141,12 @@ class Run:
     seed: int
     setting: Setting
     device: str = "cpu"
+    variant: str = ""
 
     def __str__(self) -> str:
         size = self.setting.hidden_size
-        return f"{self.task} T={self.length} {self.model} n={size} seed {self.seed}"
+        variant = f" ({self.variant})" if self.variant else ""
+        return f"{self.task}{variant} T={self.length} {self.model} n={size} seed {self.seed}"
 
     @property
     def id(self) -> str:
@@ -118,8 +158,9 @@ class Run:
         """
         config = {"device": self.device, "setting": _changed(self.setting)}
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+        task = f"{self.task}-{self.variant}" if self.variant else self.task
         return (
-            f"{self.task}-T{self.length}-{self.model}-n{self.setting.hidden_size}"
+            f"{task}-T{self.length}-{self.model}-n{self.setting.hidden_size}"
             f"-seed{self.seed}-{digest}"
         )
 
@@ -139,6 +180,7 @@ class Point:
         train_loss: Mean over the iterations since the last evaluation; None before the first step.
         test_loss: On the run's test set.
         test_accuracy: Likewise; each task says what it counts.
+        valid_loss: On the task's validation set; None where it has none.
     """
 
     iteration: int
@@ -146,6 +188,7 @@ class Point:
     train_loss: float | None
     test_loss: float
     test_accuracy: float
+    valid_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +214,7 @@ class Result:
         date: When the run ended (ISO 8601, UTC).
         command: The command that asked for it.
         deviation: Of a scheme that is not unitary by construction: how far it may be off, and why.
+        data: What the run was trained and tested on.
     """
 
     run: Run
@@ -189,11 +233,18 @@ class Result:
     date: str
     command: str = ""
     deviation: str = ""
+    data: str = "generated sequences"
 
     @property
     def final(self) -> Point:
         """The last evaluation."""
         return self.curve[-1]
+
+    @property
+    def chosen(self) -> Point:
+        """The evaluation with the least validation loss; the last one where there is none."""
+        validated = [point for point in self.curve if point.valid_loss is not None]
+        return min(validated, key=lambda point: point.valid_loss or 0.0, default=self.final)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Result:

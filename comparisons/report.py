@@ -279,10 +279,10 @@ def _chapters(results: Iterable[Result]) -> list[Chapter]:
         [model for model in models if is_baseline(model)],
     )
     chapters = []
-    for task in sorted({task for task, _ in rows}):
+    for task in sorted({task for task, _, _ in rows}):
         sections = tuple(
-            _section(TASKS.get(task)(length), group, styles)
-            for (name, length), group in sorted(rows.items())
+            _section(TASKS.get(task)(length, variant), group, styles)
+            for (name, variant, length), group in sorted(rows.items())
             if name == task
         )
         remarks = tuple(
@@ -295,15 +295,16 @@ def _chapters(results: Iterable[Result]) -> list[Chapter]:
     return chapters
 
 
-def _rows(results: Iterable[Result]) -> dict[tuple[str, int], list[Row]]:
-    """Rows by task and length, seeds of one configuration together, best first."""
+def _rows(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Row]]:
+    """Rows by task, variant and length, seeds of one configuration together, best first."""
     seeds: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         seeds[replace(result.run, seed=0).id].append(result)
-    rows: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    rows: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for group in seeds.values():
         row = Row(tuple(sorted(group, key=lambda result: result.run.seed)))
-        rows[group[0].run.task, group[0].run.length].append(row)
+        run = group[0].run
+        rows[run.task, run.variant, run.length].append(row)
     return {key: sorted(group, key=lambda row: row.loss) for key, group in rows.items()}
 
 

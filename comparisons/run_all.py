@@ -14,9 +14,11 @@ from pathlib import Path
 # Run as a script from a checkout, Python looks in this folder only; the packages are one above.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from comparisons import console, grid
-from comparisons.command_line import parser
+from comparisons import console
+from comparisons.command_line import chosen_runs, parser
+from comparisons.data import DataError
 from comparisons.executors import EXECUTORS, Executor, ExecutorError
+from comparisons.grid import GridError
 from comparisons.records import Failure, Run
 from comparisons.store import Store
 
@@ -30,17 +32,9 @@ def main(argv: list[str]) -> int:
         console.print_catalogue()
         return 0
     try:
-        runs = grid.expand(
-            args.preset,
-            args.tasks,
-            args.schemes,
-            lengths=args.lengths,
-            seeds=args.seeds,
-            device=args.device,
-            iterations=args.iterations,
-        )
+        runs = chosen_runs(args)
         executor = EXECUTORS[args.executor](args.jobs)
-    except (grid.GridError, ExecutorError) as error:
+    except (GridError, DataError, ExecutorError) as error:
         p.error(str(error))
 
     store = Store(args.results or Path("results", args.preset))

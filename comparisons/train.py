@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import torch
 
 import unitary_zoo
 from comparisons.machine import PeakMemory, describe_machine, versions
-from comparisons.models import SequenceModel
+from comparisons.models import SequenceModel, State
 from comparisons.records import Optimizer, Point, Result, Run, Setting
-from comparisons.tasks import TASKS, Task
+from comparisons.tasks import TASKS, Batch, Task, stream
 
 Progress = Callable[[int, float], None]
 """Called with (iterations done, last training loss)."""
@@ -51,8 +51,8 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer], torch.optim.Op
 def train(run: Run, progress: Progress | None = None) -> Result:
     """Train one run from scratch and measure it.
 
-    Data are fresh in every iteration, from a generator seeded by the run; the test set comes from
-    another stream of the same seed. Evaluation and data generation are not timed as steps.
+    Training data come from a generator seeded by the run, the test set from another stream of the
+    same seed. Evaluation and data generation are not timed as steps.
 
     Args:
         run: What to train.
@@ -61,34 +61,43 @@ def train(run: Run, progress: Progress | None = None) -> Result:
     Raises:
         DivergedError: A loss is no longer finite.
     """
+    return fit(run, progress)[1]
+
+
+def fit(run: Run, progress: Progress | None = None) -> tuple[SequenceModel, Result]:
+    """As :func:`train`, and the trained model with it."""
     started = time.perf_counter()
     memory = PeakMemory(run.device)
     setting = run.setting
-    task = TASKS.get(run.task)(run.length)
+    task = TASKS.get(run.task)(run.length, run.variant, run.seed)
     torch.manual_seed(run.seed)
     model = SequenceModel(run.model, setting, task).to(run.device)
     optimizers = _optimizers(model, setting)
     defect_start = model.unitarity_defect()
 
-    data = _stream(run, "train")
-    curve = [Point(0, 0.0, None, *_evaluate(model, task, run))]
+    batches = task.train_batches(setting.batch_size, _stream(run, "train"))
+    curve = [_evaluated(model, task, run, 0, 0.0, None)]
+    state: State | None = None
     durations: list[float] = []
     losses: list[float] = []
-    for iteration in range(1, setting.iterations + 1):
-        inputs, targets = _to(run.device, task.batch(setting.batch_size, data))
+    for iteration, batch in enumerate(islice(batches, setting.iterations), start=1):
+        batch = batch.to(run.device)
+        state = state if batch.continues else None
         step_started = time.perf_counter()
-        losses.append(_step(model, task, optimizers, inputs, targets, setting.clip))
+        loss, state = _step(model, task, optimizers, batch, state, setting)
         durations.append(time.perf_counter() - step_started)
-        _check_finite("training", losses[-1], iteration, run)
+        losses.append(loss)
+        _check_finite("training", loss, iteration, run)
         if progress is not None:
-            progress(iteration, losses[-1])
+            progress(iteration, loss)
         if iteration % setting.eval_every == 0 or iteration == setting.iterations:
-            window = statistics.fmean(losses)
-            curve.append(Point(iteration, sum(durations), window, *_evaluate(model, task, run)))
-            _check_finite("test", curve[-1].test_loss, iteration, run)
-            losses.clear()
+            window, losses = statistics.fmean(losses), []
+            point = _evaluated(model, task, run, iteration, sum(durations), window)
+            _check_finite("test", point.test_loss, iteration, run)
+            _anneal(optimizers, setting, curve, point)
+            curve.append(point)
 
-    return Result(
+    result = Result(
         run=run,
         baseline=task.baseline,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -104,7 +113,9 @@ def train(run: Run, progress: Progress | None = None) -> Result:
         machine=describe_machine(run.device),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         deviation="; ".join({scheme.info.deviation for scheme in model.schemes()}),
+        data=task.data,
     )
+    return model, result
 
 
 def _check_finite(name: str, loss: float, iteration: int, run: Run) -> None:
@@ -117,13 +128,8 @@ def _check_finite(name: str, loss: float, iteration: int, run: Run) -> None:
 
 def _stream(run: Run, name: str) -> torch.Generator:
     """The run's generator of that name: the same for every model, so all see the same data."""
-    key = f"{run.task}/{run.length}/{run.seed}/{name}"
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
-    return torch.Generator().manual_seed(seed)
-
-
-def _to(device: str, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(tensor.to(device) for tensor in tensors)
+    task = f"{run.task}-{run.variant}" if run.variant else run.task
+    return stream(f"{task}/{run.length}/{run.seed}/{name}")
 
 
 def _optimizers(model: SequenceModel, setting: Setting) -> list[torch.optim.Optimizer]:
@@ -144,36 +150,75 @@ def _step(
     model: SequenceModel,
     task: Task,
     optimizers: list[torch.optim.Optimizer],
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    clip: float | None,
-) -> float:
-    """One iteration; returns its loss once the device has finished it."""
-    loss = task.loss(model(inputs), targets)
+    batch: Batch,
+    state: State | None,
+    setting: Setting,
+) -> tuple[float, State]:
+    """One iteration; returns its loss, once the device has finished it, and the last states."""
+    outputs, state = model(batch.inputs, state)
+    loss = task.loss(outputs, batch.targets)
     model.zero_grad()
     loss.backward()
-    if clip is not None:
-        torch.nn.utils.clip_grad_value_(model.parameters(), clip)
+    if setting.clip is not None:
+        torch.nn.utils.clip_grad_value_(model.parameters(), setting.clip)
+    if setting.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), setting.clip_norm)
     for optimizer in optimizers:
         optimizer.step()
     if loss.is_cuda:
         torch.cuda.synchronize(loss.device)
-    return loss.item()
+    return loss.item(), _detached(state)
+
+
+def _detached(state: State) -> State:
+    """Without their past: gradients end where a batch begins."""
+    if isinstance(state, tuple):
+        return state[0].detach(), state[1].detach()
+    return state.detach()
+
+
+def _anneal(
+    optimizers: list[torch.optim.Optimizer], setting: Setting, past: list[Point], point: Point
+) -> None:
+    """Lower the learning rates where the setting asks for it and validation did not improve."""
+    if setting.anneal is None or point.valid_loss is None:
+        return
+    if point.valid_loss >= min(before.valid_loss or math.inf for before in past):
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] /= setting.anneal
+
+
+def _evaluated(
+    model: SequenceModel,
+    task: Task,
+    run: Run,
+    iteration: int,
+    seconds: float,
+    train_loss: float | None,
+) -> Point:
+    """A point of the learning curve."""
+    # In batches of the training size: larger ones would set the peak memory that is reported.
+    size = run.setting.batch_size
+    validation = task.valid_batches(size)
+    valid_loss = None if validation is None else _measure(model, task, run, validation)[0]
+    test = task.test_batches(size, run.setting.test_size, _stream(run, "test"))
+    return Point(iteration, seconds, train_loss, *_measure(model, task, run, test), valid_loss)
 
 
 @torch.no_grad()
-def _evaluate(model: SequenceModel, task: Task, run: Run) -> tuple[float, float]:
-    """Loss and accuracy on the test set, drawn anew from its seed rather than kept in memory.
-
-    In batches of the training size: larger ones would set the peak memory that is reported.
-    """
-    data = _stream(run, "test")
-    size = run.setting.test_size
-    loss = accuracy = 0.0
-    for start in range(0, size, run.setting.batch_size):
-        count = min(run.setting.batch_size, size - start)
-        inputs, targets = _to(run.device, task.batch(count, data))
-        outputs = model(inputs)
-        loss += task.loss(outputs, targets).item() * count / size
-        accuracy += task.accuracy(outputs, targets).item() * count / size
-    return loss, accuracy
+def _measure(
+    model: SequenceModel, task: Task, run: Run, batches: Iterable[Batch]
+) -> tuple[float, float]:
+    """Mean loss and accuracy over the targets of all batches."""
+    model.eval()
+    loss = accuracy = count = 0.0
+    state: State | None = None
+    for batch in batches:
+        batch = batch.to(run.device)
+        outputs, state = model(batch.inputs, state if batch.continues else None)
+        weight = batch.targets.numel()
+        loss += task.loss(outputs, batch.targets).item() * weight
+        accuracy += task.accuracy(outputs, batch.targets).item() * weight
+        count += weight
+    model.train()
+    return loss / count, accuracy / count

@@ -33,12 +33,14 @@ class Training:
         lengths: Every length T it used.
         models: Our names for its models: schemes or baselines.
         setting: Sizes and optimizers; its ``source`` says what departs from the paper.
+        variants: Of the task; "" is its default.
     """
 
     task: str
     lengths: tuple[int, ...]
     models: tuple[str, ...]
     setting: Setting
+    variants: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class Outcome:
         ours: Our names for the same model, or for the nearest there is.
         text: What was reported.
         tag: A key of :data:`TAGS`.
+        size: Hidden units of its model, where results of several sizes make a curve.
+        variant: Of the task; "" is its default.
+        value: Of the task's metric, for figures.
     """
 
     task: str
@@ -60,6 +65,9 @@ class Outcome:
     ours: tuple[str, ...]
     text: str
     tag: str
+    size: int | None = None
+    variant: str = ""
+    value: float | None = None
 
     def __post_init__(self) -> None:
         if self.tag not in TAGS:

@@ -1,21 +1,52 @@
 """The tasks, one file each; every file of this package is imported and registers its own.
 
-A task makes its data from a seeded generator, measures loss and accuracy, and knows the loss of the
-best predictor that remembers nothing: the line a recurrent network must get under.
+A task makes its batches from a seeded generator, measures loss and accuracy, and knows the loss of
+the best predictor that remembers nothing: the line a recurrent network must get under.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
+from comparisons.data import files
+from comparisons.data.files import DataSet
+from unitary_zoo import UnitaryRNN
 from unitary_zoo.registry import Registry
 
 TASKS: Registry[type[Task]] = Registry("task")
+
+
+def stream(key: str) -> torch.Generator:
+    """A generator on the CPU whose numbers depend on the key alone."""
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+    return torch.Generator().manual_seed(seed)
+
+
+class Batch(NamedTuple):
+    """Some sequences.
+
+    Attributes:
+        inputs: (steps, size, input_size), or token numbers (steps, size).
+        targets: What the outputs are to be; its form is the task's own.
+        continues: Whether its sequences go on where those of the batch before ended, so that the
+            state is carried over.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    continues: bool = False
+
+    def to(self, device: str) -> Batch:
+        """The same on another device."""
+        return self._replace(inputs=self.inputs.to(device), targets=self.targets.to(device))
 
 
 class Task(ABC):
@@ -23,53 +54,156 @@ class Task(ABC):
 
     Args:
         length: The time lag T that the papers quote; at least :attr:`shortest`.
+        variant: A key of :attr:`variants`; "" is the first.
+        seed: Draws what is fixed for a whole run, such as a system to be identified.
 
     Attributes:
         name: The name it is registered under.
         title: For people.
         loss_name: What the loss is, with its unit.
         accuracy_name: What the accuracy counts.
-        baseline_formula: The analytic baseline, written out.
+        metric_name: What the table shows beside the loss, with its unit.
+        baseline_formula: The baseline, written out.
         shortest: The smallest length that makes sense.
-        input_size: Features per time step.
+        variants: Data sets or forms of the task by name, with a title; the first is the default.
+        fixed_lengths: The length of each variant whose data leave no choice.
+        real: The variant that reads files of a data folder; "" if there is none.
+        dataset: Those files.
+        input_size: Features per time step; of tokens, the size of the vocabulary.
         output_size: Outputs of the read-out.
+        tokens: True where inputs are token numbers instead of features.
         per_step: True where every step has an output, False where only the last state is read.
+        data: What it is trained and tested on, in words.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     loss_name: ClassVar[str]
     accuracy_name: ClassVar[str]
+    metric_name: ClassVar[str] = "accuracy %"
     baseline_formula: ClassVar[str]
     shortest: ClassVar[int]
-    input_size: ClassVar[int]
-    output_size: ClassVar[int]
+    variants: ClassVar[dict[str, str]] = {}
+    fixed_lengths: ClassVar[dict[str, int]] = {}
+    real: ClassVar[str] = ""
+    dataset: ClassVar[DataSet | None] = None
+    input_size: int
+    output_size: int
+    tokens: ClassVar[bool] = False
     per_step: ClassVar[bool]
+    data: str = "generated sequences"
 
-    def __init__(self, length: int) -> None:
-        if length < self.shortest:
+    def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
+        self.variant = self.check_variant(variant)
+        self.length = self.check_length(length, self.variant)
+        self.seed = seed
+
+    @classmethod
+    def check_length(cls, length: int, variant: str = "") -> int:
+        """``length`` itself.
+
+        Raises:
+            ValueError: It is too short for the task, or not that of the variant's data.
+        """
+        if length < cls.shortest:
             raise ValueError(
-                f"{self.name} needs a length of at least {self.shortest}, got {length}; "
+                f"{cls.name} needs a length of at least {cls.shortest}, got {length}; "
                 "choose a longer one"
             )
-        self.length = length
+        variant = cls.check_variant(variant)
+        fixed = cls.fixed_lengths.get(variant, length)
+        if length != fixed:
+            raise ValueError(
+                f"{cls.name} has {fixed} steps with the data of {variant!r}, got {length}; choose "
+                f"{fixed}, or another of its variants: {', '.join(cls.variants)}"
+            )
+        return length
+
+    @classmethod
+    def check_variant(cls, variant: str) -> str:
+        """``variant`` itself, or the default one for "".
+
+        Raises:
+            ValueError: There is no such variant.
+        """
+        if variant and variant not in cls.variants:
+            known = ", ".join(cls.variants) or "none"
+            raise ValueError(f"{cls.name} has no variant {variant!r}; its variants: {known}")
+        return variant or next(iter(cls.variants), "")
+
+    @classmethod
+    def prepare(cls, variant: str, download: bool) -> None:
+        """Make sure that the variant's data are there, before anything is trained.
+
+        Args:
+            variant: Which.
+            download: Fetch what is missing.
+
+        Raises:
+            DataError: A file is missing or damaged; the message says where to get it.
+        """
+        if cls.dataset is not None and variant == cls.real:
+            files.find(cls.dataset, download)
 
     @property
     @abstractmethod
     def baseline(self) -> float:
         """Loss of the best predictor without memory."""
 
+    @property
+    def optimum(self) -> float | None:
+        """Loss that no predictor can get under; None if that is zero or unknown."""
+        return None
+
     @abstractmethod
-    def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Batches of ``size`` sequences without end, drawn on the CPU."""
+
+    @abstractmethod
+    def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """The test set, ``count`` sequences or as many as there are, in batches of ``size``."""
+
+    def valid_batches(self, size: int) -> Iterator[Batch] | None:
+        """The validation set in batches of ``size``; None if there is none."""
+        return None
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Scalar training loss of the read-out's outputs, a mean over the targets."""
+
+    @abstractmethod
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Scalar, likewise a mean over the targets."""
+
+    def metric(self, loss: float, accuracy: float) -> float:
+        """What the table shows, from the means over the test set."""
+        return 100 * accuracy
+
+    def identify(self, rnn: UnitaryRNN) -> nn.Module:
+        """Give the layer all that is known of the system but its W, fixed; returns the read-out.
+
+        Raises:
+            TypeError: There is no system behind this task.
+        """
+        raise TypeError(f"{self.name} identifies no system; leave Setting.identify at False")
+
+
+class Generated(Task):
+    """A task with fresh sequences in every batch."""
+
+    @abstractmethod
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Fresh sequences (steps, size, input_size) and their targets, drawn on the CPU."""
 
-    @abstractmethod
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Scalar training loss of the read-out's outputs."""
+    def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Fresh sequences for ever."""
+        while True:
+            yield Batch(*self.batch(size, generator))
 
-    @abstractmethod
-    def accuracy(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Scalar in [0, 1]."""
+    def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Drawn anew from the generator rather than kept in memory."""
+        for start in range(0, count, size):
+            yield Batch(*self.batch(min(size, count - start), generator))
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from comparisons.tasks import TASKS, Task
+from comparisons.tasks import TASKS, Generated
 
 TOLERANCE = 0.04
 
 
 @TASKS.register("adding")
-class Adding(Task):
+class Adding(Generated):
     """Add the two marked numbers of T: squared error of the last state's output.
 
     The first channel is uniform on [0, 1]; the second is zero except for two ones, one in each half

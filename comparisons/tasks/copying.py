@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from comparisons.tasks import TASKS, Task
+from comparisons.tasks import TASKS, Generated
 
 SYMBOLS = 8
 RECALLED = 10
@@ -16,7 +16,7 @@ DELIMITER = 9
 
 
 @TASKS.register("copying")
-class Copying(Task):
+class Copying(Generated):
     """Recall ten symbols after T + 10 steps: loss mean cross-entropy over all T + 20 steps.
 
     Symbols 1..8 are data, 0 is the blank, 9 the delimiter, fed one-hot. For T = 4 one sequence is::

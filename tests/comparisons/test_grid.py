@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from comparisons.grid import PRESETS, GridError, expand
-from comparisons.models import model_names
+from comparisons.models import BASELINES, model_names
 from comparisons.papers import EXACT, PAPERS, TAGS, Outcome
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
@@ -55,7 +55,7 @@ def test_presets_cover_every_model_on_every_task(preset):
         assert run.setting.source
         assert run.setting.optimizer.kind in OPTIMIZERS
         is_scheme = run.setting.unitary_optimizer is not None
-        assert is_scheme == (run.model not in ("tanh_rnn", "irnn", "lstm", "gru"))
+        assert is_scheme == (run.model not in BASELINES.names())
 
 
 def test_paper_preset_has_the_papers_own_values():
@@ -137,3 +137,9 @@ def test_numbers_that_are_not_exact_do_not_look_exact():
     assert set(TAGS) >= EXACT
     with pytest.raises(ValueError, match="M-X"):
         Outcome("copying", (100,), "model", (), "text", "M-X")
+
+
+def test_another_hidden_size_is_one_that_the_scheme_accepts():
+    runs = expand("quick", ["copying"], ["expm", "eunn_fft", "lstm"], hidden_size=48)
+    sizes = {run.model: run.setting.hidden_size for run in runs}
+    assert sizes == {"expm": 48, "eunn_fft": 64, "lstm": 48}

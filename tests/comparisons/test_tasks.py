@@ -11,6 +11,7 @@ from comparisons.tasks.copying import Copying
 
 lengths = st.integers(2, 60)
 sizes = st.integers(1, 12)
+LENGTHS = {"pixel_mnist": 64, "permuted_mnist": 64}  # an image has as many steps as pixels
 seeds = st.integers(0, 2**32)
 
 
@@ -97,20 +98,32 @@ def test_adding_baseline_is_what_the_best_constant_pays():
 
 @pytest.mark.parametrize("name", TASKS.names())
 def test_data_are_reproducible_and_fresh(name):
-    task = TASKS.get(name)(12)
-    source = generator(7)
-    first, second = task.batch(5, source), task.batch(5, source)
-    again = task.batch(5, generator(7))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[0], second[0])
+    task = TASKS.get(name)(LENGTHS.get(name, 12))
+    batches = task.train_batches(5, generator(7))
+    first, second = next(batches), next(batches)
+    again = next(task.train_batches(5, generator(7)))
+    assert torch.equal(first.inputs, again.inputs)
+    assert torch.equal(first.targets, again.targets)
+    assert not torch.equal(first.inputs, second.inputs)
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_a_test_set_is_the_same_every_time_and_as_large_as_asked(name):
+    task = TASKS.get(name)(LENGTHS.get(name, 12))
+    once, again = ([*task.test_batches(5, 12, generator(7))] for _ in range(2))
+    for a, b in zip(once, again, strict=True):
+        assert torch.equal(a.inputs, b.inputs)
+        assert torch.equal(a.targets, b.targets)
+    if not once[-1].continues:  # a text is one sequence, cut into batches
+        assert [batch.inputs.shape[1] for batch in once] == [5, 5, 2]
 
 
 @pytest.mark.parametrize("name", TASKS.names())
 def test_the_right_answer_scores_in_full(name):
-    task = TASKS.get(name)(12)
-    targets = task.batch(6, generator(0))[1]
+    task = TASKS.get(name)(LENGTHS.get(name, 12))
+    targets = next(task.train_batches(6, generator(0))).targets
     outputs = targets
-    if task.per_step:
+    if not targets.is_floating_point():
         outputs = 50.0 * torch.nn.functional.one_hot(targets, task.output_size).float()
     assert task.loss(outputs, targets).item() < 1e-6
     assert task.accuracy(outputs, targets).item() == 1.0
