@@ -124,7 +124,7 @@ def _accepted(model: str, n: int) -> int:
     return next(size for size in range(n, 2 * n + 1) if accepts(size))
 
 
-SMOKE_LENGTHS = {"pixel_mnist": 64, "permuted_mnist": 64}
+SMOKE_LENGTHS = {"char_lm": 35, "permuted_mnist": 64, "pixel_mnist": 64, "word_lm": 35}
 SMOKE = Setting(
     hidden_size=16,
     batch_size=8,
@@ -151,11 +151,23 @@ QUICK_COPYING = Setting(
     "parameters' learning rate; that of the unitary weight is a tenth of it (as in expRNN), or the "
     "same where the scheme has O(n) parameters (as in Arjovsky et al.)",
 )
+QUICK_CHAR_LM = replace(
+    QUICK_COPYING,
+    iterations=300,
+    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    init_range=0.1,
+    eval_every=100,
+)
 QUICK = {
     "copying": (100, QUICK_COPYING),
     "adding": (
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
+    ),
+    "char_lm": (50, QUICK_CHAR_LM),
+    "word_lm": (
+        35,
+        replace(QUICK_CHAR_LM, iterations=200),
     ),
 }
 
