@@ -50,6 +50,9 @@ def parser(description: str) -> Parser:
     p.add_argument("--download", action="store_true", help="fetch what --data-dir lacks")
     p.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="one run each")
     p.add_argument("--iterations", type=_positive, metavar="N", help="instead of the preset's")
+    p.add_argument(
+        "--hidden-size", type=_positive, metavar="N", help="units, instead of the preset's"
+    )
     p.add_argument("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ...")
     p.add_argument(
         "--jobs", type=_positive, default=usable_cpus(), metavar="N",
@@ -83,6 +86,7 @@ def chosen_runs(args: argparse.Namespace) -> list[Run]:
         seeds=args.seeds,
         device=args.device,
         iterations=args.iterations,
+        hidden_size=args.hidden_size,
     )
     for task, variant in sorted({(run.task, run.variant) for run in runs}):
         TASKS.get(task).prepare(variant, args.download)

@@ -53,6 +53,7 @@ def expand(
     seeds: Sequence[int] = (0,),
     device: str = "cpu",
     iterations: int | None = None,
+    hidden_size: int | None = None,
 ) -> list[Run]:
     """Every run of a command, each once.
 
@@ -66,6 +67,7 @@ def expand(
         seeds: One run for each.
         device: Where to train.
         iterations: Instead of the preset's.
+        hidden_size: Likewise; a scheme takes the next size that it accepts.
 
     Raises:
         GridError: An unknown task, variant or model, a length too short for a task, or nothing to
@@ -74,23 +76,24 @@ def expand(
     runs = []
     try:
         for task in map(TASKS.get, tasks or TASKS.names()):
-            for length in lengths or ():
-                task.check_length(length)
             for model in map(check_model, models or model_names()):
                 choices = PRESETS[preset].choices(task.name, model)
                 for choice in choices if lengths is None else _at(lengths, choices):
                     setting = choice.setting
                     if iterations is not None:
                         setting = replace(setting, iterations=iterations)
+                    if hidden_size is not None:
+                        setting = replace(setting, hidden_size=_accepted(model, hidden_size))
                     usual = choice.variant or (task.real if real_data else "")
-                    runs += [
-                        Run(
-                            task.name, model, choice.length, seed, setting, device,
-                            task.check_variant(variant),
-                        )
-                        for variant in variants or [usual]
-                        for seed in seeds
-                    ]  # fmt: skip
+                    for variant in map(task.check_variant, variants or [usual]):
+                        length = choice.length
+                        if lengths is None:  # a preset's choice holds for variants of any length
+                            length = task.fixed_lengths.get(variant, length)
+                        task.check_length(length, variant)
+                        runs += [
+                            Run(task.name, model, length, seed, setting, device, variant)
+                            for seed in seeds
+                        ]
     except (LookupError, ValueError) as error:
         raise GridError(str(error)) from None
     if not runs:
@@ -151,6 +154,14 @@ QUICK_COPYING = Setting(
     "parameters' learning rate; that of the unitary weight is a tenth of it (as in expRNN), or the "
     "same where the scheme has O(n) parameters (as in Arjovsky et al.)",
 )
+QUICK_IMAGES = replace(
+    QUICK_COPYING,
+    batch_size=64,
+    iterations=400,
+    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    test_size=1000,
+    eval_every=100,
+)
 QUICK_SYSTEM = Setting(
     hidden_size=16,
     batch_size=20,
@@ -182,6 +193,8 @@ QUICK = {
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
     ),
+    "permuted_mnist": (64, QUICK_IMAGES),
+    "pixel_mnist": (64, QUICK_IMAGES),
     "unitary_system": (25, QUICK_IDENTIFICATION),
 }
 
@@ -262,7 +275,7 @@ def _published(task: str, model: str) -> list[Choice]:
 
 
 def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
-    own = _of_field(setting, model)
+    own = _of_field(replace(setting, options=()), model)  # the options are the neighbour's
     size = setting.hidden_size
     if setting.identify and not own.identify:
         size *= 2  # as many real numbers as the neighbour's complex ones

@@ -66,6 +66,7 @@ class Task(ABC):
         baseline_formula: The baseline, written out.
         shortest: The smallest length that makes sense.
         variants: Data sets or forms of the task by name, with a title; the first is the default.
+        fixed_lengths: The length of each variant whose data leave no choice.
         real: The variant that reads files of a data folder; "" if there is none.
         dataset: Those files.
         input_size: Features per time step; of tokens, the size of the vocabulary.
@@ -83,6 +84,7 @@ class Task(ABC):
     baseline_formula: ClassVar[str]
     shortest: ClassVar[int]
     variants: ClassVar[dict[str, str]] = {}
+    fixed_lengths: ClassVar[dict[str, int]] = {}
     real: ClassVar[str] = ""
     dataset: ClassVar[DataSet | None] = None
     input_size: int
@@ -92,21 +94,28 @@ class Task(ABC):
     data: str = "generated sequences"
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
-        self.length = self.check_length(length)
         self.variant = self.check_variant(variant)
+        self.length = self.check_length(length, self.variant)
         self.seed = seed
 
     @classmethod
-    def check_length(cls, length: int) -> int:
+    def check_length(cls, length: int, variant: str = "") -> int:
         """``length`` itself.
 
         Raises:
-            ValueError: It is too short for the task.
+            ValueError: It is too short for the task, or not that of the variant's data.
         """
         if length < cls.shortest:
             raise ValueError(
                 f"{cls.name} needs a length of at least {cls.shortest}, got {length}; "
                 "choose a longer one"
+            )
+        variant = cls.check_variant(variant)
+        fixed = cls.fixed_lengths.get(variant, length)
+        if length != fixed:
+            raise ValueError(
+                f"{cls.name} has {fixed} steps with the data of {variant!r}, got {length}; choose "
+                f"{fixed}, or another of its variants: {', '.join(cls.variants)}"
             )
         return length
 

@@ -162,3 +162,9 @@ def test_numbers_that_are_not_exact_do_not_look_exact():
     assert set(TAGS) >= EXACT
     with pytest.raises(ValueError, match="M-X"):
         Outcome("copying", (100,), "model", (), "text", "M-X")
+
+
+def test_another_hidden_size_is_one_that_the_scheme_accepts():
+    runs = expand("quick", ["copying"], ["expm", "eunn_fft", "lstm"], hidden_size=48)
+    sizes = {run.model: run.setting.hidden_size for run in runs}
+    assert sizes == {"expm": 48, "eunn_fft": 64, "lstm": 48}
