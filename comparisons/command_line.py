@@ -32,7 +32,11 @@ def parser(description: str) -> Parser:
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    p.add_argument("--preset", default="quick", choices=PRESETS, help="sizes and settings")
+    what = p.add_mutually_exclusive_group()
+    what.add_argument("--preset", default="quick", choices=PRESETS, help="sizes and settings")
+    what.add_argument(
+        "--paper", metavar="NAME", help="what one paper trained, beside what it published"
+    )
     p.add_argument("--tasks", nargs="+", metavar="NAME", help="all, if not given")
     p.add_argument(
         "--schemes", nargs="+", metavar="NAME", help="schemes and baselines; all, if not given"
@@ -48,7 +52,9 @@ def parser(description: str) -> Parser:
         help="real data, in folders mnist and ptb; $UNITARY_ZOO_DATA; else embedded data are used",
     )  # fmt: skip
     p.add_argument("--download", action="store_true", help="fetch what --data-dir lacks")
-    p.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="one run each")
+    p.add_argument(
+        "--seeds", nargs="+", type=int, metavar="SEED", help="a run for each; 0, or the paper's"
+    )
     p.add_argument("--iterations", type=_positive, metavar="N", help="instead of the preset's")
     p.add_argument(
         "--hidden-size", type=_positive, metavar="N", help="units, instead of the preset's"
@@ -59,7 +65,7 @@ def parser(description: str) -> Parser:
         help="runs trained at the same time; they share the CPUs",
     )  # fmt: skip
     p.add_argument(
-        "--results", type=Path, metavar="DIR", help="where results are kept; results/PRESET"
+        "--results", type=Path, metavar="DIR", help="where they are kept; results/PRESET or /PAPER"
     )
     p.add_argument("--executor", default="local", choices=EXECUTORS, help="where runs are trained")
     p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
@@ -87,6 +93,7 @@ def chosen_runs(args: argparse.Namespace) -> list[Run]:
         device=args.device,
         iterations=args.iterations,
         hidden_size=args.hidden_size,
+        paper=args.paper,
     )
     for task, variant in sorted({(run.task, run.variant) for run in runs}):
         TASKS.get(task).prepare(variant, args.download)

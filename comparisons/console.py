@@ -99,12 +99,13 @@ class ProgressBars:
 
 def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
     """The runs of a command, and which of them the store has already."""
-    table = Table("task", "T", "model", "n", "seed", "iterations", "batch", "training",
+    table = Table("task", "variant", "T", "model", "n", "seed", "iterations", "batch", "training",
                   "device", "state", title=f"{len(runs)} runs")  # fmt: skip
     for run in runs:
         setting = run.setting
         table.add_row(
             run.task,
+            run.variant,
             str(run.length),
             run.model,
             str(setting.hidden_size),

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from comparisons.models import check_model, is_baseline, model_names
-from comparisons.papers import PAPERS
+from comparisons.papers import PAPERS, Training, find_paper
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
 from unitary_zoo import Parametrization, nonlinearities
 
 
 class Choice(NamedTuple):
-    """One length and one variant of a task, and the setting to train with there.
+    """One length and one variant of a task, the setting to train with there, and how often.
 
     Without a variant it is the task's default: that of real data, where they are given.
     """
@@ -23,6 +23,7 @@ class Choice(NamedTuple):
     length: int
     setting: Setting
     variant: str = ""
+    seeds: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ def expand(
     lengths: Sequence[int] | None = None,
     variants: Sequence[str] | None = None,
     real_data: bool = False,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     device: str = "cpu",
     iterations: int | None = None,
     hidden_size: int | None = None,
+    paper: str | None = None,
 ) -> list[Run]:
     """Every run of a command, each once.
 
@@ -64,26 +66,29 @@ def expand(
         lengths: Instead of the preset's; a length it does not know takes the nearest's setting.
         variants: Of the tasks, instead of the preset's.
         real_data: Whether a folder of real data is there; else the embedded data are the default.
-        seeds: One run for each.
+        seeds: One run for each; None is what the preset has.
         device: Where to train.
         iterations: Instead of the preset's.
-        hidden_size: Likewise; a scheme takes the next size that it accepts.
+        hidden_size: The preset's settings of that size, or, without any, all of them at that size;
+            a scheme takes the next size that it accepts.
+        paper: A key of :data:`PAPERS`: exactly what it trained, in place of a preset.
 
     Raises:
-        GridError: An unknown task, variant or model, a length too short for a task, or nothing to
-            run.
+        GridError: An unknown task, variant, model or paper, a length too short for a task, or
+            nothing to run.
     """
     runs = []
     try:
+        choose = PRESETS[preset].choices if paper is None else _only(paper)
         for task in map(TASKS.get, tasks or TASKS.names()):
             for model in map(check_model, models or model_names()):
-                choices = PRESETS[preset].choices(task.name, model)
+                choices = choose(task.name, model)
+                if hidden_size is not None:
+                    choices = _of_size(_accepted(model, hidden_size), choices)
                 for choice in choices if lengths is None else _at(lengths, choices):
                     setting = choice.setting
                     if iterations is not None:
-                        setting = replace(setting, iterations=iterations)
-                    if hidden_size is not None:
-                        setting = replace(setting, hidden_size=_accepted(model, hidden_size))
+                        setting = _changed(setting, "iterations", iterations)
                     usual = choice.variant or (task.real if real_data else "")
                     for variant in map(task.check_variant, variants or [usual]):
                         length = choice.length
@@ -92,27 +97,46 @@ def expand(
                         task.check_length(length, variant)
                         runs += [
                             Run(task.name, model, length, seed, setting, device, variant)
-                            for seed in seeds
+                            for seed in (choice.seeds if seeds is None else seeds)
                         ]
     except (LookupError, ValueError) as error:
         raise GridError(str(error)) from None
+    if not runs and paper is not None:
+        raise GridError(f"{paper} trained nothing of that; {_trained(paper)}")
     if not runs:
         raise GridError(f"preset {preset!r} has no settings for these tasks; try another preset")
     return list({run.id: run for run in runs}.values())
 
 
 def _at(lengths: Sequence[int], choices: list[Choice]) -> list[Choice]:
-    """The choices at other lengths: those made for a length, or else the nearest one."""
+    """The choices at other lengths: those made for a length, or else for the nearest one."""
     chosen = []
     for length in lengths if choices else ():
-        exact = [choice for choice in choices if choice.length == length]
-        if not exact:
-            nearest = min(choices, key=lambda choice: abs(math.log(choice.length / length)))
-            source = f"{nearest.setting.source} (settings made for T = {nearest.length})"
-            setting = replace(nearest.setting, source=source)
-            exact = [nearest._replace(length=length, setting=setting)]
-        chosen += exact
+        nearest = min(choices, key=lambda choice: abs(math.log(choice.length / length))).length
+        for choice in (choice for choice in choices if choice.length == nearest):
+            setting = choice.setting
+            if nearest != length:
+                source = f"{setting.source} (settings made for T = {nearest})"
+                setting = replace(setting, source=source)
+            chosen.append(choice._replace(length=length, setting=setting))
     return chosen
+
+
+def _of_size(n: int, choices: list[Choice]) -> list[Choice]:
+    """The choices of that size or, without any, all of them changed to it."""
+    found = [choice for choice in choices if choice.setting.hidden_size == n]
+    return found or [
+        choice._replace(setting=_changed(choice.setting, "hidden_size", n)) for choice in choices
+    ]
+
+
+def _changed(setting: Setting, name: str, value: int) -> Setting:
+    """The setting with another number, and a source that says so."""
+    old, words = getattr(setting, name), name.replace("_", " ")
+    if old == value:
+        return setting
+    source = f"{setting.source}; {words} {value:,} instead of {old:,}"
+    return replace(setting, source=source, **{name: value})
 
 
 def _field(model: str) -> str:
@@ -258,7 +282,9 @@ def _paper(task: str, model: str) -> list[Choice]:
     if own:
         return own
     for neighbour in NEIGHBOURS[_field(model)]:
-        borrowed = _published(task, neighbour)
+        borrowed = [
+            choice for choice in _published(task, neighbour) if choice.setting.layer == "rnn"
+        ]
         if borrowed:
             return [
                 choice._replace(setting=_borrow(choice.setting, model, neighbour))
@@ -268,22 +294,43 @@ def _paper(task: str, model: str) -> list[Choice]:
 
 
 NEIGHBOURS = {
-    "real": ("expm", "cayley", "svd_projection", "full_capacity"),
-    "complex": ("arjovsky", "full_capacity", "svd_projection"),
-    "baseline": ("lstm", "full_capacity"),
+    "real": ("expm", "scaled_cayley", "lie_exp", "svd_projection", "full_capacity"),
+    "complex": ("arjovsky", "full_capacity", "expm", "lie_exp", "svd_projection"),
+    "baseline": ("lstm", "gru", "tanh_rnn", "full_capacity"),
 }
 """Whose settings a model without published ones takes: the first that has some on the task."""
 
 
 def _published(task: str, model: str) -> list[Choice]:
     return [
-        Choice(length, training.setting, variant)
-        for paper in PAPERS.values()
-        for training in paper.trainings
+        choice for paper in PAPERS.values() for choice in _choices(paper.trainings, task, model)
+    ]
+
+
+def _choices(trainings: Sequence[Training], task: str, model: str) -> list[Choice]:
+    return [
+        Choice(length, training.setting, variant, training.seeds)
+        for training in trainings
         if training.task == task and model in training.models
         for length in training.lengths
         for variant in training.variants
     ]
+
+
+def _only(paper: str) -> Callable[[str, str], list[Choice]]:
+    """The choices of one paper, and nothing borrowed."""
+    trainings = find_paper(paper).trainings
+    return lambda task, model: _choices(trainings, task, model)
+
+
+def _trained(paper: str) -> str:
+    """What there is to run, for a message."""
+    models: dict[str, list[str]] = {}
+    for training in find_paper(paper).trainings:
+        models[training.task] = sorted({*models.get(training.task, ()), *training.models})
+    if not models:
+        return "its file holds published numbers alone, which the reports show; try another paper"
+    return "it has " + "; ".join(f"{task} ({', '.join(models[task])})" for task in models)
 
 
 def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
@@ -298,6 +345,7 @@ def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
         init=None,
         unitary_optimizer=None if is_baseline(model) else setting.unitary_optimizer,
         identify=own.identify and size == setting.hidden_size,
+        penalty=None,
         source=f"no published setting of {model}; with its own start, that of {neighbour}: "
         f"{setting.source}",
     )

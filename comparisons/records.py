@@ -50,6 +50,11 @@ class Setting:
         clip_norm: Largest norm of the whole gradient; None leaves it as it is.
         anneal: The learning rates are divided by it after an evaluation whose validation loss is
             not the best so far; None leaves them.
+        decay: The learning rates are multiplied by it after every ``decay_every`` iterations; None
+            leaves them.
+        decay_every: Iterations.
+        penalty: Arguments of the scheme's own penalty, which is added to the training loss; None
+            adds nothing.
         identify: Everything but W is that of the system to be identified, and fixed.
         options: The scheme's own options, as pairs of name and value.
     """
@@ -74,6 +79,9 @@ class Setting:
     dropout: float = 0.0
     clip_norm: float | None = None
     anneal: float | None = None
+    decay: float | None = None
+    decay_every: int = 1
+    penalty: tuple[float, ...] | None = None
     identify: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
@@ -107,6 +115,10 @@ class Setting:
             parts.append(f"clip norm {self.clip_norm:g}")
         if self.anneal is not None:
             parts.append(f"lr ÷ {self.anneal:g} on plateau")
+        if self.decay is not None:
+            parts.append(f"lr × {self.decay:g} every {self.decay_every:,}")
+        if self.penalty is not None:
+            parts.append(f"penalty {' and '.join(f'{weight:g}' for weight in self.penalty)}")
         if self.identify:
             parts.append("W alone is learned")
         parts += [f"{name}={value}" for name, value in self.options]
@@ -115,12 +127,13 @@ class Setting:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Setting:
         """The inverse of ``dataclasses.asdict``."""
-        unitary = data["unitary_optimizer"]
+        unitary, penalty = data["unitary_optimizer"], data.get("penalty")
         return cls(
             **{
                 **data,
                 "optimizer": Optimizer(**data["optimizer"]),
                 "unitary_optimizer": None if unitary is None else Optimizer(**unitary),
+                "penalty": None if penalty is None else tuple(penalty),
                 "options": tuple((name, value) for name, value in data.get("options", ())),
             }
         )

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     except (GridError, DataError, ExecutorError) as error:
         p.error(str(error))
 
-    store = Store(args.results or Path("results", args.preset))
+    store = Store(args.results or Path("results", args.paper or args.preset))
     contents = store.load()
     for problem in contents.problems:
         console.say(f"{problem}; this run counts as not finished")
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     )
     try:
         try:
-            store.save_plan(command, runs)
+            store.save_plan(command, runs, args.paper or "")
         except OSError as error:
             p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
         failed = train(executor, missing, store, command)

@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """The last command, and the ids of the runs it covers."""
+    """The last command, the ids of the runs it covers, and the paper it is of, if it is of one."""
 
     command: str
     ids: tuple[str, ...]
+    paper: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,10 @@ class Store:
         """Keep the account of a failed run; the next command tries it again."""
         self._write(self._failure_file(failure.run), dataclasses.asdict(failure))
 
-    def save_plan(self, command: str, runs: Iterable[Run]) -> None:
+    def save_plan(self, command: str, runs: Iterable[Run], paper: str = "") -> None:
         """Note what is about to be run, so that a report of a part can say so."""
-        self._write(
-            self.folder / "plan.json", {"command": command, "ids": [run.id for run in runs]}
-        )
+        plan = Plan(command, tuple(run.id for run in runs), paper)
+        self._write(self.folder / "plan.json", dataclasses.asdict(plan))
 
     def load(self) -> Contents:
         """Read the folder; a file that cannot be read is a problem, not an error."""
@@ -102,7 +102,7 @@ class Store:
 
 
 def _plan_from_dict(data: dict[str, Any]) -> Plan:
-    return Plan(data["command"], tuple(data["ids"]))
+    return Plan(**{**data, "ids": tuple(data["ids"])})
 
 
 def _read(

@@ -87,6 +87,8 @@ def fit(run: Run, progress: Progress | None = None) -> tuple[SequenceModel, Resu
         loss, state = _step(model, task, optimizers, batch, state, setting)
         durations.append(time.perf_counter() - step_started)
         losses.append(loss)
+        if setting.decay is not None and iteration % setting.decay_every == 0:
+            _scale_rates(optimizers, setting.decay)
         _check_finite("training", loss, iteration, run)
         if progress is not None:
             progress(iteration, loss)
@@ -158,7 +160,7 @@ def _step(
     outputs, state = model(batch.inputs, state)
     loss = task.loss(outputs, batch.targets)
     model.zero_grad()
-    loss.backward()
+    (loss if setting.penalty is None else loss + _penalty(model, setting.penalty)).backward()
     if setting.clip is not None:
         torch.nn.utils.clip_grad_value_(model.parameters(), setting.clip)
     if setting.clip_norm is not None:
@@ -184,8 +186,24 @@ def _anneal(
     if setting.anneal is None or point.valid_loss is None:
         return
     if point.valid_loss >= min(before.valid_loss or math.inf for before in past):
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] /= setting.anneal
+        _scale_rates(optimizers, 1 / setting.anneal)
+
+
+def _scale_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] *= factor
+
+
+def _penalty(model: SequenceModel, weights: tuple[float, ...]) -> torch.Tensor:
+    """Sum of the schemes' own penalties.
+
+    Raises:
+        TypeError: The model has none.
+    """
+    found = [getattr(scheme, "penalty", None) for scheme in model.schemes()]
+    if not found or None in found:
+        raise TypeError("the model has no penalty of its own; leave Setting.penalty at None")
+    return torch.stack([penalty(*weights) for penalty in found if penalty is not None]).sum()
 
 
 def _evaluated(

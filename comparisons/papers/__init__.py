@@ -7,10 +7,14 @@ where it was read, and only tags in :data:`EXACT` may be shown as exact.
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from comparisons.records import Setting
+from unitary_zoo.registry import Registry
 
 TAGS = {
     "V": "read in the paper or its authors' code",
@@ -34,6 +38,7 @@ class Training:
         models: Our names for its models: schemes or baselines.
         setting: Sizes and optimizers; its ``source`` says what departs from the paper.
         variants: Of the task; "" is its default.
+        seeds: Its repetitions, a run for each.
     """
 
     task: str
@@ -41,6 +46,7 @@ class Training:
     models: tuple[str, ...]
     setting: Setting
     variants: tuple[str, ...] = ("",)
+    seeds: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,12 @@ class Outcome:
         ours: Our names for the same model, or for the nearest there is.
         text: What was reported.
         tag: A key of :data:`TAGS`.
-        size: Hidden units of its model, where results of several sizes make a curve.
+        size: Hidden units; None where it is not known or does not matter.
         variant: Of the task; "" is its default.
-        value: Of the task's metric, for figures.
+        value: The number in the task's metric, for plots and tables; None where the text says
+            more than a number can.
+        setting: What tells its training from others of the same model and size, as pairs of name
+            and value: fields of a :class:`Setting`, or the scheme's options.
     """
 
     task: str
@@ -68,6 +77,7 @@ class Outcome:
     size: int | None = None
     variant: str = ""
     value: float | None = None
+    setting: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if self.tag not in TAGS:
@@ -93,6 +103,7 @@ class Paper:
         trainings: How it trained.
         outcomes: What it reported.
         remarks: What a reader who compares our numbers with its should know.
+        remarks_on: Likewise, of one task.
     """
 
     cite: str
@@ -101,6 +112,48 @@ class Paper:
     trainings: tuple[Training, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     remarks: tuple[str, ...] = ()
+    remarks_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+PIXELS = 784  # steps of an image of MNIST
+
+
+def mnist_iterations(epochs: int, batch: int) -> int:
+    """Optimizer steps in so many epochs of all 60,000 images, the last batch of each smaller."""
+    return epochs * math.ceil(60_000 / batch)
+
+
+def mnist_training(
+    models: tuple[str, ...],
+    setting: Setting,
+    tasks: tuple[str, ...] = ("pixel_mnist", "permuted_mnist"),
+    seeds: tuple[int, ...] = (0,),
+) -> tuple[Training, ...]:
+    """The same setting on MNIST read by the pixel, in order and permuted."""
+    return tuple(
+        Training(task, (PIXELS,), models, setting, variants=("mnist",), seeds=seeds)
+        for task in tasks
+    )
+
+
+def mnist_accuracy(
+    model: str,
+    ours: tuple[str, ...],
+    size: int,
+    pixel: float | None,
+    permuted: float | None,
+    tag: str,
+    setting: tuple[tuple[str, Any], ...] = (),
+) -> tuple[Outcome, ...]:
+    """Test accuracies in per cent on MNIST read by the pixel, in order and permuted."""
+    return tuple(
+        Outcome(
+            task, (PIXELS,), f"{model} {size}", ours, f"{'' if tag in EXACT else '≈ '}{value:g} %",
+            tag, size, "mnist", value, setting,
+        )
+        for task, value in (("pixel_mnist", pixel), ("permuted_mnist", permuted))
+        if value is not None
+    )  # fmt: skip
 
 
 PAPERS: dict[str, Paper] = {
@@ -108,3 +161,15 @@ PAPERS: dict[str, Paper] = {
     for module in pkgutil.iter_modules(__path__)
 }
 """All papers by the name of their file."""
+
+
+def find_paper(name: str) -> Paper:
+    """The paper of that name.
+
+    Raises:
+        LookupError: There is none; the message suggests the nearest names.
+    """
+    known: Registry[Paper] = Registry("paper")
+    for file, paper in PAPERS.items():
+        known.register(file)(paper)
+    return known.get(name)

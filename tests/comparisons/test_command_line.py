@@ -25,6 +25,8 @@ SCRIPT = Path(run_all.__file__)
         (["--schemes", "cayley", "grru"], "'gru'"),
         (["--tasks", "coping"], "'copying'"),
         (["--preset", "quik"], "'quick'"),
+        (["--paper", "arjovky2016"], "'arjovsky2016'"),
+        (["--paper", "arjovsky2016", "--preset", "quick"], "not allowed with"),
         (["--lengths", "0"], "positive"),
         (["--lengths", "ten"], "positive"),
         (["--tasks", "adding", "--lengths", "1"], "at least 2"),
@@ -47,7 +49,7 @@ def test_what_there_is_not_is_one_line_and_exit_code_2(flags, hint, capsys):
 def test_the_list_names_everything(capsys):
     assert main(["--list"]) == 0
     words = capsys.readouterr().out.split()
-    for name in (*TASKS.names(), *model_names(), "smoke", "quick", "paper", "arjovsky_2016"):
+    for name in (*TASKS.names(), *model_names(), "smoke", "quick", "paper", "arjovsky2016"):
         assert name in words
 
 
@@ -59,6 +61,17 @@ def test_a_dry_run_shows_the_runs_and_trains_nothing(tmp_path, capsys):
     for name in model_names():
         assert name in out
     assert not folder.exists()
+
+
+def test_a_paper_has_its_own_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--paper", "kerg2019", "--tasks", "copying", "--schemes", "nnrnn", "lstm"]
+    assert main([*flags, "--lengths", "5", "--iterations", "2"]) == 0
+    contents = Store(tmp_path / "results" / "kerg2019").load()
+    assert contents.plan.paper == "kerg2019"
+    found = {(result.run.model, result.run.setting.hidden_size) for result in contents.results}
+    assert found == {("nnrnn", 128), ("lstm", 128), ("lstm", 63)}
+    assert "Kerg et al. 2019" in (tmp_path / "results/kerg2019/report.md").read_text("utf-8")
 
 
 def test_the_same_command_trains_nothing_twice(tmp_path, capsys):

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from comparisons import grid
 from comparisons.grid import PRESETS, GridError, expand
 from comparisons.models import BASELINES, SequenceModel, model_names
-from comparisons.papers import EXACT, PAPERS, TAGS, Outcome, Paper, Training
+from comparisons.papers import PAPERS, Paper, Training
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
 from comparisons.train import OPTIMIZERS
@@ -45,11 +46,13 @@ def test_ids_tell_configurations_apart_and_ignore_words():
 def test_presets_cover_every_model_on_every_task(preset):
     tasks = set(TASKS.names())
     if preset == "paper":  # which has no settings of its own
-        tasks = {training.task for paper in PAPERS.values() for training in paper.trainings}
+        tasks &= {training.task for paper in PAPERS.values() for training in paper.trainings}
     runs = expand(preset)
-    assert {(run.task, run.model) for run in runs} == {
-        (task, model) for task in tasks for model in model_names()
-    }
+    found = {(run.task, run.model) for run in runs}
+    if preset == "paper":  # real models have no setting to identify a complex system with
+        tasks -= {"unitary_system"}
+        found = {(task, model) for task, model in found if task in tasks}
+    assert found == {(task, model) for task in tasks for model in model_names()}
     assert len({run.id for run in runs}) == len(runs)
     for run in runs:
         assert run.setting.source
@@ -76,8 +79,12 @@ def test_paper_preset_has_the_papers_own_values():
 def test_a_neighbours_settings_say_so():
     source = expand("paper", ["adding"], ["svd_projection"])[0].setting.source
     assert "no published setting of svd_projection" in source
-    assert "cayley" in source
-    assert "D of ±1" in expand("paper", ["copying"], ["cayley"])[0].setting.source
+    assert "scoRNN" in source
+    assert "negative_ones" not in str(expand("paper", ["adding"], ["svd_projection"]))
+    # A nonlinearity of real networks is not defined on complex states.
+    relu = replace(RUN.setting, nonlinearity="relu")
+    assert grid._borrow(relu, "kronecker", "expm").nonlinearity == "modrelu"
+    assert grid._borrow(relu, "cayley", "expm").nonlinearity == "relu"
 
 
 def test_who_cannot_be_the_system_borrows_the_setting_and_trains_as_a_whole(monkeypatch):
@@ -145,26 +152,17 @@ def test_a_preset_without_settings_for_a_task_says_so(monkeypatch):
         expand("quick")
 
 
-def test_the_papers_speak_of_known_tasks_and_optimizers():
-    for paper in PAPERS.values():
-        for training in paper.trainings:
-            assert training.task in TASKS.names()
-            assert training.setting.source
-        for outcome in paper.outcomes:
-            assert outcome.task in TASKS.names()
-
-
-def test_numbers_that_are_not_exact_do_not_look_exact():
-    for paper in PAPERS.values():
-        for outcome in paper.outcomes:
-            if not outcome.exact and "." in outcome.text:
-                assert "≈" in outcome.text, outcome
-    assert set(TAGS) >= EXACT
-    with pytest.raises(ValueError, match="M-X"):
-        Outcome("copying", (100,), "model", (), "text", "M-X")
-
-
 def test_another_hidden_size_is_one_that_the_scheme_accepts():
     runs = expand("quick", ["copying"], ["expm", "eunn_fft", "lstm"], hidden_size=48)
     sizes = {run.model: run.setting.hidden_size for run in runs}
     assert sizes == {"expm": 48, "eunn_fft": 64, "lstm": 48}
+    assert "hidden size 48 instead of 128" in runs[0].setting.source
+
+
+def test_a_hidden_size_that_a_paper_has_chooses_its_settings():
+    (run,) = expand(
+        "quick", ["permuted_mnist"], ["expm"], paper="lezcano2019", hidden_size=360, iterations=9
+    )
+    assert run.setting.hidden_size == 360
+    assert run.setting.optimizer.lr == 7e-4
+    assert "iterations 9 instead of 32,830" in run.setting.source

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from comparisons.models import BASELINES, SequenceModel, check_model, model_name
 from comparisons.records import Optimizer
 from comparisons.tasks import TASKS
 from comparisons.train import OPTIMIZERS, DivergedError, train
-from unitary_zoo import Parametrization
+from unitary_zoo import Parametrization, UnitaryGRU
 
 LENGTHS = {"char_lm": 35, "word_lm": 35}  # a text gives as many targets as steps
 
@@ -195,3 +196,56 @@ def test_the_initialiser_of_a_setting_is_used(make_run):
 
     torch.testing.assert_close(start("identity"), torch.eye(8))
     assert (start(None) - torch.eye(8)).abs().max() > 0.1
+
+
+def test_learning_rates_decay_at_their_time(make_run, monkeypatch):
+    rates = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
+    spy = Optimizer("spy", lr=1e-3)
+    train(
+        make_run("gru", optimizer=spy, unitary_optimizer=None, decay=0.5, decay_every=2,
+                 iterations=5)
+    )  # fmt: skip
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4])
+
+
+def test_the_penalty_of_a_scheme_is_part_of_the_gradient(make_run):
+    sgd = Optimizer("sgd", lr=0.5)
+
+    def gains(penalty):
+        run = make_run("nnrnn", optimizer=sgd, unitary_optimizer=sgd, penalty=penalty)
+        task = TASKS.get(run.task)(run.length)
+        torch.manual_seed(0)
+        model = SequenceModel(run.model, run.setting, task)
+        (scheme,) = model.schemes()
+        scheme.gains.data.fill_(0.5)
+        optimizers = training._optimizers(model, run.setting)
+        batch = next(task.train_batches(4, torch.Generator().manual_seed(0)))
+        loss, _ = training._step(model, task, optimizers, batch, None, run.setting)
+        return scheme.gains.detach(), loss
+
+    (free, loss), (held, same) = gains(None), gains((0.1, 0.0))
+    assert loss == same  # what is recorded is the task's loss
+    # lr times the derivative of delta (gamma - 1)^2: 0.5 * 2 * 0.1 * (0.5 - 1)
+    torch.testing.assert_close(free - held, torch.full_like(free, -0.05))
+
+
+def test_a_model_without_a_penalty_is_refused(make_run):
+    with pytest.raises(TypeError, match="no penalty of its own"):
+        train(make_run("cayley", penalty=(0.1,)))
+
+
+def test_a_scheme_serves_in_a_gru(make_run):
+    setting = make_run(layer="gru", layers=2, bias=True).setting
+    model = SequenceModel("lie_exp", setting, TASKS.get("copying")(5))
+    assert isinstance(model.rnn, UnitaryGRU)
+    assert len(list(model.schemes())) == 2 * 3  # the two gates and the candidate
+    assert train(make_run("lie_exp", layer="gru", bias=True)).defect_end < 1e-5
+    with pytest.raises(ValueError, match="layer='lstm'"):
+        SequenceModel("lie_exp", replace(setting, layer="lstm"), TASKS.get("copying")(5))

@@ -1,0 +1,102 @@
+"""Helfrich, Willmott and Ye (2018): scoRNN, the scaled Cayley transform."""
+
+from dataclasses import replace
+
+from comparisons.papers import (
+    Outcome,
+    Paper,
+    Training,
+    mnist_accuracy,
+    mnist_iterations,
+    mnist_training,
+)
+from comparisons.records import Optimizer, Setting
+
+CODE = "Helfrich et al. 2018 (scoRNN), SpartinStuff/scoRNN [V]"
+KERNELS = (
+    "Glorot input kernels and thresholds U(±.01) instead of U(±.01) and 0; RMSprop decay .9 assumed"
+)
+RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
+RMSPROP_UNITARY = Optimizer("rmsprop", lr=1e-4, alpha=0.9)
+
+COPYING = Setting(
+    hidden_size=190,
+    batch_size=20,
+    iterations=10_000,
+    optimizer=RMSPROP,
+    unitary_optimizer=RMSPROP_UNITARY,
+    options=(("negative_ones", 95),),
+    source=f"{CODE}; {KERNELS}; T = 2000 is [M-H]; fresh sequences instead of 20,000 cycled ones",
+)
+ADDING = Setting(
+    hidden_size=170,
+    batch_size=50,
+    iterations=20_000,
+    optimizer=Optimizer("adam", lr=1e-3),
+    unitary_optimizer=RMSPROP_UNITARY,
+    options=(("negative_ones", 85),),
+    source=f"{CODE}; {KERNELS}; T = 400 and 750 are [M-H]; markers split at T/2 instead of "
+    "(T - 1)/2, fresh sequences instead of 10 epochs of 100,000",
+)
+
+
+def _mnist(size: int, negative_ones: int, unitary_lr: float, tag: str) -> Setting:
+    return Setting(
+        hidden_size=size,
+        batch_size=50,
+        iterations=mnist_iterations(70, 50),
+        optimizer=RMSPROP,
+        unitary_optimizer=replace(RMSPROP_UNITARY, lr=unitary_lr),
+        test_size=10_000,
+        eval_every=mnist_iterations(1, 50),
+        options=(("negative_ones", negative_ones),),
+        source=f"Helfrich et al. 2018 (scoRNN), {tag}; {KERNELS}; 70 epochs of 60,000 instead of "
+        "55,000 with 5,000 held out",
+    )
+
+
+V = "SpartinStuff/scoRNN [V]"
+LARGER = "larger sizes [M-M]"
+SIZES = ((170, 1e-4, V), (360, 1e-4, f"{LARGER}, learning rate of A assumed"), (512, 1e-5, LARGER))
+HALF = "half of D is -1 [V2, M-H]"
+
+PAPER = Paper(
+    cite="Helfrich et al. 2018",
+    title="Orthogonal Recurrent Neural Networks with Scaled Cayley Transform",
+    code="SpartinStuff/scoRNN",
+    trainings=(
+        Training("copying", (1000, 2000), ("scaled_cayley",), COPYING),
+        Training("adding", (200, 400, 750), ("scaled_cayley",), ADDING),
+        *(
+            training
+            for size, lr, tag in SIZES
+            for task, count, note in (
+                ("pixel_mnist", size // 10, "a tenth of D is -1"),
+                ("permuted_mnist", size // 2, HALF),
+            )
+            for training in mnist_training(
+                ("scaled_cayley",), _mnist(size, count, lr, f"{tag}; {note}"), (task,)
+            )
+        ),
+    ),
+    outcomes=(
+        Outcome(
+            "copying", (1000,), "scoRNN 190", ("scaled_cayley", "cayley"),
+            "reaches ≈ 0, first among the models compared", "M-M", 190,
+        ),
+        Outcome(
+            "copying", (2000,), "scoRNN 190", ("scaled_cayley", "cayley"),
+            "reaches ≈ 0 in less than about 10k iterations", "M-M", 190,
+        ),
+        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 170, 97.3, 94.3, "M-H"),
+        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 360, 98.3, 96.2, "M-H"),
+        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 512, 98.5, 96.6, "M-H"),
+        *mnist_accuracy("LSTM", ("lstm",), 128, 98.7, 92.0, "M-H"),
+        *mnist_accuracy("LSTM", ("lstm",), 256, 98.9, 92.9, "M-H"),
+        *mnist_accuracy("LSTM", ("lstm",), 512, 98.5, 92.0, "M-H"),
+    ),
+    remarks=("`cayley` is scoRNN without its diagonal D of ±1.",),
+    remarks_on={
+        "adding": ("Its second half begins at (T - 1)/2, here at T/2.",),
+    },
+)  # fmt: skip

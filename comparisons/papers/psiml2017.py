@@ -1,0 +1,96 @@
+"""Jovanović and Đuričić (PSI:ML 2017): an independent re-implementation of the uRNN."""
+
+from dataclasses import replace
+
+from comparisons.papers import (
+    Outcome,
+    Paper,
+    Training,
+    mnist_iterations,
+    mnist_training,
+)
+from comparisons.records import Optimizer, Setting
+
+RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
+CODE = "PSI:ML 2017, rand0musername/urnn [V]"
+START = (
+    "the initial state of the uRNN is learned, from the range U(±√(3/2n)) in which theirs is drawn "
+    "anew for every batch; those of the baselines are zero"
+)
+
+COPYING = Setting(
+    hidden_size=128,
+    batch_size=50,
+    iterations=20_000,
+    optimizer=RMSPROP,
+    unitary_optimizer=RMSPROP,
+    learn_h0=True,
+    eval_every=500,
+    source=f"{CODE}; one-hot instead of scalar input, fresh sequences instead of 10 epochs of "
+    f"100,000; {START}",
+)
+ITERATIONS = {100: 6_000, 200: 10_000, 400: 8_000, 750: 20_000}
+"""On adding, by length: 10 epochs of 30, 50, 40 and 100 thousand sequences."""
+ADDING = replace(
+    COPYING,
+    hidden_size=512,
+    source=f"{CODE}; fresh sequences instead of 10 epochs of fixed ones; {START}",
+)
+MNIST = replace(
+    ADDING,
+    iterations=mnist_iterations(10, 50),
+    test_size=10_000,
+    eval_every=mnist_iterations(1, 50),
+    source=f"{CODE}; {START}",
+)
+
+
+def _baseline(setting: Setting, size: int) -> Setting:
+    return replace(setting, hidden_size=size, unitary_optimizer=None, learn_h0=False)
+
+
+PAPER = Paper(
+    cite="PSI:ML 2017 (Jovanović, Đuričić)",
+    title="Unitary Evolution Recurrent Neural Networks, re-implemented",
+    code="rand0musername/urnn",
+    trainings=(
+        Training("copying", (100,), ("arjovsky",), COPYING),
+        Training("copying", (100,), ("tanh_rnn",), _baseline(COPYING, 80)),
+        Training("copying", (100,), ("lstm",), _baseline(COPYING, 40)),
+        *(
+            Training("adding", (length,), models, replace(setting, iterations=iterations))
+            for length, iterations in ITERATIONS.items()
+            for models, setting in (
+                (("arjovsky",), ADDING),
+                (("tanh_rnn", "lstm"), _baseline(ADDING, 128)),
+            )
+        ),
+        *mnist_training(("arjovsky",), MNIST),
+        *mnist_training(("lstm",), _baseline(MNIST, 128)),
+    ),
+    outcomes=(
+        Outcome(
+            "copying", (100,), "uRNN 128", ("arjovsky",), "≈ .01–.03, noisy, at 20k steps", "F,V",
+            128,
+        ),
+        Outcome("copying", (100,), "tanh RNN 80", ("tanh_rnn",), "≈ .1734", "F,V", 80),
+        Outcome(
+            "copying", (100,), "LSTM 40", ("lstm",), "≈ .142, mean of the last 500 steps", "F,V",
+            40,
+        ),
+        Outcome("adding", (100,), "uRNN 512", ("arjovsky",), "≈ .035 at 6k steps", "F,V", 512),
+        Outcome(
+            "adding", (100,), "LSTM 128", ("lstm",), "≈ .0084, learns after about 3.3k steps",
+            "F,V", 128,
+        ),
+        Outcome("adding", (100,), "tanh RNN 128", ("tanh_rnn",), "≈ .169", "F,V", 128),
+        Outcome("adding", (200,), "LSTM 128", ("lstm",), "≈ .076 at 10k steps", "F,V", 128),
+    ),
+    remarks=("Its figure of MNIST is Arjovsky et al.'s; it reports no numbers of its own there.",),
+    remarks_on={
+        "copying": (
+            "A scalar input instead of a one-hot one, and ten classes; its option \"timesteps\" is "
+            "T + 20.",
+        ),
+    },
+)  # fmt: skip

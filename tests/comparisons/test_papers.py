@@ -1,0 +1,223 @@
+"""The papers' data: what they may say, and the runs that are made of them."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, replace
+
+import pytest
+
+from comparisons.grid import GridError, expand
+from comparisons.models import BASELINES, SequenceModel, check_model
+from comparisons.papers import EXACT, PAPERS, TAGS, Outcome, find_paper, mnist_iterations
+from comparisons.records import Run, Setting
+from comparisons.tasks import TASKS
+from comparisons.tasks.copying import Copying
+from comparisons.train import OPTIMIZERS
+from unitary_zoo import Parametrization
+from unitary_zoo.nonlinearities import NONLINEARITIES
+
+TRAININGS = [
+    pytest.param(training, id=f"{name}-{i}-{training.task}")
+    for name, paper in PAPERS.items()
+    for i, training in enumerate(paper.trainings)
+]
+OUTCOMES = [(name, outcome) for name, paper in PAPERS.items() for outcome in paper.outcomes]
+TASK_NAMES = {
+    "copying", "adding", "first_term", "kth_highest", "pixel_mnist", "permuted_mnist", "word_lm",
+    "char_lm", "contractive_system", "unitary_system",
+}  # fmt: skip
+FOUNDING = ("psiml2017", "arjovsky2016", "linwang2019")
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_trainings_are_of_what_there_is(training):
+    setting = training.setting
+    assert training.task in TASK_NAMES
+    assert setting.source
+    for spec in (setting.optimizer, setting.unitary_optimizer):
+        assert spec is None or spec.kind in OPTIMIZERS
+    assert setting.nonlinearity in NONLINEARITIES.names()
+    assert training.seeds
+    assert len(set(training.seeds)) == len(training.seeds)
+    for model in training.models:
+        assert check_model(model) == model
+        assert (setting.unitary_optimizer is None) == (model in BASELINES.names())
+        if model not in BASELINES.names():
+            # Its options are those of the scheme, at that size.
+            options = dict(setting.options)
+            Parametrization.get(model)(min(setting.hidden_size, 128), **_small(options, setting))
+            assert not (setting.learn_h0 and setting.identify)
+    if training.task in TASKS.names():
+        task = TASKS.get(training.task)
+        for variant in training.variants:
+            task.check_variant(variant)
+        for length in training.lengths:
+            task.check_length(length)
+
+
+def _small(options, setting):
+    """Options in proportion where the test takes fewer units."""
+    ratio = min(setting.hidden_size, 128) / setting.hidden_size
+    for name in ("negative_ones", "reflections"):
+        if name in options:
+            options[name] = int(ratio * options[name])
+    return options
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_settings_keep_their_identity_on_disk(training):
+    run = Run(training.task, training.models[0], 10, 0, training.setting, "cpu", "")
+    again = Run.from_dict(json.loads(json.dumps(asdict(run))))
+    assert again == run
+    assert again.id == run.id
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_no_two_trainings_of_a_paper_are_one(name):
+    runs = Counter(
+        Run(training.task, model, length, 0, training.setting, "cpu", variant).id
+        for training in PAPERS[name].trainings
+        for model in training.models
+        for length in training.lengths
+        for variant in training.variants
+    )
+    assert not [run for run, count in runs.items() if count > 1]
+
+
+def test_trainings_say_how_often_images_are_seen():
+    assert mnist_iterations(1, 128) == 469
+    assert mnist_iterations(70, 50) == 84_000
+    for paper in PAPERS.values():
+        for training in paper.trainings:
+            if training.task in ("pixel_mnist", "permuted_mnist"):
+                assert training.lengths == (784,)
+                assert training.variants == ("mnist",)
+                setting = training.setting
+                epochs = setting.iterations * setting.batch_size / 60_000
+                assert 9.9 < epochs < 206, training
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
+def test_outcomes_are_of_what_there_is(name, outcome):
+    assert outcome.task in TASK_NAMES
+    if outcome.task in TASKS.names():
+        TASKS.get(outcome.task).check_variant(outcome.variant)
+    for model in outcome.ours:
+        assert check_model(model) == model
+    known = set(Setting.__dataclass_fields__)
+    for key, _ in outcome.setting:
+        trained = {
+            option for training in PAPERS[name].trainings for option, _ in training.setting.options
+        }
+        assert key in known | trained
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
+def test_numbers_that_are_not_exact_do_not_look_exact(name, outcome):
+    if not outcome.exact and any(c.isdigit() for c in outcome.text):
+        assert "≈" in outcome.text or not {".", "%"} & set(outcome.text)
+    if outcome.value is not None:
+        # The text says the number too, as it was printed.
+        digits = f"{outcome.value:g}".lstrip("0")
+        assert any(f"{outcome.value:{form}}" in outcome.text for form in ("g", ".2f", ".3g")), (
+            digits
+        )
+        assert outcome.value > 0
+
+
+def test_tags_are_known():
+    assert set(TAGS) >= EXACT
+    with pytest.raises(ValueError, match="M-X"):
+        Outcome("copying", (100,), "model", (), "text", "M-X")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_speaks_of_tasks_it_has(name):
+    paper = PAPERS[name]
+    tasks = {outcome.task for outcome in paper.outcomes}
+    tasks |= {training.task for training in paper.trainings}
+    assert set(paper.remarks_on) <= tasks
+    assert paper.cite
+    assert paper.title
+
+
+def test_a_paper_is_found_by_its_name():
+    assert find_paper("arjovsky2016") is PAPERS["arjovsky2016"]
+    with pytest.raises(LookupError, match="arjovsky2016"):
+        find_paper("arjovsky_2016")
+
+
+def test_a_paper_runs_exactly_what_it_trained():
+    runs = expand("quick", paper="arjovsky2016", tasks=["copying", "adding"])
+    expected = {
+        ("copying", model, length, size)
+        for model, size in (("arjovsky", 128), ("tanh_rnn", 80), ("irnn", 80), ("lstm", 40))
+        for length in (100, 200, 300, 500)
+    } | {
+        ("adding", model, length, size)
+        for model, size in (("arjovsky", 512), ("tanh_rnn", 128), ("irnn", 128), ("lstm", 128))
+        for length in (100, 200, 400, 750)
+    }
+    assert {(r.task, r.model, r.length, r.setting.hidden_size) for r in runs} == expected
+    assert len(runs) == len(expected)
+    assert {run.seed for run in runs} == {0}
+
+
+def test_flags_narrow_a_paper():
+    runs = expand(
+        "quick", ["copying"], ["lstm"], paper="arjovsky2016", lengths=[100], seeds=[3, 4],
+        iterations=7,
+    )  # fmt: skip
+    assert [(run.length, run.seed, run.setting.iterations) for run in runs] == [
+        (100, 3, 7), (100, 4, 7),
+    ]  # fmt: skip
+    assert runs[0].setting.hidden_size == 40
+
+
+def test_another_length_takes_all_settings_of_the_nearest():
+    runs = expand("quick", ["copying"], ["expm"], paper="kerg2019", lengths=[150])
+    assert [run.setting.hidden_size for run in runs] == [128, 176]
+    assert all("settings made for T = 200" in run.setting.source for run in runs)
+
+
+def test_a_paper_says_how_often_it_ran(monkeypatch):
+    paper = PAPERS["kerg2019"]
+    (training,) = (t for t in paper.trainings if t.models == ("nnrnn",) and t.task == "copying")
+    repeated = replace(paper, trainings=(replace(training, seeds=(0, 1, 2)),))
+    monkeypatch.setitem(PAPERS, "kerg2019", repeated)
+    assert [run.seed for run in expand("quick", paper="kerg2019")] == [0, 1, 2]
+    assert [run.seed for run in expand("quick", paper="kerg2019", seeds=[5])] == [5]
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        ({"paper": "arjovky"}, "arjovsky2016"),
+        ({"paper": "jose2018"}, "published numbers alone"),
+        ({"paper": "helfrich2018", "models": ["lstm"]}, r"copying \(scaled_cayley\)"),
+    ],
+)
+def test_what_a_paper_has_not_is_refused_with_a_hint(flags, hint):
+    with pytest.raises(GridError, match=hint) as caught:
+        expand("quick", tasks=["copying"], **flags)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FOUNDING)
+def test_what_the_project_starts_from_can_be_run(name):
+    assert PAPERS[name].trainings
+    assert PAPERS[name].outcomes
+
+
+def test_the_penalty_is_a_mean_over_the_gains():
+    # delta mean (gamma - 1)^2 of gains that are all 3: 4 delta, for T = 0.
+    (training,) = (
+        training
+        for training in PAPERS["kerg2019"].trainings
+        if training.models == ("nnrnn",) and training.task == "copying"
+    )
+    model = SequenceModel("nnrnn", training.setting, Copying(5))
+    (scheme,) = model.schemes()
+    scheme.gains.data.fill_(3.0)
+    assert training.setting.penalty is not None
+    assert scheme.penalty(*training.setting.penalty).item() == pytest.approx(4e-4)
