@@ -29,9 +29,8 @@ def unitary_equivalent(
     For :math:`h' = \mathrm{ReLU}(W h + V x + b)` with :math:`\rho = \|W\|_2 < 1` and all
     :math:`\|x_t\|_2 \le M`, ReLU being 1-Lipschitz and 0 at 0,
 
-    .. math:: \|h_t\| \le B = \max(\|h_{-1}\|, g / (1 - \rho)), \quad g = \|V\| M + \|b\|,
-
-    and with :math:`\rho \le 1` over T steps
+    :math:`\|h_t\| \le B = \max(\|h_{-1}\|, g / (1 - \rho))` with :math:`g = \|V\| M + \|b\|`, and
+    with :math:`\rho \le 1` over T steps
     :math:`B = \max(\|h_{-1}\|, \rho^T \|h_{-1}\| + g \sum_{t<T} \rho^t)`. :math:`W_u` is the
     Halmos dilation, with lower blocks :math:`[W_3, W_4]`, and
     :math:`\beta_i = B \|W_{3,i}\|_2`: while the lower states are 0, their pre-activations are
