@@ -73,3 +73,12 @@ def test_a_norm_above_one_is_refused(dtype):
     slightly = normal(3, 3, dtype=dtype)
     slightly = slightly / torch.linalg.matrix_norm(slightly.double(), 2).to(dtype)
     assert len(halmos_dilation(slightly)) == 6  # of norm 1 but for rounding
+
+
+@pytest.mark.parametrize(("n", "seed"), [(3, 958), (3, 1025), (7, 1535)])
+@pytest.mark.parametrize("minimal", [False, True])
+def test_digits_that_the_svd_loses_are_mended(n, seed, minimal):
+    """LAPACK's factors have been seen to miss these matrices by 40 eps."""
+    out = halmos_dilation(contraction(n, n // 2 + (seed == 1025), F64, seed), minimal)
+    # Three products of 2n terms, one after another, and the sum of their squares in the norm.
+    assert float(unitarity_defect(out)) <= 6 * (2 * n) ** 0.5 * torch.finfo(F64).eps
