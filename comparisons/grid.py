@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from comparisons.models import check_model, is_baseline, model_names
 from comparisons.papers import PAPERS, Training, find_paper
@@ -88,7 +88,7 @@ def expand(
                 for choice in choices if lengths is None else _at(lengths, choices):
                     setting = choice.setting
                     if iterations is not None:
-                        setting = _changed(setting, "iterations", iterations)
+                        setting = _changed(setting, iterations=iterations)
                     usual = choice.variant or (task.real if real_data else "")
                     for variant in map(task.check_variant, variants or [usual]):
                         length = choice.length
@@ -126,17 +126,19 @@ def _of_size(n: int, choices: list[Choice]) -> list[Choice]:
     """The choices of that size or, without any, all of them changed to it."""
     found = [choice for choice in choices if choice.setting.hidden_size == n]
     return found or [
-        choice._replace(setting=_changed(choice.setting, "hidden_size", n)) for choice in choices
+        choice._replace(setting=_changed(choice.setting, hidden_size=n)) for choice in choices
     ]
 
 
-def _changed(setting: Setting, name: str, value: int) -> Setting:
+def _changed(setting: Setting, **change: Any) -> Setting:
     """The setting with another number, and a source that says so."""
+    ((name, value),) = change.items()
     old, words = getattr(setting, name), name.replace("_", " ")
     if old == value:
         return setting
-    source = f"{setting.source}; {words} {value:,} instead of {old:,}"
-    return replace(setting, source=source, **{name: value})
+    return replace(
+        setting, source=f"{setting.source}; {words} {value:,} instead of {old:,}", **change
+    )
 
 
 def _field(model: str) -> str:

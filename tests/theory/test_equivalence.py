@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unitary_zoo import Parametrization, UnitaryRNN, UnitaryRNNCell, attach, parameter_groups, scan
+from unitary_zoo import (
+    Parametrization,
+    UnitaryRNN,
+    UnitaryRNNCell,
+    attach,
+    orthogonal,
+    parameter_groups,
+    scan,
+)
 from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing.strategies import dtypes, seeds
 from unitary_zoo.testing.subject import Subject, haar, normal
@@ -213,6 +221,21 @@ def test_bias_is_the_largest_pre_activation():
     np.testing.assert_allclose(state, gain / (1 - w), rtol=1e-13)
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [(F32, 1.0), (F64, 1.0), (F32, 3e-44)])
+def test_rounding_does_not_switch_units_on_at_the_bound(dtype, scale):
+    """One state with W > 0 comes to B itself under the largest input: there a rounding decides."""
+    for seed in range(30):
+        w, v, b = torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist()
+        w, v, b = 0.5 + 0.49 * w, scale * v, scale * b
+        for options in ({}, {"steps": 1000}, {"initial_bound": (3 * v + b) / (1 - w)}):
+            rnn = scalar(w, v, b).to(dtype)
+            twin = unitary_equivalent(rnn, 3.0, **options)
+            h_0 = torch.tensor([[[options.get("initial_bound", 0.0), 0.0]]], dtype=dtype)
+            with torch.no_grad():
+                states, _ = twin(torch.full((1000, 1, 1), 3.0, dtype=dtype), h_0)
+            assert not states[..., 1].any()
+
+
 def test_bounds_go_from_layer_to_layer():
     w, v, b, bound, root = 0.6, 2.0, 0.5, 3.0, 0.8
     first = (v * bound + b) / (1 - w)
@@ -243,13 +266,13 @@ def test_units_that_a_cell_does_not_need_stay_zero():
     torch.testing.assert_close(old, rnn(x)[0], rtol=0, atol=1e-12)  # 20 steps, sums up to 100
 
 
-def test_growth_of_almost_one_does_not_lose_digits():
-    """(rho^T - 1) / (rho - 1) at rho = 1 + a few eps is T, not what is left of a cancellation."""
-    rnn = scalar(1.0, 1.0, 0.0)
-    with torch.no_grad():
-        rnn.weight_hh_l0.fill_(1 - 2.0**-50)
-    (bias,) = new_biases(unitary_equivalent(rnn, 1.0, steps=1000), 1)
-    np.testing.assert_allclose(bias, [-(2.0**-24.5) * 1000], rtol=1e-10)
+@pytest.mark.parametrize("gap", [1e-6, 1e-9, 1e-12])
+def test_growth_of_almost_one_does_not_lose_digits(gap):
+    """(1 - rho^T) / (1 - rho) is the sum, not what is left of two cancellations."""
+    w = 1 - gap
+    (bias,) = new_biases(unitary_equivalent(scalar(w, 2.0, 0.5), 3.0, steps=3), 1)
+    wanted = -math.sqrt((1 - w) * (1 + w)) * 6.5 * (1 + w + w * w)
+    np.testing.assert_allclose(bias, [wanted], rtol=1e-13)
 
 
 # ------------------------------------------------------------------------------- forms and options
@@ -280,6 +303,30 @@ def test_layers_directions_and_forms_of_input(bias, bidirectional, minimal):
     old, new = shared(got, n, directions)
     torch.testing.assert_close(old, wanted, **near)
     assert not new.any()
+
+
+def test_a_parametrized_network_is_read_as_it_computes():
+    rnn = orthogonal(nn.RNN(2, 6, nonlinearity="relu", dtype=F64), "weight_hh_l0", "cayley")
+    twin = unitary_equivalent(rnn, 1.0, steps=20, minimal=True)
+    assert twin.hidden_size == 6
+    x = inputs(20, 3, 2, bound=1.0)
+    torch.testing.assert_close(twin(x)[0], rnn(x)[0], rtol=0, atol=1e-12)  # 20 steps of order 10
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_follows_its_network_to_another_device(dtype):
+    rnn = contractive(2, 5, 0.9, dtype, num_layers=2, bidirectional=True).to("cuda")
+    twin = unitary_equivalent(rnn, 1.0)
+    assert {q.device.type for q in (*twin.parameters(), *twin.buffers())} == {"cuda"}
+    x = inputs(40, 3, 2, bound=1.0, dtype=dtype).to("cuda")
+    old, new = shared(twin(x)[0], 5, 2)
+    assert not new.any()
+    # Two layers of 40 steps, states of order 100.
+    limit = 1e4 * torch.finfo(dtype).eps
+    assert float((old - rnn(x)[0]).detach().abs().max()) <= limit
+    with pytest.raises(BoundExceededError, match=r"step 0"):
+        twin(x * 3)
 
 
 def test_options_are_carried_over():

@@ -26,7 +26,8 @@ def halmos_dilation(w: Tensor, minimal: bool = False) -> Tensor:
     :math:`\begin{pmatrix} W & U_J c_J \\ c_J V_J^T & -s_J \end{pmatrix}`, of the size
     :math:`n + \mathrm{rank}(I - W^TW)`; no orthogonal matrix with the block W is smaller.
 
-    The other blocks are computed in float64 and rounded; W is the upper left block bit by bit.
+    The other blocks are computed in float64 and rounded. W is the upper left block bit by bit;
+    where the formula and orthogonality differ in the last digits, orthogonality is kept.
 
     Args:
         w: Real, float32 or float64, shape (n, n). Singular values count as 1, from either side,
@@ -42,18 +43,25 @@ def halmos_dilation(w: Tensor, minimal: bool = False) -> Tensor:
     Source: Halmos, Normal dilations and extensions of operators, 1950.
     """
     check_non_expansive(w, "W")
-    u, s, vh = torch.linalg.svd(linalg.double(w))
-    s = s.clamp(max=1.0)
+    wide = linalg.double(w)
+    u, _, vh = torch.linalg.svd(wide)
+    v = linalg.newton_schulz_step(vh.mT)
+    # An SVD may miss W by 40 eps, so s is measured anew, and K with K^T K = V^T (I - W^T W) V is
+    # diag(c) and a correction of first order. Where c is tiny, so is what it would mend.
+    image = wide @ v
+    s = image.norm(dim=0).clamp(max=1.0)
     c = ((1 - s) * (1 + s)).sqrt()  # 1 - s^2 would lose the digits of s near 1
-    v = vh.mT
+    total = c.unsqueeze(1) + c
+    k = torch.where(total > 1e-4, -(image.mT @ image) / total.clamp(min=1e-4), 0.0)
+    k.diagonal().copy_(c)
     if minimal:
         kept = (1 - s).square().cumsum(0).sqrt() > _slack(w)  # s falls, so these come last
-        u, s, c, v = u[:, kept], s[kept], c[kept], v[:, kept]
-        right, below, corner = u * c, (v * c).mT, torch.diag(-s)
+        below, others = k[kept] @ v.mT, torch.cat([(u * c)[:, kept], torch.diag(-s[kept])])
     else:
-        right, below, corner = (u * c) @ u.mT, (v * c) @ v.mT, -linalg.double(w).mT
-    upper, lower = torch.cat([linalg.double(w), right], 1), torch.cat([below, corner], 1)
-    return torch.cat([upper, lower]).to(w.dtype)
+        below, others = v @ k @ v.mT, torch.cat([(u * c) @ u.mT, -wide.mT])
+    first = torch.cat([wide, below])
+    others = linalg.newton_schulz_step(others - first @ (first.mT @ others))
+    return torch.cat([first, others], dim=1).to(w.dtype)
 
 
 def check_non_expansive(w: Tensor, where: str) -> float:

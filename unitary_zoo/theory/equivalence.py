@@ -28,27 +28,27 @@ def unitary_equivalent(
 
     For :math:`h' = \mathrm{ReLU}(W h + V x + b)` with :math:`\rho = \|W\|_2 < 1` and all
     :math:`\|x_t\|_2 \le M`, ReLU being 1-Lipschitz and 0 at 0,
-
-    .. math:: \|h_t\| \le B = \max(\|h_{-1}\|, g / (1 - \rho)), \quad g = \|V\| M + \|b\|,
-
-    and with :math:`\rho \le 1` over T steps
+    :math:`\|h_t\| \le B = \max(\|h_{-1}\|, g / (1 - \rho))` with :math:`g = \|V\| M + \|b\|`, and
+    with :math:`\rho \le 1` over T steps
     :math:`B = \max(\|h_{-1}\|, \rho^T \|h_{-1}\| + g \sum_{t<T} \rho^t)`. :math:`W_u` is the
     Halmos dilation, with lower blocks :math:`[W_3, W_4]`, and
     :math:`\beta_i = B \|W_{3,i}\|_2`: while the lower states are 0, their pre-activations are
     :math:`W_{3,i} h - \beta_i \le 0`, and so they stay 0 and the upper states are those of
     the given network. A layer's B bounds the input of the next.
 
-    **What is exact.** W, V, b and the initial states enter the twin unchanged, and B covers the
-    rounding of the states and pre-activations in the worst case, so the lower states are exactly
-    0 for every length and dtype (below ``steps``). A product with them adds zeros. The native
-    scan sums in a fixed order, so there the shared states equal those of a ``UnitaryRNN`` bit by
-    bit. Other backends, and ``nn.RNN``, which adds its two biases one by one, may sum in another
-    order: the states then differ by rounding, at most :math:`\gamma (\||W|\| B + \||V|\| M +
-    \|b\|) / (1 - \rho)` at any time, with :math:`\gamma` a few (n + m) eps.
+    **What is exact.** W, V, b and the initial states enter the twin bit by bit, and B covers the
+    rounding of states and pre-activations in the worst case. So the new states are exactly 0, at
+    any length (up to ``steps``), and what is multiplied with them adds zeros. The native scan
+    sums in a fixed order: there the shared states equal those of a ``UnitaryRNN`` bit by bit.
+    Other backends may sum in another order where there are more terms, and ``nn.RNN`` adds its
+    two biases one by one. The states then differ by rounding: by at most
+    :math:`\gamma (\||W|\| B + \||V|\| M + \|b\|) / (1 - \rho)` at any time, or T in the place
+    of :math:`1 / (1 - \rho)`, with :math:`\gamma` a few (n + m) eps.
 
-    Training starts from dead units: without a gradient, the new ones stay off. The twin keeps
-    unitary by ``projunn_d`` of full rank, the SVD projection of the theorem's source after each
-    step, so it needs ``unitary_zoo.attach``; bounds that training outgrows are still checked.
+    **Training.** The twin is an ordinary ``UnitaryRNN`` of the scheme ``projunn_d`` with full rank,
+    the SVD projection after each step of the theorem's source: it needs ``unitary_zoo.attach``. Its
+    new units are dead, and have no gradient until they are switched on. The check of the inputs
+    keeps the bounds that the twin was built with.
 
     Args:
         rnn: ReLU network, of any number of layers and directions, float32 or float64; a
@@ -75,8 +75,8 @@ def unitary_equivalent(
         TypeError: ``rnn`` is neither an ``nn.RNN`` nor a ``UnitaryRNN``.
 
     Source: Emami, Sahraee-Ardakan, Rangan and Fletcher, Input-output equivalence of unitary and
-    contractive RNNs, 2019. The bias there is -B for every new unit; the bounds per
-    unit, for several layers, for finite T and for rounding are ours.
+    contractive RNNs, 2019. The bias there is -B for every new unit; the bounds per unit, for
+    several layers, for finite T and for rounding are ours.
     """
     cells = cells_of(rnn, "relu")
     input_bound = _checked_bound("input_bound", input_bound)
@@ -97,8 +97,8 @@ def _lower_bias(w: Tensor, cell: Cell, limit: float) -> Tensor:
     """-B times the norms of the lower rows of W_u, and below what rounding could add."""
     n = len(cell.w)
     lengths = linalg.double(w[n:, :n]).norm(dim=1)
-    # The rounding of the pre-activation, of the bias and of B itself.
-    return (-(1 + 4 * cell.rounding) * limit * lengths).to(w)
+    # The rounding of the pre-activation, of the bias and of B itself; and what underflow rounds.
+    return (-(1 + 4 * cell.rounding) * limit * lengths).to(w) - torch.finfo(w.dtype).tiny
 
 
 def _state_bounds(

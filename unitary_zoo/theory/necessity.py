@@ -128,9 +128,10 @@ def unitary_rank_certificate(
     leaks = int((torch.linalg.eigvalsh(eye - m @ m.mT) > tiny).sum())
     spectrum = torch.linalg.eigvals(m)
     stable = spectrum[spectrum.abs() < 1 - tiny]
-    shifted = m - stable[:, None, None] * eye
-    kernels = (torch.linalg.svdvals(shifted) <= tiny).sum(-1) if len(stable) else stable.abs()[:0]
-    needed = int(kernels.max()) if len(stable) else 0
+    needed = 0
+    if len(stable):
+        shifted = m - stable[:, None, None] * eye
+        needed = int((torch.linalg.svdvals(shifted) <= tiny).sum(-1).max())
     return RankCertificate(r, n - r, leaks, needed)
 
 

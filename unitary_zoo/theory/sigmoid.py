@@ -76,7 +76,7 @@ def sigmoid_error_bound(rnn: UnitaryRNN, bias: float) -> float:
 
 def _step_bound(cell: Cell, bias: float, error: float) -> float:
     n, w = len(cell.w), linalg.double(halmos_dilation(cell.w))
-    high, low = torch.ones(2 * n).to(w), torch.zeros(2 * n).to(w)
+    high, low = w.new_ones(2 * n), w.new_zeros(2 * n)
     if cell.h0 is not None:  # a learned start may be outside [0, 1]
         high[:n] = high[:n].maximum(cell.h0)
         low[:n] = low[:n].minimum(cell.h0)
