@@ -83,6 +83,27 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """One point of a curve in a published figure.
+
+    Attributes:
+        panel: Of the figure; the script that draws ours has the same names.
+        model: Our name for the model.
+        step: t, counted from 0.
+        value: At that step.
+        text: What is seen there.
+        tag: A key of :data:`TAGS`.
+    """
+
+    panel: str
+    model: str
+    step: int
+    value: float
+    text: str
+    tag: str
+
+
+@dataclass(frozen=True)
 class Paper:
     """One paper, or one published re-implementation.
 
@@ -93,6 +114,7 @@ class Paper:
         trainings: How it trained.
         outcomes: What it reported.
         remarks: What a reader who compares our numbers with its should know.
+        readings: Points of its figures on gradients and states.
     """
 
     cite: str
@@ -101,6 +123,7 @@ class Paper:
     trainings: tuple[Training, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     remarks: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
 
 PAPERS: dict[str, Paper] = {

@@ -24,9 +24,9 @@ M = 2
 class Wrapped(nn.Module):
     """A recurrent layer of nobody's: (x, h) to (output, last), and nothing else that is known."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, layers: int = 1) -> None:
         super().__init__()
-        self.inner = nn.GRU(M, n, dtype=F64)
+        self.inner = nn.GRU(M, n, layers, dtype=F64)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.inner(x, h)
@@ -495,6 +495,7 @@ def ones(y):
             TypeError,
             "PackedSequence",
         ),
+        (lambda: theory.state_norms(Wrapped(3, layers=2), X.double()), ValueError, "of 2 layers"),
         (lambda: theory.jacobian_norms(LSTM, X, vectors=7), ValueError, "pass 1 to 6"),
         (lambda: theory.jacobian_norms(LSTM, X, vectors=0), ValueError, "vectors=0"),
         (lambda: theory.gradient_norms(nn.Linear(M, 1), ones, X), ValueError, "0 recurrent"),

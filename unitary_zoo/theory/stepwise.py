@@ -142,11 +142,6 @@ def _layers(rnn: nn.Module) -> list[Step]:
         return [partial(_cell_step, partial(c, recurrent=c.recurrent.prepare())) for c in rnn.cells]
     if is_recurrent(rnn):
         return [partial(_cell_step, cell) for cell in rnn.get_submodule("cells").children()]
-    if getattr(rnn, "num_layers", 1) != 1:
-        raise ValueError(
-            f"{type(rnn).__name__} has {rnn.num_layers} layers and no list of cells; pass a module "
-            "of one layer"
-        )
     return [partial(_module_step, rnn)]
 
 
@@ -191,4 +186,10 @@ def _module_step(rnn: nn.Module, x: Tensor, state: State | None) -> State:
     given = parts[0] if parts is not None and len(parts) == 1 else parts
     # Not through __call__, whose hooks may be what this is called from.
     _, last = rnn.forward(x.unsqueeze(time), given)
-    return tuple(part.squeeze(0) for part in (last if isinstance(last, tuple) else (last,)))
+    after = last if isinstance(last, tuple) else (last,)
+    if any(len(part) != 1 for part in after):
+        raise ValueError(
+            f"{type(rnn).__name__} returned last states of {len(after[0])} layers and has no list "
+            "of cells; pass a module of one layer"
+        )
+    return tuple(part[0] for part in after)
