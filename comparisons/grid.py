@@ -127,7 +127,7 @@ def _accepted(model: str, n: int) -> int:
     return next(size for size in range(n, 2 * n + 1) if accepts(size))
 
 
-SMOKE_LENGTHS = {"pixel_mnist": 64, "permuted_mnist": 64}
+SMOKE_LENGTHS = {"char_lm": 35, "permuted_mnist": 64, "pixel_mnist": 64, "word_lm": 35}
 SMOKE = Setting(
     hidden_size=16,
     batch_size=8,
@@ -166,13 +166,32 @@ QUICK_SYSTEM = Setting(
     hidden_size=16,
     batch_size=20,
     iterations=1000,
-    optimizer=Optimizer("adam", lr=1e-2),
+    optimizer=Optimizer("adam", lr=3e-3),
     nonlinearity="relu",
     bias=True,
     test_size=300,
     eval_every=250,
     source="this project's: every model has a state of 16 real numbers, twice the least with which "
     "a unitary ReLU network can be the system (Emami et al.); learning rates as on copying",
+)
+QUICK_CHAR_LM = replace(
+    QUICK_COPYING,
+    iterations=300,
+    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    init_range=0.1,
+    eval_every=100,
+)
+QUICK_IDENTIFICATION = Setting(
+    hidden_size=16,
+    batch_size=20,
+    iterations=600,
+    optimizer=Optimizer("adam", lr=2e-2),
+    test_size=200,
+    eval_every=200,
+    identify=True,
+    source="this project's: complex models of 8 units learn W alone, by one learning rate; those "
+    "that serve real numbers only have a state of 16 and learn all of their parameters, at the "
+    "rates of copying",
 )
 QUICK = {
     "contractive_system": (100, QUICK_SYSTEM),
@@ -183,6 +202,12 @@ QUICK = {
     ),
     "permuted_mnist": (64, QUICK_IMAGES),
     "pixel_mnist": (64, QUICK_IMAGES),
+    "char_lm": (50, QUICK_CHAR_LM),
+    "word_lm": (
+        35,
+        replace(QUICK_CHAR_LM, iterations=200),
+    ),
+    "unitary_system": (25, QUICK_IDENTIFICATION),
 }
 
 
@@ -195,20 +220,34 @@ def _quick(task: str, model: str) -> list[Choice]:
 
 def _fitted(setting: Setting, model: str, state: int) -> Setting:
     """The setting for a model whose state is ``state`` real numbers."""
+    setting = _of_field(setting, model)
     if is_baseline(model):
         # An LSTM's state is h and c.
         return replace(setting, hidden_size=state // 2 if model == "lstm" else state, clip=1.0)
     info = Parametrization.get(model).info
-    setting = _of_field(setting, info.field)
-    n = _accepted(model, state // 2 if info.field == "complex" else state)
-    few = info.dimension(n) <= 8 * n
-    lr = setting.optimizer.lr if few else setting.optimizer.lr / 10
+    field = dict(setting.options).get("field", info.field)
+    n = _accepted(model, state // 2 if field == "complex" else state)
+    few = info.claims[field].dimension(n) <= 8 * n
+    lr = setting.optimizer.lr
+    if not (few or setting.identify):  # where W alone is learned, there is no other rate
+        lr /= 10
     return replace(setting, hidden_size=n, unitary_optimizer=replace(setting.optimizer, lr=lr))
 
 
-def _of_field(setting: Setting, field: str) -> Setting:
-    """The setting, with modReLU where its nonlinearity is not defined on the states."""
-    if field == "complex" and not nonlinearities.get(setting.nonlinearity).complex:
+def _of_field(setting: Setting, model: str) -> Setting:
+    """The setting with what it asks of complex models left out for real ones, and vice versa.
+
+    Where W alone is to be learned, a model that serves complex numbers does so, and the others are
+    trained as a whole. modReLU stands in for a nonlinearity that complex states do not have.
+    """
+    fields = () if is_baseline(model) else Parametrization.get(model).info.fields
+    field = _field(model)
+    if setting.identify and "complex" in fields and field == "real":
+        field = "complex"
+        setting = replace(setting, options=(*setting.options, ("field", field)))
+    if field != "complex":
+        return replace(setting, identify=False)
+    if not nonlinearities.get(setting.nonlinearity).complex:
         return replace(setting, nonlinearity="modrelu")
     return setting
 
@@ -229,9 +268,9 @@ def _paper(task: str, model: str) -> list[Choice]:
 
 
 NEIGHBOURS = {
-    "real": ("expm", "cayley", "svd_projection"),
+    "real": ("expm", "cayley", "svd_projection", "full_capacity"),
     "complex": ("arjovsky", "full_capacity", "svd_projection"),
-    "baseline": ("lstm",),
+    "baseline": ("lstm", "full_capacity"),
 }
 """Whose settings a model without published ones takes: the first that has some on the task."""
 
@@ -248,10 +287,17 @@ def _published(task: str, model: str) -> list[Choice]:
 
 
 def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
+    own = _of_field(replace(setting, options=()), model)  # the options are the neighbour's
+    size = setting.hidden_size
+    if setting.identify and not own.identify:
+        size *= 2  # as many real numbers as the neighbour's complex ones
+    size = _accepted(model, size)
     return replace(
-        _of_field(setting, _field(model)),
-        hidden_size=_accepted(model, setting.hidden_size),
+        own,
+        hidden_size=size,
         init=None,
+        unitary_optimizer=None if is_baseline(model) else setting.unitary_optimizer,
+        identify=own.identify and size == setting.hidden_size,
         source=f"no published setting of {model}; with its own start, that of {neighbour}: "
         f"{setting.source}",
     )

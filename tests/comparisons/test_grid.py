@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from comparisons.grid import PRESETS, GridError, expand
-from comparisons.models import BASELINES, model_names
-from comparisons.papers import EXACT, PAPERS, TAGS, Outcome
+from comparisons.models import BASELINES, SequenceModel, model_names
+from comparisons.papers import EXACT, PAPERS, TAGS, Outcome, Paper, Training
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
 from comparisons.train import OPTIMIZERS
@@ -78,6 +78,31 @@ def test_a_neighbours_settings_say_so():
     assert "no published setting of svd_projection" in source
     assert "cayley" in source
     assert "D of ±1" in expand("paper", ["copying"], ["cayley"])[0].setting.source
+
+
+def test_who_cannot_be_the_system_borrows_the_setting_and_trains_as_a_whole(monkeypatch):
+    setting = replace(
+        RUN.setting, hidden_size=6, unitary_optimizer=RUN.setting.optimizer, identify=True
+    )
+    training = Training("unitary_system", (150,), ("full_capacity",), setting, ("full-6",))
+    monkeypatch.setattr("comparisons.grid.PAPERS", {"p": Paper("A", "B", "C", (training,))})
+    runs = {run.model: run.setting for run in expand("paper", ["unitary_system"])}
+    assert runs.keys() == set(model_names())
+    shapes = {name: (s.hidden_size, s.identify, s.options) for name, s in runs.items()}
+    assert shapes["full_capacity"] == shapes["arjovsky"] == (6, True, ())
+    assert shapes["expm"] == (6, True, (("field", "complex"),))
+    assert shapes["eunn_fft"] == (8, False, ())  # which has no size of 6
+    assert shapes["geotorch_so"] == (12, False, ())  # real only: as many real numbers
+    assert shapes["lstm"] == (12, False, ())
+    assert runs["lstm"].unitary_optimizer is None
+    for name, own in runs.items():
+        SequenceModel(name, own, TASKS.get("unitary_system")(150, "full-6"))
+
+
+def test_a_complex_model_takes_modrelu_for_relu():
+    settings = {run.model: run.setting for run in expand("quick", ["contractive_system"])}
+    assert settings["arjovsky"].nonlinearity == "modrelu"
+    assert settings["expm"].nonlinearity == settings["rnn"].nonlinearity == "relu"
 
 
 def test_flags_override_the_preset():
