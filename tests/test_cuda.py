@@ -24,6 +24,7 @@ from unitary_zoo import (
     attach,
     nonlinearities,
     parameter_groups,
+    theory,
 )
 from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.scan import gated_scan, recurrent_scan
@@ -476,3 +477,44 @@ def test_training_stays_on_the_group(name, field, optimizer, device):
     assert float((w - start).abs().max()) > 1e-6  # it moved
     if p.info.exact:
         assert float(unitarity_defect(w)) <= p.info.tolerance(n, p.dtype)
+
+
+PROBED = {
+    "lstm": lambda: nn.LSTM(M, N, 2, dtype=torch.float64),
+    "gru": lambda: nn.GRU(M, N, bias=False, dtype=torch.float64),
+    "complex": lambda: UnitaryRNN(M, N, scheme="arjovsky", dtype=torch.float64),
+}
+
+
+@DEVICE
+@pytest.mark.parametrize("kind", PROBED)
+def test_probes_and_bounds(kind, device):
+    rnn = PROBED[kind]()
+    there = copy.deepcopy(rnn).to(device)
+    x = normal(T, B, M, dtype=torch.float64)
+    terms = 100 * T * N
+
+    def loss(result):
+        return as_real(result[0]).square().sum()
+
+    for probe in (theory.state_norms, theory.state_distances, theory.jacobian_norms):
+        assert_near(probe(there, x.to(device)), probe(rnn, x), terms, device)
+    wanted = theory.gradient_norms(rnn, loss, x)
+    assert_near(theory.gradient_norms(there, loss, x.to(device)), wanted, terms, device)
+    # Other rows are drawn on another device.
+    few = theory.jacobian_norms(there, x.to(device), vectors=2).cpu()
+    assert (few <= theory.jacobian_norms(rnn, x) * (1 + 1e-12)).all()
+
+
+@DEVICE
+def test_bounds_stay_on_the_device(device):
+    w, z = haar(N, torch.complex128), normal(T, B, N, dtype=torch.complex128)
+    b = -normal(N, dtype=torch.float64).abs()
+    for there, here in (
+        (theory.gradient_bounds(w.to(device), (0.5, 1.0), [1, 9]),
+         theory.gradient_bounds(w, (0.5, 1.0), [1, 9])),
+        (theory.trajectory_bounds(w.to(device), z.to(device), "modrelu", b.to(device)),
+         theory.trajectory_bounds(w, z, "modrelu", b)),
+    ):  # fmt: skip
+        assert_near(there.lower, here.lower, 100 * N, device)
+        assert_near(there.upper, here.upper, 100 * N, device)

@@ -20,7 +20,7 @@ from comparisons.benchmarks import timing
 from unitary_zoo import Parametrization, UnitaryRNN, orthogonal
 
 DOCS = Path(__file__).parents[1] / "docs"
-BENCHMARKS = ["scan_speed", "map_speed", "memory"]
+BENCHMARKS = ["scan_speed", "map_speed", "expm_cost", "memory"]
 MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
 
 

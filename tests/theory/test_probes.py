@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.theory.common import SIZES, rounding
-from unitary_zoo import Parametrization, UnitaryRNN, as_real, theory
+from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN, as_real, orthogonal, theory
 from unitary_zoo.testing.strategies import seeds
 from unitary_zoo.testing.subject import normal
 from unitary_zoo.theory.stepwise import Steps
@@ -24,9 +24,9 @@ M = 2
 class Wrapped(nn.Module):
     """A recurrent layer of nobody's: (x, h) to (output, last), and nothing else that is known."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, layers: int = 1) -> None:
         super().__init__()
-        self.inner = nn.GRU(M, n, dtype=F64)
+        self.inner = nn.GRU(M, n, layers, dtype=F64)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.inner(x, h)
@@ -44,6 +44,8 @@ KINDS = {
     "deep unitary": lambda n: UnitaryRNN(M, n, 2, "cayley", "tanh", batch_first=True, dtype=F64),
     "complex": lambda n: UnitaryRNN(M, n, 1, "full_capacity", learn_h0=True, dtype=F64),
     "deep complex": lambda n: UnitaryRNN(M, n, 2, "arjovsky", return_sequence=False, dtype=F64),
+    "unitary gru": lambda n: UnitaryGRU(M, n, 2, scheme="expm", dtype=F64),
+    "parametrized": lambda n: orthogonal(nn.GRU(M, n, dtype=F64), "weight_hh_l0", blocks=3),
     "wrapped": Wrapped,
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -323,7 +325,9 @@ def test_gradients_in_the_top_state_by_a_second_run(kind, n, steps, batch, seed)
         np.testing.assert_allclose(found[t], wanted, rtol=limit, atol=limit)
 
 
-@pytest.mark.parametrize("kind", ["deep relu", "deep lstm", "deep gru", "deep unitary"])
+@pytest.mark.parametrize(
+    "kind", ["deep relu", "deep lstm", "deep gru", "deep unitary", "unitary gru"]
+)
 @pytest.mark.parametrize("layer", [0, -2])
 def test_gradients_in_a_lower_layer_by_differences(kind, layer):
     n, steps = 3, 4
@@ -495,6 +499,7 @@ def ones(y):
             TypeError,
             "PackedSequence",
         ),
+        (lambda: theory.state_norms(Wrapped(3, layers=2), X.double()), ValueError, "of 2 layers"),
         (lambda: theory.jacobian_norms(LSTM, X, vectors=7), ValueError, "pass 1 to 6"),
         (lambda: theory.jacobian_norms(LSTM, X, vectors=0), ValueError, "vectors=0"),
         (lambda: theory.gradient_norms(nn.Linear(M, 1), ones, X), ValueError, "0 recurrent"),

@@ -1,8 +1,7 @@
 r"""What a recurrent network does to its states and gradients, measured step by step.
 
-The network runs one step at a time, through copies of its cells with fixed weights, so that the
-state after every step is a node of the graph. Where the comments of a function say "step t", it is
-the step that reads x[t], t = 0..T-1, and :math:`h_t` is the state after it.
+The network runs in a copy, one step at a time, so that the state after every step is a tensor to
+differentiate by. Step t = 0..T-1 is the one that reads x[t], and :math:`h_t` is the state after it.
 
 A state is what a step hands to the next one. That of an LSTM is the pair (h, c). States of complex
 schemes count as vectors of 2n real numbers, whose norm is that of the complex vector.
@@ -60,9 +59,8 @@ def jacobians(
     r""":math:`\partial s_{T-1} / \partial s_t` for t = T-1 down to 0, exact but for rounding.
 
     Each is the one before times the Jacobian of one step, by the backward pass of that step from N
-    rows at once. A step costs as much as N B sequences do, and O(N B) numbers times the size of
-    the state are held; entries under the smallest number of the dtype vanish (1e-45 in float32,
-    see ``double``).
+    rows at once: a step costs what it costs for N B sequences. Entries under the smallest number of
+    the dtype vanish, 1e-45 in float32.
 
     Args:
         rnn: ``nn.RNN``, ``nn.LSTM``, ``nn.GRU``, or a layer of this library, of one direction; or

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from unitary_zoo import linalg
-from unitary_zoo.layers import UnitaryRNN
+from unitary_zoo.base import LinearMap
+from unitary_zoo.cells import RecurrentCell, UnitaryGRUCell, UnitaryRNNCell
+from unitary_zoo.layers import RecurrentLayers
 
 State = tuple[Tensor, ...]
 """(h,) or, of an LSTM, (h, c); each (B, n)."""
@@ -38,10 +40,8 @@ def as_double(x: Any) -> Any:
 
 
 def is_recurrent(module: nn.Module) -> bool:
-    """Whether it is a recurrent layer of torch's or of this library's kind."""
-    return isinstance(module, nn.RNNBase) or isinstance(
-        getattr(module, "cells", None), nn.ModuleList
-    )
+    """Whether it is a recurrent layer of torch's or of this library."""
+    return isinstance(module, (nn.RNNBase, RecurrentLayers))
 
 
 class Steps:
@@ -136,31 +136,30 @@ def _layers(rnn: nn.Module) -> list[Step]:
             f"dropout={rnn.dropout} between layers draws masks in training mode; call eval() first"
         )
     if isinstance(rnn, nn.RNNBase):
-        return [partial(_torch_step, rnn, layer) for layer in range(rnn.num_layers)]
-    if isinstance(rnn, UnitaryRNN):
-        # W is built once, not in every step.
-        return [partial(_cell_step, partial(c, recurrent=c.recurrent.prepare())) for c in rnn.cells]
-    if is_recurrent(rnn):
-        return [partial(_cell_step, cell) for cell in rnn.get_submodule("cells").children()]
-    if getattr(rnn, "num_layers", 1) != 1:
-        raise ValueError(
-            f"{type(rnn).__name__} has {rnn.num_layers} layers and no list of cells; pass a module "
-            "of one layer"
-        )
+        return [partial(_torch_step, rnn, _weights(rnn, i)) for i in range(rnn.num_layers)]
+    if isinstance(rnn, RecurrentLayers):
+        return [partial(_cell_step, cell, _recurrent(cell)) for cell in rnn.cells]
     return [partial(_module_step, rnn)]
 
 
-def _torch_step(rnn: nn.RNNBase, layer: int, x: Tensor, state: State | None) -> State:
+def _weights(rnn: nn.RNNBase, layer: int) -> dict[str, Tensor]:
+    """The weights of a layer of torch's; a parametrized one is built here, once for all steps."""
+    names = ["weight_ih", "weight_hh"]
+    names += ["bias_ih", "bias_hh"] if rnn.bias else []
+    names += ["weight_hr"] if rnn.proj_size else []
+    return {name: getattr(rnn, f"{name}_l{layer}") for name in names}
+
+
+def _torch_step(rnn: nn.RNNBase, named: dict[str, Tensor], x: Tensor, state: State | None) -> State:
     """A step of a layer of torch's, by the function of its cell."""
-    names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if rnn.bias else [])]
-    weights = [rnn.get_parameter(f"{name}_l{layer}") for name in names]
+    weights = [weight for name, weight in named.items() if name != "weight_hr"]
     if state is None:
         sizes = [rnn.proj_size or rnn.hidden_size]
         sizes += [rnn.hidden_size] if isinstance(rnn, nn.LSTM) else []
         state = tuple(x.new_zeros(len(x), size, dtype=weights[0].dtype) for size in sizes)
     if isinstance(rnn, nn.LSTM):
         if rnn.proj_size:
-            return _projected_lstm_step(state, x, weights, rnn.get_parameter(f"weight_hr_l{layer}"))
+            return _projected_lstm_step(state, x, weights, named["weight_hr"])
         return torch.lstm_cell(x, state, *weights)
     if isinstance(rnn, nn.GRU):
         return (torch.gru_cell(x, *state, *weights),)
@@ -180,8 +179,17 @@ def _projected_lstm_step(
     return linear(o.sigmoid() * c.tanh(), weight_hr), c
 
 
-def _cell_step(cell: Callable[..., Tensor], x: Tensor, state: State | None) -> State:
-    return (cell(x, None if state is None else state[0]),)
+def _recurrent(cell: RecurrentCell) -> Tensor | LinearMap:
+    """What a cell multiplies its states by, built once for all steps."""
+    if isinstance(cell, UnitaryGRUCell):
+        return cell.weight_hh
+    return cast(UnitaryRNNCell, cell).recurrent.prepare()
+
+
+def _cell_step(
+    cell: RecurrentCell, recurrent: Tensor | LinearMap, x: Tensor, state: State | None
+) -> State:
+    return (cell(x, None if state is None else state[0], recurrent=recurrent),)
 
 
 def _module_step(rnn: nn.Module, x: Tensor, state: State | None) -> State:
@@ -191,4 +199,10 @@ def _module_step(rnn: nn.Module, x: Tensor, state: State | None) -> State:
     given = parts[0] if parts is not None and len(parts) == 1 else parts
     # Not through __call__, whose hooks may be what this is called from.
     _, last = rnn.forward(x.unsqueeze(time), given)
-    return tuple(part.squeeze(0) for part in (last if isinstance(last, tuple) else (last,)))
+    after = last if isinstance(last, tuple) else (last,)
+    if any(len(part) != 1 for part in after):
+        raise ValueError(
+            f"{type(rnn).__name__} returned last states of {len(after[0])} layers and has no list "
+            "of cells; pass a module of one layer"
+        )
+    return tuple(part[0] for part in after)
