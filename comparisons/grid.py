@@ -152,18 +152,20 @@ QUICK_COPYING = Setting(
 )
 QUICK_IMAGES = replace(
     QUICK_COPYING,
-    batch_size=64,
-    iterations=400,
+    batch_size=32,
+    iterations=300,
     optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
-    test_size=1000,
     eval_every=100,
 )
+QUICK_INTEGERS = replace(QUICK_IMAGES, batch_size=64)
 QUICK = {
     "copying": (100, QUICK_COPYING),
     "adding": (
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
     ),
+    "first_term": (20, QUICK_INTEGERS),
+    "kth_highest": (20, replace(QUICK_INTEGERS, iterations=400)),
     "permuted_mnist": (64, QUICK_IMAGES),
     "pixel_mnist": (64, QUICK_IMAGES),
 }
