@@ -182,10 +182,9 @@ QUICK_COPYING = Setting(
 )
 QUICK_IMAGES = replace(
     QUICK_COPYING,
-    batch_size=64,
-    iterations=400,
+    batch_size=32,
+    iterations=300,
     optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
-    test_size=1000,
     eval_every=100,
 )
 QUICK_SYSTEM = Setting(
@@ -219,6 +218,7 @@ QUICK_IDENTIFICATION = Setting(
     "that serve real numbers only have a state of 16 and learn all of their parameters, at the "
     "rates of copying",
 )
+QUICK_INTEGERS = replace(QUICK_IMAGES, batch_size=64)
 QUICK = {
     "contractive_system": (100, QUICK_SYSTEM),
     "copying": (100, QUICK_COPYING),
@@ -226,6 +226,8 @@ QUICK = {
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
     ),
+    "first_term": (20, QUICK_INTEGERS),
+    "kth_highest": (20, replace(QUICK_INTEGERS, iterations=400)),
     "permuted_mnist": (64, QUICK_IMAGES),
     "pixel_mnist": (64, QUICK_IMAGES),
     "char_lm": (50, QUICK_CHAR_LM),

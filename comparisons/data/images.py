@@ -54,7 +54,7 @@ class Images(NamedTuple):
         Returns:
             In nats.
         """
-        shares = torch.bincount(self.labels, minlength=CLASSES) / len(self.labels)
+        shares = torch.bincount(self.labels, minlength=CLASSES).double() / len(self.labels)
         return -sum(share * math.log(share) for share in shares.tolist() if share)
 
 

@@ -40,7 +40,7 @@ from comparisons.train import fit
 from unitary_zoo import theory
 
 TASK = "adding"
-PAPER = PAPERS["arjovsky_2016"]
+PAPER = PAPERS["arjovsky2016"]
 PAPER_LENGTH = 1000
 PANELS = {
     "start": "(i) ‖∂C/∂hₜ‖ before training",

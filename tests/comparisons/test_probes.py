@@ -83,7 +83,7 @@ def test_a_gradient_is_that_of_the_sequences_own_loss(make_run, model):
 
 
 def test_readings_are_approximate_and_belong_to_a_panel():
-    readings = PAPERS["arjovsky_2016"].readings
+    readings = PAPERS["arjovsky2016"].readings
     assert {reading.panel for reading in readings} <= set(norms.PANELS)
     for reading in readings:
         assert reading.tag not in EXACT
