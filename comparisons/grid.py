@@ -151,10 +151,10 @@ QUICK_COPYING = Setting(
     "parameters' learning rate; that of the unitary weight is a tenth of it (as in expRNN), or the "
     "same where the scheme has O(n) parameters (as in Arjovsky et al.)",
 )
-QUICK_CHAR_LM = replace(
+QUICK_TEXT = replace(
     QUICK_COPYING,
     iterations=300,
-    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    optimizer=Optimizer("rmsprop", lr=1e-2, alpha=0.9),
     init_range=0.1,
     eval_every=100,
 )
@@ -164,11 +164,8 @@ QUICK = {
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
     ),
-    "char_lm": (50, QUICK_CHAR_LM),
-    "word_lm": (
-        35,
-        replace(QUICK_CHAR_LM, iterations=200),
-    ),
+    "char_lm": (50, QUICK_TEXT),
+    "word_lm": (35, replace(QUICK_TEXT, iterations=200)),
 }
 
 
