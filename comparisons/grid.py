@@ -199,10 +199,10 @@ QUICK_SYSTEM = Setting(
     source="this project's: every model has a state of 16 real numbers, twice the least with which "
     "a unitary ReLU network can be the system (Emami et al.); learning rates as on copying",
 )
-QUICK_CHAR_LM = replace(
+QUICK_TEXT = replace(
     QUICK_COPYING,
     iterations=300,
-    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    optimizer=Optimizer("rmsprop", lr=1e-2, alpha=0.9),
     init_range=0.1,
     eval_every=100,
 )
@@ -230,11 +230,8 @@ QUICK = {
     "kth_highest": (20, replace(QUICK_INTEGERS, iterations=400)),
     "permuted_mnist": (64, QUICK_IMAGES),
     "pixel_mnist": (64, QUICK_IMAGES),
-    "char_lm": (50, QUICK_CHAR_LM),
-    "word_lm": (
-        35,
-        replace(QUICK_CHAR_LM, iterations=200),
-    ),
+    "char_lm": (50, QUICK_TEXT),
+    "word_lm": (35, replace(QUICK_TEXT, iterations=200)),
     "unitary_system": (25, QUICK_IDENTIFICATION),
 }
 

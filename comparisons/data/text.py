@@ -146,5 +146,5 @@ def numbered(lines: Lines, tokenizer: Tokenizer, limit: int | None = None) -> Co
         kinds = [*known[: limit - 1], UNKNOWN]
     number = {kind: i for i, kind in enumerate(kinds)}
     rest = number.get(UNKNOWN, -1)
-    coded = (torch.tensor([number.get(token, rest) for token in tokens[part]]) for part in PARTS)
-    return Corpus(tuple(kinds), *coded)
+    coded = ([number.get(token, rest) for token in tokens[part]] for part in PARTS)
+    return Corpus(tuple(kinds), *(torch.tensor(code, dtype=torch.int64) for code in coded))
