@@ -258,7 +258,7 @@ def _paper(task: str, model: str) -> list[Choice]:
 NEIGHBOURS = {
     "real": ("expm", "cayley", "svd_projection", "full_capacity"),
     "complex": ("arjovsky", "full_capacity", "svd_projection"),
-    "baseline": ("lstm", "full_capacity"),
+    "baseline": ("lstm", "rnn", "full_capacity"),
 }
 """Whose settings a model without published ones takes: the first that has some on the task."""
 

@@ -24,6 +24,7 @@ from comparisons.records import Point, Result
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2)))
 MARKERS = "osD^vP*X"
+LINE_MARKERS = "x+1234"  # of baselines; they have no inside that could be left hollow
 GREYS = ("#3d3d3d", "#6e6e6e", "#949494")
 RC: Any = {  # each key has a value of its own type
     "font.family": "sans-serif",
@@ -87,7 +88,7 @@ def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]
         chosen[name] = Style(PALETTE[i % len(PALETTE)], dash, MARKERS[i % len(MARKERS)])
     for i, name in enumerate(baselines):
         dash = DASHES[(i + 1) % len(DASHES)]
-        chosen[name] = Style(GREYS[i % len(GREYS)], dash, "x+1234"[i % 6])
+        chosen[name] = Style(GREYS[i % len(GREYS)], dash, LINE_MARKERS[i % len(LINE_MARKERS)])
     return chosen
 
 
@@ -154,6 +155,8 @@ def _size_curve(axes: Axes, curve: SizeCurve, unit: float, labelled: bool) -> No
     if labelled:
         style["label"] = curve.label
     if curve.published:
+        if curve.style.marker in LINE_MARKERS:
+            style["marker"] = MARKERS[LINE_MARKERS.index(curve.style.marker)]
         axes.plot(places, means, ls="none", fillstyle="none", **style)
         return
     axes.plot(places, means, ls=curve.style.dash, markersize=4, **style)
