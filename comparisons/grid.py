@@ -127,7 +127,7 @@ def _accepted(model: str, n: int) -> int:
     return next(size for size in range(n, 2 * n + 1) if accepts(size))
 
 
-SMOKE_LENGTHS = {"pixel_mnist": 64, "permuted_mnist": 64}
+SMOKE_LENGTHS = {"char_lm": 35, "permuted_mnist": 64, "pixel_mnist": 64, "word_lm": 35}
 SMOKE = Setting(
     hidden_size=16,
     batch_size=8,
@@ -174,6 +174,13 @@ QUICK_SYSTEM = Setting(
     source="this project's: every model has a state of 16 real numbers, twice the least with which "
     "a unitary ReLU network can be the system (Emami et al.); learning rates as on copying",
 )
+QUICK_CHAR_LM = replace(
+    QUICK_COPYING,
+    iterations=300,
+    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    init_range=0.1,
+    eval_every=100,
+)
 QUICK_IDENTIFICATION = Setting(
     hidden_size=16,
     batch_size=20,
@@ -195,6 +202,11 @@ QUICK = {
     ),
     "permuted_mnist": (64, QUICK_IMAGES),
     "pixel_mnist": (64, QUICK_IMAGES),
+    "char_lm": (50, QUICK_CHAR_LM),
+    "word_lm": (
+        35,
+        replace(QUICK_CHAR_LM, iterations=200),
+    ),
     "unitary_system": (25, QUICK_IDENTIFICATION),
 }
 

@@ -155,7 +155,7 @@ class SequenceModel(nn.Module):
     """Recurrent layers and a linear read-out, at every step or of the last state.
 
     The read-out of a complex layer is that of Arjovsky et al.: o = U [Re h; Im h] + b, U real and
-    Glorot-uniform, b = 0. Tokens go through an embedding first.
+    Glorot-uniform or as ``Setting.init_range`` says, b = 0. Tokens go through an embedding first.
 
     Args:
         name: A scheme or a baseline.
@@ -171,7 +171,9 @@ class SequenceModel(nn.Module):
         width = task.input_size
         if task.tokens:
             width = setting.embedding or setting.hidden_size
-            self.embedding = nn.Embedding(task.input_size, width)
+            self.embedding = embedding = nn.Embedding(task.input_size, width)
+            if setting.init_range is not None:
+                nn.init.uniform_(embedding.weight, -setting.init_range, setting.init_range)
         self.rnn: nn.Module
         if is_baseline(name):
             self.rnn = BASELINES.get(name)(width, setting)
@@ -199,6 +201,8 @@ class SequenceModel(nn.Module):
             self.readout = linear = nn.Linear(features, task.output_size)
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
+            if setting.init_range is not None:
+                nn.init.uniform_(linear.weight, -setting.init_range, setting.init_range)
         if setting.init is not None:
             for scheme in self.schemes():
                 scheme.reset_parameters(init=setting.init)

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from unitary_zoo import (
     Parametrization,
+    UnitaryGRU,
     UnitaryRNN,
     UnitaryRNNCell,
     as_real,
@@ -25,7 +26,7 @@ from unitary_zoo import (
     parameter_groups,
 )
 from unitary_zoo.linalg import unitarity_defect
-from unitary_zoo.scan import recurrent_scan
+from unitary_zoo.scan import gated_scan, recurrent_scan
 from unitary_zoo.testing.subject import Subject, haar, normal
 
 T, B, M, N = 6, 3, 2, 7
@@ -352,6 +353,69 @@ def test_layer_equals_torch_there(nonlinearity, device):
     assert_near(
         rnn.cells[0].weight_ih.grad, ref.weight_ih_l0.grad.cpu(), T * B * T * (N + M), device
     )
+
+
+@DEVICE
+@pytest.mark.parametrize("gates", ["all", "candidate"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gated_layer(dtype, gates, device):
+    """Itself here, and nn.GRU there: outputs, last states and all gradients."""
+    options = {"bidirectional": True, "learn_h0": True, "gates": gates, "dtype": dtype}
+    here = UnitaryGRU(M, N, 2, **options)
+    with torch.no_grad():
+        for cell in here.cells:
+            cell.bias_hn.copy_(normal(N, dtype=dtype))
+    there = twin(here, device)
+    x = normal(T, B, M, dtype=dtype)
+    wanted, wanted_h_n = here(x)
+    with NothingOnTheCPU(device):
+        output, h_n = there(x.to(device))
+    # Two layers of T steps; the slope of a step in its inputs and in h is below 4.
+    assert_near(h_n, wanted_h_n, 10 * 4 * T * 4 * N, device)
+    assert_near(output, wanted, 10 * 4 * T * 4 * N, device)
+    theirs = gradients(functional(wanted), here)
+    for key, grad in gradients(functional(output), there).items():
+        assert_near(grad, theirs[key], 10 * 4 * T * B * T * 4 * N, device)
+    ref = nn.GRU(M, N, 2, bidirectional=True, device=device, dtype=dtype)
+    with torch.no_grad():
+        ends = ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
+        for cell, end in zip(there.cells, ends, strict=True):
+            getattr(ref, f"weight_hh{end}").copy_(cell.weight_hh)
+            getattr(ref, f"weight_ih{end}").copy_(cell.weight_ih)
+            getattr(ref, f"bias_ih{end}").copy_(cell.bias)
+            getattr(ref, f"bias_hh{end}").zero_()[2 * N :] = cell.bias_hn
+    start = torch.stack([cell.h0.detach().expand(B, N) for cell in there.cells])
+    assert_near(output, ref(x.to(device), start)[0].cpu(), 10 * 4 * T * 4 * N, device)
+
+
+@DEVICE
+@pytest.mark.parametrize("checkpoint", [None, 2])
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gated_scan(dtype, return_sequence, checkpoint, device):
+    """Its backward pass there equals the plain loop here, first and second derivatives."""
+    tensors = {
+        "x": normal(T, B, M, dtype=dtype, seed=1),
+        "W": torch.cat([haar(N, dtype, seed=seed) for seed in (2, 3, 4)]),
+        "h0": normal(B, N, dtype=dtype, seed=5),
+        "weight_ih": normal(3 * N, M, dtype=dtype, seed=6),
+        "bias": normal(3 * N, dtype=dtype, seed=7),
+        "bias_hn": normal(N, dtype=dtype, seed=8),
+    }
+    results = []
+    for where, backend in (("cpu", "reference"), (device, "portable")):
+        moved = {key: t.to(where, copy=True).requires_grad_() for key, t in tensors.items()}
+        options = {"backend": backend, "return_sequence": return_sequence}
+        with NothingOnTheCPU(where):
+            out = gated_scan(**moved, **options, checkpoint=checkpoint)
+        values = list(moved.values())
+        first = torch.autograd.grad(functional(out), values, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), values)
+        results.append([out, *first, *second])
+    # Sums of N + M terms in T steps; gradients sum over steps and rows, and once more.
+    terms = [T * (N + M)] + [T * B * T * (N + M)] * 6 + [(T * B * (N + M)) ** 2] * 6
+    for wanted, got, count in zip(*results, terms, strict=True):
+        assert_near(got, wanted, count, device)
 
 
 @DEVICE

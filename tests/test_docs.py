@@ -80,7 +80,7 @@ def test_pages_of_schemes_stand_below_their_table(gen_schemes):
 
 # ------------------------------------------------------------------------------------- examples
 
-EXECUTED = ("index", "layers", "migrating")
+EXECUTED = ("index", "layers", "migrating", "theory_bounds")
 """Pages of which every example runs as it stands; that of extending.md is a story of its own."""
 
 
