@@ -297,7 +297,7 @@ def _paper(task: str, model: str) -> list[Choice]:
 NEIGHBOURS = {
     "real": ("expm", "scaled_cayley", "lie_exp", "svd_projection", "full_capacity"),
     "complex": ("arjovsky", "full_capacity", "expm", "lie_exp", "svd_projection"),
-    "baseline": ("lstm", "gru", "tanh_rnn", "full_capacity"),
+    "baseline": ("lstm", "gru", "rnn", "tanh_rnn", "full_capacity"),
 }
 """Whose settings a model without published ones takes: the first that has some on the task."""
 

@@ -6,6 +6,7 @@ Run ``python -m comparisons.report FOLDER`` to make it again without training an
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from comparisons import plots
 from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, TAGS, Outcome
 from comparisons.records import Point, Result, Setting
+from comparisons.sizes import size_curves
 from comparisons.store import Contents, Store
 from comparisons.tasks import TASKS, Task
 
@@ -171,6 +173,11 @@ class Section:
         return kept, [Line([line.cells[i] for i in places], line.kind) for line in self.lines]
 
     @property
+    def baseline(self) -> float:
+        """Mean over the runs: where a seed draws a system, each has its own."""
+        return statistics.fmean(result.baseline for row in self.rows for result in row.results)
+
+    @property
     def deviations(self) -> list[str]:
         """Which models are not unitary by construction, and why."""
         found = {row.model: row.deviation for row in self.rows if row.deviation}
@@ -185,8 +192,8 @@ class Section:
     def lines(self) -> list[Line]:
         """The table, best model first, the analytic baseline where it falls."""
         bound = ["memoryless baseline", *[""] * (len(COLUMNS) - 1)]
-        bound[COLUMNS.index("test loss")] = _number(self.task.baseline, 4)
-        entries = [(self.task.baseline, Line(bound, "bound"))]
+        bound[COLUMNS.index("test loss")] = _number(self.baseline, 4)
+        entries = [(self.baseline, Line(bound, "bound"))]
         for row in self.rows:
             note = self.notes.index(row.setting.source) + 1
             kind = "baseline" if is_baseline(row.model) else "scheme"
@@ -309,6 +316,10 @@ def _rows(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Row]]:
 
 
 def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) -> Section:
+    curves = size_curves(task, [result for row in rows for result in row.results], styles)
+    if curves:
+        # A line for each model and size in every other figure would be more than an eye can follow.
+        return Section(task, tuple(rows), (_over_sizes(task, curves),))
     labels = [row.label for row in rows]
     series = [
         plots.Series(
@@ -319,7 +330,7 @@ def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) ->
         )
         for row in rows
     ]
-    arguments = (series, task.baseline, task.loss_name)
+    arguments = (series, Section(task, tuple(rows), ()).baseline, task.loss_name)
     name = f"{task.name}-T{task.length}"
     drawings = [
         Drawing(f"{name}-curves", "Learning curves", plots.learning_curves(*arguments)),
@@ -332,6 +343,16 @@ def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) ->
     if any(not is_baseline(row.model) for row in rows):
         drawings.append(Drawing(f"{name}-defect", "Unitarity defect", plots.defects(series)))
     return Section(task, tuple(rows), tuple(drawings))
+
+
+def _over_sizes(task: Task, curves: Sequence[plots.SizeCurve]) -> Drawing:
+    # Where the metric needs more than the loss, that of the optimum is not known.
+    best = math.nan if task.optimum is None else task.metric(task.optimum, math.nan)
+    figure = plots.metric_against_size(
+        curves, task.metric_name, None if math.isnan(best) else best, task.twin_units
+    )
+    name = "-".join(filter(None, (task.name, task.variant, f"T{task.length}", "sizes")))
+    return Drawing(name, f"{task.metric_name} by size", figure)
 
 
 def _published(task: str, sections: Sequence[Section]) -> tuple[Comparison, ...]:

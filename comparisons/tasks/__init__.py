@@ -73,6 +73,8 @@ class Task(ABC):
         output_size: Outputs of the read-out.
         tokens: True where inputs are token numbers instead of features.
         per_step: True where every step has an output, False where only the last state is read.
+        twin_units: Whether figures over the size show unitary models at half their units as well:
+            a ReLU RNN of n units is a unitary one of 2n (Emami et al., 2019).
         data: What it is trained and tested on, in words.
     """
 
@@ -91,6 +93,7 @@ class Task(ABC):
     output_size: int
     tokens: ClassVar[bool] = False
     per_step: ClassVar[bool]
+    twin_units: ClassVar[bool] = False
     data: str = "generated sequences"
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
