@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from comparisons.models import check_model, is_baseline, model_names
 from comparisons.papers import PAPERS, Training, find_paper
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
-from unitary_zoo import Parametrization
+from unitary_zoo import Parametrization, nonlinearities
 
 
 class Choice(NamedTuple):
@@ -69,7 +69,8 @@ def expand(
         seeds: One run for each; None is what the preset has.
         device: Where to train.
         iterations: Instead of the preset's.
-        hidden_size: Likewise; a scheme takes the next size that it accepts.
+        hidden_size: The preset's settings of that size, or, without any, all of them at that size;
+            a scheme takes the next size that it accepts.
         paper: A key of :data:`PAPERS`: exactly what it trained, in place of a preset.
 
     Raises:
@@ -80,25 +81,24 @@ def expand(
     try:
         choose = PRESETS[preset].choices if paper is None else _only(paper)
         for task in map(TASKS.get, tasks or TASKS.names()):
-            for length in lengths or ():
-                task.check_length(length)
             for model in map(check_model, models or model_names()):
                 choices = choose(task.name, model)
+                if hidden_size is not None:
+                    choices = _of_size(_accepted(model, hidden_size), choices)
                 for choice in choices if lengths is None else _at(lengths, choices):
                     setting = choice.setting
                     if iterations is not None:
-                        setting = replace(setting, iterations=iterations)
-                    if hidden_size is not None:
-                        setting = replace(setting, hidden_size=_accepted(model, hidden_size))
+                        setting = _changed(setting, iterations=iterations)
                     usual = choice.variant or (task.real if real_data else "")
-                    runs += [
-                        Run(
-                            task.name, model, choice.length, seed, setting, device,
-                            task.check_variant(variant),
-                        )
-                        for variant in variants or [usual]
-                        for seed in (choice.seeds if seeds is None else seeds)
-                    ]  # fmt: skip
+                    for variant in map(task.check_variant, variants or [usual]):
+                        length = choice.length
+                        if lengths is None:  # a preset's choice holds for variants of any length
+                            length = task.fixed_lengths.get(variant, length)
+                        task.check_length(length, variant)
+                        runs += [
+                            Run(task.name, model, length, seed, setting, device, variant)
+                            for seed in (choice.seeds if seeds is None else seeds)
+                        ]
     except (LookupError, ValueError) as error:
         raise GridError(str(error)) from None
     if not runs and paper is not None:
@@ -122,6 +122,25 @@ def _at(lengths: Sequence[int], choices: list[Choice]) -> list[Choice]:
     return chosen
 
 
+def _of_size(n: int, choices: list[Choice]) -> list[Choice]:
+    """The choices of that size or, without any, all of them changed to it."""
+    found = [choice for choice in choices if choice.setting.hidden_size == n]
+    return found or [
+        choice._replace(setting=_changed(choice.setting, hidden_size=n)) for choice in choices
+    ]
+
+
+def _changed(setting: Setting, **change: Any) -> Setting:
+    """The setting with another number, and a source that says so."""
+    ((name, value),) = change.items()
+    old, words = getattr(setting, name), name.replace("_", " ")
+    if old == value:
+        return setting
+    return replace(
+        setting, source=f"{setting.source}; {words} {value:,} instead of {old:,}", **change
+    )
+
+
 def _field(model: str) -> str:
     return "baseline" if is_baseline(model) else Parametrization.get(model).info.field
 
@@ -134,7 +153,7 @@ def _accepted(model: str, n: int) -> int:
     return next(size for size in range(n, 2 * n + 1) if accepts(size))
 
 
-SMOKE_LENGTHS = {"pixel_mnist": 64, "permuted_mnist": 64}
+SMOKE_LENGTHS = {"char_lm": 35, "permuted_mnist": 64, "pixel_mnist": 64, "word_lm": 35}
 SMOKE = Setting(
     hidden_size=16,
     batch_size=8,
@@ -161,12 +180,59 @@ QUICK_COPYING = Setting(
     "parameters' learning rate; that of the unitary weight is a tenth of it (as in expRNN), or the "
     "same where the scheme has O(n) parameters (as in Arjovsky et al.)",
 )
+QUICK_IMAGES = replace(
+    QUICK_COPYING,
+    batch_size=32,
+    iterations=300,
+    optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9),
+    eval_every=100,
+)
+QUICK_SYSTEM = Setting(
+    hidden_size=16,
+    batch_size=20,
+    iterations=1000,
+    optimizer=Optimizer("adam", lr=3e-3),
+    nonlinearity="relu",
+    bias=True,
+    test_size=300,
+    eval_every=250,
+    source="this project's: every model has a state of 16 real numbers, twice the least with which "
+    "a unitary ReLU network can be the system (Emami et al.); learning rates as on copying",
+)
+QUICK_TEXT = replace(
+    QUICK_COPYING,
+    iterations=300,
+    optimizer=Optimizer("rmsprop", lr=1e-2, alpha=0.9),
+    init_range=0.1,
+    eval_every=100,
+)
+QUICK_IDENTIFICATION = Setting(
+    hidden_size=16,
+    batch_size=20,
+    iterations=600,
+    optimizer=Optimizer("adam", lr=2e-2),
+    test_size=200,
+    eval_every=200,
+    identify=True,
+    source="this project's: complex models of 8 units learn W alone, by one learning rate; those "
+    "that serve real numbers only have a state of 16 and learn all of their parameters, at the "
+    "rates of copying",
+)
+QUICK_INTEGERS = replace(QUICK_IMAGES, batch_size=64)
 QUICK = {
+    "contractive_system": (100, QUICK_SYSTEM),
     "copying": (100, QUICK_COPYING),
     "adding": (
         50,
         replace(QUICK_COPYING, iterations=1500, optimizer=Optimizer("rmsprop", lr=3e-3, alpha=0.9)),
     ),
+    "first_term": (20, QUICK_INTEGERS),
+    "kth_highest": (20, replace(QUICK_INTEGERS, iterations=400)),
+    "permuted_mnist": (64, QUICK_IMAGES),
+    "pixel_mnist": (64, QUICK_IMAGES),
+    "char_lm": (50, QUICK_TEXT),
+    "word_lm": (35, replace(QUICK_TEXT, iterations=200)),
+    "unitary_system": (25, QUICK_IDENTIFICATION),
 }
 
 
@@ -174,19 +240,41 @@ def _quick(task: str, model: str) -> list[Choice]:
     if task not in QUICK:
         return []
     length, setting = QUICK[task]
-    return [Choice(length, _fitted(setting, model, state=128))]
+    return [Choice(length, _fitted(setting, model, state=setting.hidden_size))]
 
 
 def _fitted(setting: Setting, model: str, state: int) -> Setting:
     """The setting for a model whose state is ``state`` real numbers."""
+    setting = _of_field(setting, model)
     if is_baseline(model):
         # An LSTM's state is h and c.
         return replace(setting, hidden_size=state // 2 if model == "lstm" else state, clip=1.0)
     info = Parametrization.get(model).info
-    n = _accepted(model, state // 2 if info.field == "complex" else state)
-    few = info.dimension(n) <= 8 * n
-    lr = setting.optimizer.lr if few else setting.optimizer.lr / 10
+    field = dict(setting.options).get("field", info.field)
+    n = _accepted(model, state // 2 if field == "complex" else state)
+    few = info.claims[field].dimension(n) <= 8 * n
+    lr = setting.optimizer.lr
+    if not (few or setting.identify):  # where W alone is learned, there is no other rate
+        lr /= 10
     return replace(setting, hidden_size=n, unitary_optimizer=replace(setting.optimizer, lr=lr))
+
+
+def _of_field(setting: Setting, model: str) -> Setting:
+    """The setting with what it asks of complex models left out for real ones, and vice versa.
+
+    Where W alone is to be learned, a model that serves complex numbers does so, and the others are
+    trained as a whole. modReLU stands in for a nonlinearity that complex states do not have.
+    """
+    fields = () if is_baseline(model) else Parametrization.get(model).info.fields
+    field = _field(model)
+    if setting.identify and "complex" in fields and field == "real":
+        field = "complex"
+        setting = replace(setting, options=(*setting.options, ("field", field)))
+    if field != "complex":
+        return replace(setting, identify=False)
+    if not nonlinearities.get(setting.nonlinearity).complex:
+        return replace(setting, nonlinearity="modrelu")
+    return setting
 
 
 def _paper(task: str, model: str) -> list[Choice]:
@@ -200,16 +288,16 @@ def _paper(task: str, model: str) -> list[Choice]:
         ]
         if borrowed:
             return [
-                choice._replace(setting=_borrow(choice.setting, model, neighbour))
+                choice._replace(setting=_borrow(choice.setting, model, neighbour), seeds=(0,))
                 for choice in borrowed
             ]
     return []
 
 
 NEIGHBOURS = {
-    "real": ("expm", "scaled_cayley", "lie_exp", "svd_projection"),
+    "real": ("expm", "scaled_cayley", "lie_exp", "svd_projection", "full_capacity"),
     "complex": ("arjovsky", "full_capacity", "expm", "lie_exp", "svd_projection"),
-    "baseline": ("lstm", "gru", "tanh_rnn"),
+    "baseline": ("lstm", "gru", "rnn", "tanh_rnn", "full_capacity"),
 }
 """Whose settings a model without published ones takes: the first that has some on the task."""
 
@@ -247,14 +335,17 @@ def _trained(paper: str) -> str:
 
 
 def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
-    # A nonlinearity of a real network may not exist on complex states.
-    nonlinearity = "modrelu" if _field(model) == "complex" else setting.nonlinearity
+    own = _of_field(replace(setting, options=()), model)  # the options are the neighbour's
+    size = setting.hidden_size
+    if setting.identify and not own.identify:
+        size *= 2  # as many real numbers as the neighbour's complex ones
+    size = _accepted(model, size)
     return replace(
-        setting,
-        hidden_size=_accepted(model, setting.hidden_size),
+        own,
+        hidden_size=size,
         init=None,
-        nonlinearity=nonlinearity,
-        options=(),
+        unitary_optimizer=None if is_baseline(model) else setting.unitary_optimizer,
+        identify=own.identify and size == setting.hidden_size,
         penalty=None,
         source=f"no published setting of {model}; with its own start, that of {neighbour}: "
         f"{setting.source}",

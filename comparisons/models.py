@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 import unitary_zoo
 from comparisons.records import Setting
 from comparisons.tasks import Task
-from unitary_zoo import Parametrization, UnitaryRNN
+from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN
 from unitary_zoo.registry import Registry
 from unitary_zoo.scan import recurrent_scan
 
@@ -151,11 +152,31 @@ def is_baseline(name: str) -> bool:
     return name in BASELINES.names()
 
 
+def _in_layers(
+    scheme: str, input_size: int, setting: Setting, return_sequence: bool
+) -> UnitaryRNN | UnitaryGRU:
+    options: dict[str, Any] = {
+        "num_layers": setting.layers,
+        "scheme": scheme,
+        "bias": setting.bias,
+        "dropout": setting.dropout if setting.layers > 1 else 0.0,
+        "learn_h0": setting.learn_h0,
+        "return_sequence": return_sequence,
+        **dict(setting.options),
+    }
+    if setting.layer == "gru":
+        return UnitaryGRU(input_size, setting.hidden_size, **options)
+    if setting.layer != "rnn":
+        raise ValueError(f"layer={setting.layer!r}; use 'rnn' or 'gru'")
+    nonlinearity = setting.nonlinearity
+    return UnitaryRNN(input_size, setting.hidden_size, nonlinearity=nonlinearity, **options)
+
+
 class SequenceModel(nn.Module):
     """Recurrent layers and a linear read-out, at every step or of the last state.
 
     The read-out of a complex layer is that of Arjovsky et al.: o = U [Re h; Im h] + b, U real and
-    Glorot-uniform, b = 0. Tokens go through an embedding first.
+    Glorot-uniform or as ``Setting.init_range`` says, b = 0. Tokens go through an embedding first.
 
     Args:
         name: A scheme or a baseline.
@@ -171,25 +192,16 @@ class SequenceModel(nn.Module):
         width = task.input_size
         if task.tokens:
             width = setting.embedding or setting.hidden_size
-            self.embedding = nn.Embedding(task.input_size, width)
+            self.embedding = embedding = nn.Embedding(task.input_size, width)
+            if setting.init_range is not None:
+                nn.init.uniform_(embedding.weight, -setting.init_range, setting.init_range)
         self.rnn: nn.Module
         if is_baseline(name):
             self.rnn = BASELINES.get(name)(width, setting)
             features = setting.hidden_size
         else:
-            self.rnn = UnitaryRNN(
-                width,
-                setting.hidden_size,
-                setting.layers,
-                scheme=name,
-                nonlinearity=setting.nonlinearity,
-                bias=setting.bias,
-                dropout=setting.dropout if setting.layers > 1 else 0.0,
-                learn_h0=setting.learn_h0,
-                return_sequence=task.per_step,
-                **dict(setting.options),
-            )
-            features = self.rnn.output_size
+            self.rnn = layer = _in_layers(name, width, setting, task.per_step)
+            features = layer.output_size
         self.readout: nn.Module
         if setting.identify:
             if not isinstance(self.rnn, UnitaryRNN):
@@ -199,6 +211,8 @@ class SequenceModel(nn.Module):
             self.readout = linear = nn.Linear(features, task.output_size)
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
+            if setting.init_range is not None:
+                nn.init.uniform_(linear.weight, -setting.init_range, setting.init_range)
         if setting.init is not None:
             for scheme in self.schemes():
                 scheme.reset_parameters(init=setting.init)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from comparisons.records import Point, Result
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2)))
 MARKERS = "osD^vP*X"
+LINE_MARKERS = "x+1234"  # of baselines; they have no inside that could be left hollow
 GREYS = ("#3d3d3d", "#6e6e6e", "#949494")
 RC: Any = {  # each key has a value of its own type
     "font.family": "sans-serif",
@@ -59,6 +60,25 @@ class Series:
     results: tuple[Result, ...]
 
 
+@dataclass(frozen=True)
+class SizeCurve:
+    """A model over several sizes.
+
+    Attributes:
+        label: Its name.
+        style: How it looks.
+        values: Those of the metric, one for each seed, by the number of hidden units.
+        unitary: Whether its recurrent matrix is unitary by construction.
+        published: Whether somebody else measured it; it is drawn as hollow markers.
+    """
+
+    label: str
+    style: Style
+    values: Mapping[int, tuple[float, ...]]
+    unitary: bool
+    published: bool = False
+
+
 def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]:
     """A style for each model: schemes in colours, baselines in greys."""
     chosen = {}
@@ -68,7 +88,7 @@ def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]
         chosen[name] = Style(PALETTE[i % len(PALETTE)], dash, MARKERS[i % len(MARKERS)])
     for i, name in enumerate(baselines):
         dash = DASHES[(i + 1) % len(DASHES)]
-        chosen[name] = Style(GREYS[i % len(GREYS)], dash, "x+1234"[i % 6])
+        chosen[name] = Style(GREYS[i % len(GREYS)], dash, LINE_MARKERS[i % len(LINE_MARKERS)])
     return chosen
 
 
@@ -108,6 +128,55 @@ def loss_against_parameters(
             axes.plot(place, mean, color=color, marker=marker, ls="none", label=line.label)
             axes.plot([place, place], [min(losses), max(losses)], color=color, lw=1)
         return _finish(figure, axes, baseline, optimum)
+
+
+def metric_against_size(
+    curves: Sequence[SizeCurve], metric_name: str, optimum: float | None, twin_units: bool
+) -> Figure:
+    """The metric against the number of hidden units: mean over the seeds ± its standard error.
+
+    Args:
+        curves: A line each, or hollow markers where published.
+        metric_name: With its unit.
+        optimum: The best possible value, a line; None leaves it out.
+        twin_units: Whether a second panel places unitary models at half their number of units.
+    """
+    with mpl.rc_context(RC):
+        height = max(3.6, 0.18 * (len(curves) + 2))  # room for the legend beside the axes
+        width = 10.4 if twin_units else 7.2
+        figure = Figure(figsize=(width, height), layout="constrained")
+        panels = figure.subplots(1, 2 if twin_units else 1, sharey=True, squeeze=False)[0]
+        for axes, halved in zip(panels, (False, True), strict=False):
+            axes.set_xlabel("hidden units n" + ", of unitary models n / 2" * halved)
+            for curve in curves:
+                _size_curve(axes, curve, 0.5 if halved and curve.unitary else 1.0, not halved)
+            if optimum is not None:
+                label = None if halved else "optimum"
+                axes.axhline(optimum, color="#c00000", lw=1, ls=(0, (2, 2)), label=label)
+        panels[0].set_ylabel(f"test {metric_name}")
+        figure.legend(loc="outside right upper", fontsize=8)
+        return figure
+
+
+def _size_curve(axes: Axes, curve: SizeCurve, unit: float, labelled: bool) -> None:
+    places = [unit * size for size in curve.values]
+    means = [statistics.fmean(values) for values in curve.values.values()]
+    style: dict[str, Any] = {"color": curve.style.color, "marker": curve.style.marker}
+    if labelled:
+        style["label"] = curve.label
+    if curve.published:
+        if curve.style.marker in LINE_MARKERS:
+            style["marker"] = MARKERS[LINE_MARKERS.index(curve.style.marker)]
+        axes.plot(places, means, ls="none", fillstyle="none", **style)
+        return
+    axes.plot(places, means, ls=curve.style.dash, markersize=4, **style)
+    errors = [
+        statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        for values in curve.values.values()
+    ]
+    low = [mean - error for mean, error in zip(means, errors, strict=True)]
+    high = [mean + error for mean, error in zip(means, errors, strict=True)]
+    axes.fill_between(places, low, high, color=curve.style.color, alpha=0.15, lw=0)
 
 
 def defects(series: Sequence[Series]) -> Figure:

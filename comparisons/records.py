@@ -44,6 +44,8 @@ class Setting:
         layers: Recurrent layers on top of each other.
         bias: Whether the recurrent layer of a scheme has a bias.
         embedding: Features of a token's embedding; None takes the hidden size.
+        init_range: Embedding and read-out start uniform in ±init_range; None is N(0, 1) for the one
+            and Glorot for the other.
         dropout: Of embedding, features and between layers.
         clip_norm: Largest norm of the whole gradient; None leaves it as it is.
         anneal: The learning rates are divided by it after an evaluation whose validation loss is
@@ -73,6 +75,7 @@ class Setting:
     layers: int = 1
     bias: bool = False
     embedding: int | None = None
+    init_range: float | None = None
     dropout: float = 0.0
     clip_norm: float | None = None
     anneal: float | None = None
@@ -104,6 +107,8 @@ class Setting:
             parts.append("bias")
         if self.embedding is not None:
             parts.append(f"embedding {self.embedding}")
+        if self.init_range is not None:
+            parts.append(f"embedding and read-out start in ±{self.init_range:g}")
         if self.dropout:
             parts.append(f"dropout {self.dropout:g}")
         if self.clip_norm is not None:

@@ -6,6 +6,7 @@ Run ``python -m comparisons.report FOLDER`` to make it again without training an
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from comparisons.papers import PAPERS, Paper
 from comparisons.published import Comparison, comparisons_on, remarks_on
 from comparisons.records import Result
 from comparisons.rows import NOT_UNITARY, SOLVED, Row, number, rows
+from comparisons.sizes import size_curves
 from comparisons.store import Contents, Store
 from comparisons.tasks import TASKS, Task
 
@@ -245,7 +247,9 @@ def write_report(folder: Path) -> Report:
 
 def _chapters(results: Iterable[Result], paper: Paper | None) -> list[Chapter]:
     groups = rows(results, lambda name, length, variant: TASKS.get(name)(length, variant))
-    names = {row.name: row.model for group in groups.values() for row in group}
+    shown = [row for group in groups.values() for row in group]
+    # The curves over sizes go by the model alone.
+    names = {name: row.model for row in shown for name in (row.name, row.model)}
     styles = plots.styles(
         sorted(name for name in names if not is_baseline(names[name])),
         sorted(name for name in names if is_baseline(names[name])),
@@ -267,6 +271,10 @@ def _name(task: Task) -> str:
 
 
 def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) -> Section:
+    curves = size_curves(task, [result for row in rows for result in row.results], styles)
+    if curves:
+        # A line for each model and size in every other figure would be more than an eye can follow.
+        return Section(task, tuple(rows), (_over_sizes(task, curves),))
     labels = [row.label for row in rows]
     series = [
         plots.Series(
@@ -291,6 +299,15 @@ def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) ->
     if any(not is_baseline(row.model) for row in rows):
         drawings.append(Drawing(f"{name}-defect", "Unitarity defect", plots.defects(series)))
     return Section(task, tuple(rows), tuple(drawings))
+
+
+def _over_sizes(task: Task, curves: Sequence[plots.SizeCurve]) -> Drawing:
+    # Where the metric needs more than the loss, that of the optimum is not known.
+    best = math.nan if task.optimum is None else task.metric(task.optimum, math.nan)
+    figure = plots.metric_against_size(
+        curves, task.metric_name, None if math.isnan(best) else best, task.twin_units
+    )
+    return Drawing(f"{_name(task)}-sizes", f"{task.metric_name} by size", figure)
 
 
 def _provenance(sections: Iterable[Section]) -> Provenance:

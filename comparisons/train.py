@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import math
 import statistics
 import time
@@ -17,7 +16,7 @@ import unitary_zoo
 from comparisons.machine import PeakMemory, describe_machine, versions
 from comparisons.models import SequenceModel, State
 from comparisons.records import Optimizer, Point, Result, Run, Setting
-from comparisons.tasks import TASKS, Batch, Task
+from comparisons.tasks import TASKS, Batch, Task, stream
 
 Progress = Callable[[int, float], None]
 """Called with (iterations done, last training loss)."""
@@ -132,9 +131,7 @@ def _check_finite(name: str, loss: float, iteration: int, run: Run) -> None:
 def _stream(run: Run, name: str) -> torch.Generator:
     """The run's generator of that name: the same for every model, so all see the same data."""
     task = f"{run.task}-{run.variant}" if run.variant else run.task
-    key = f"{task}/{run.length}/{run.seed}/{name}"
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
-    return torch.Generator().manual_seed(seed)
+    return stream(f"{task}/{run.length}/{run.seed}/{name}")
 
 
 def _optimizers(model: SequenceModel, setting: Setting) -> list[torch.optim.Optimizer]:

@@ -32,7 +32,7 @@ def results(name: str, folder: Path) -> str:
         runs = list(group)
         where = ", ".join(part for part in (title, variant, f"T = {length}") if part)
         parts += [f"**{where}** ({name}; {_bounds(runs[0])})", _table(runs)]
-    parts += [f"![Learning curves of {name}](images/{image})" for image in found["images"]]
+    parts += [f"![Figure of {name}](images/{image})" for image in found["images"]]
     return "\n\n".join([*parts, _source(found["runs"])])
 
 

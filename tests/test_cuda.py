@@ -17,15 +17,17 @@ from torch.utils._pytree import tree_leaves
 
 from unitary_zoo import (
     Parametrization,
+    UnitaryGRU,
     UnitaryRNN,
     UnitaryRNNCell,
     as_real,
     attach,
     nonlinearities,
     parameter_groups,
+    theory,
 )
 from unitary_zoo.linalg import unitarity_defect
-from unitary_zoo.scan import recurrent_scan
+from unitary_zoo.scan import gated_scan, recurrent_scan
 from unitary_zoo.testing.subject import Subject, haar, normal
 
 T, B, M, N = 6, 3, 2, 7
@@ -355,6 +357,69 @@ def test_layer_equals_torch_there(nonlinearity, device):
 
 
 @DEVICE
+@pytest.mark.parametrize("gates", ["all", "candidate"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gated_layer(dtype, gates, device):
+    """Itself here, and nn.GRU there: outputs, last states and all gradients."""
+    options = {"bidirectional": True, "learn_h0": True, "gates": gates, "dtype": dtype}
+    here = UnitaryGRU(M, N, 2, **options)
+    with torch.no_grad():
+        for cell in here.cells:
+            cell.bias_hn.copy_(normal(N, dtype=dtype))
+    there = twin(here, device)
+    x = normal(T, B, M, dtype=dtype)
+    wanted, wanted_h_n = here(x)
+    with NothingOnTheCPU(device):
+        output, h_n = there(x.to(device))
+    # Two layers of T steps; the slope of a step in its inputs and in h is below 4.
+    assert_near(h_n, wanted_h_n, 10 * 4 * T * 4 * N, device)
+    assert_near(output, wanted, 10 * 4 * T * 4 * N, device)
+    theirs = gradients(functional(wanted), here)
+    for key, grad in gradients(functional(output), there).items():
+        assert_near(grad, theirs[key], 10 * 4 * T * B * T * 4 * N, device)
+    ref = nn.GRU(M, N, 2, bidirectional=True, device=device, dtype=dtype)
+    with torch.no_grad():
+        ends = ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
+        for cell, end in zip(there.cells, ends, strict=True):
+            getattr(ref, f"weight_hh{end}").copy_(cell.weight_hh)
+            getattr(ref, f"weight_ih{end}").copy_(cell.weight_ih)
+            getattr(ref, f"bias_ih{end}").copy_(cell.bias)
+            getattr(ref, f"bias_hh{end}").zero_()[2 * N :] = cell.bias_hn
+    start = torch.stack([cell.h0.detach().expand(B, N) for cell in there.cells])
+    assert_near(output, ref(x.to(device), start)[0].cpu(), 10 * 4 * T * 4 * N, device)
+
+
+@DEVICE
+@pytest.mark.parametrize("checkpoint", [None, 2])
+@pytest.mark.parametrize("return_sequence", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gated_scan(dtype, return_sequence, checkpoint, device):
+    """Its backward pass there equals the plain loop here, first and second derivatives."""
+    tensors = {
+        "x": normal(T, B, M, dtype=dtype, seed=1),
+        "W": torch.cat([haar(N, dtype, seed=seed) for seed in (2, 3, 4)]),
+        "h0": normal(B, N, dtype=dtype, seed=5),
+        "weight_ih": normal(3 * N, M, dtype=dtype, seed=6),
+        "bias": normal(3 * N, dtype=dtype, seed=7),
+        "bias_hn": normal(N, dtype=dtype, seed=8),
+    }
+    results = []
+    for where, backend in (("cpu", "reference"), (device, "portable")):
+        moved = {key: t.to(where, copy=True).requires_grad_() for key, t in tensors.items()}
+        options = {"backend": backend, "return_sequence": return_sequence}
+        with NothingOnTheCPU(where):
+            out = gated_scan(**moved, **options, checkpoint=checkpoint)
+        values = list(moved.values())
+        first = torch.autograd.grad(functional(out), values, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), values)
+        results.append([out, *first, *second])
+    # Sums of N + M terms in T steps; gradients sum over steps and rows, and once more.
+    terms = [T * (N + M)] + [T * B * T * (N + M)] * 6 + [(T * B * (N + M)) ** 2] * 6
+    for wanted, got, count in zip(*results, terms, strict=True):
+        assert_near(got, wanted, count, device)
+
+
+@DEVICE
 @pytest.mark.parametrize("scheme", ["expm", "arjovsky"])
 def test_autocast_keeps_single_precision(scheme, device):
     rnn = UnitaryRNN(M, N, 2, scheme, device=device)
@@ -412,3 +477,44 @@ def test_training_stays_on_the_group(name, field, optimizer, device):
     assert float((w - start).abs().max()) > 1e-6  # it moved
     if p.info.exact:
         assert float(unitarity_defect(w)) <= p.info.tolerance(n, p.dtype)
+
+
+PROBED = {
+    "lstm": lambda: nn.LSTM(M, N, 2, dtype=torch.float64),
+    "gru": lambda: nn.GRU(M, N, bias=False, dtype=torch.float64),
+    "complex": lambda: UnitaryRNN(M, N, scheme="arjovsky", dtype=torch.float64),
+}
+
+
+@DEVICE
+@pytest.mark.parametrize("kind", PROBED)
+def test_probes_and_bounds(kind, device):
+    rnn = PROBED[kind]()
+    there = copy.deepcopy(rnn).to(device)
+    x = normal(T, B, M, dtype=torch.float64)
+    terms = 100 * T * N
+
+    def loss(result):
+        return as_real(result[0]).square().sum()
+
+    for probe in (theory.state_norms, theory.state_distances, theory.jacobian_norms):
+        assert_near(probe(there, x.to(device)), probe(rnn, x), terms, device)
+    wanted = theory.gradient_norms(rnn, loss, x)
+    assert_near(theory.gradient_norms(there, loss, x.to(device)), wanted, terms, device)
+    # Other rows are drawn on another device.
+    few = theory.jacobian_norms(there, x.to(device), vectors=2).cpu()
+    assert (few <= theory.jacobian_norms(rnn, x) * (1 + 1e-12)).all()
+
+
+@DEVICE
+def test_bounds_stay_on_the_device(device):
+    w, z = haar(N, torch.complex128), normal(T, B, N, dtype=torch.complex128)
+    b = -normal(N, dtype=torch.float64).abs()
+    for there, here in (
+        (theory.gradient_bounds(w.to(device), (0.5, 1.0), [1, 9]),
+         theory.gradient_bounds(w, (0.5, 1.0), [1, 9])),
+        (theory.trajectory_bounds(w.to(device), z.to(device), "modrelu", b.to(device)),
+         theory.trajectory_bounds(w, z, "modrelu", b)),
+    ):  # fmt: skip
+        assert_near(there.lower, here.lower, 100 * N, device)
+        assert_near(there.upper, here.upper, 100 * N, device)

@@ -21,7 +21,7 @@ from comparisons.papers import PAPERS
 from unitary_zoo import Parametrization, UnitaryRNN, orthogonal
 
 DOCS = Path(__file__).parents[1] / "docs"
-BENCHMARKS = ["scan_speed", "map_speed", "memory"]
+BENCHMARKS = ["scan_speed", "map_speed", "expm_cost", "memory"]
 MARKER = re.compile(r"<!-- benchmark: (\w+) -->")
 
 
@@ -81,7 +81,7 @@ def test_pages_of_schemes_stand_below_their_table(gen_schemes):
 
 # ------------------------------------------------------------------------------------- examples
 
-EXECUTED = ("index", "layers", "migrating")
+EXECUTED = ("index", "layers", "migrating", "theory", "theory_bounds")
 """Pages of which every example runs as it stands; that of extending.md is a story of its own."""
 
 
@@ -399,7 +399,7 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
     at = lines.index("| model | n | seeds | iterations | batch | training | accuracy % | loss |")
     assert lines[at + 2] == "| cayley | 8 | 2 | 60 | 4 | sgd 1 | 50.00 ± 1.50 | 0.250 |"
     assert lines[at + 3] == "| lstm | 8 | 2 | 60 | 4 | sgd 1 | 25.00 | 0.250 |"
-    assert "![Learning curves of psiml2017](images/psiml2017-adding-T100-curves.png)" in lines
+    assert "![Figure of psiml2017](images/psiml2017-adding-T100-curves.png)" in lines
     assert "Made 2026-01-02 by `python it` on Imaginary CPU 9000, torch 2." in lines
 
 

@@ -1,6 +1,6 @@
 """Every unitary and orthogonal weight scheme behind one registry and one recurrent cell."""
 
-from unitary_zoo import initializers, linalg, nonlinearities, scan, schemes
+from unitary_zoo import initializers, linalg, nonlinearities, scan, schemes, theory
 from unitary_zoo.attach import orthogonal, plain_state_dict
 from unitary_zoo.base import (
     NotProjectedError,
@@ -9,8 +9,8 @@ from unitary_zoo.base import (
     SchemeInfo,
     UnknownSchemeError,
 )
-from unitary_zoo.cells import UnitaryRNNCell
-from unitary_zoo.layers import UnitaryRNN
+from unitary_zoo.cells import UnitaryGRUCell, UnitaryRNNCell
+from unitary_zoo.layers import UnitaryGRU, UnitaryRNN
 from unitary_zoo.linalg import as_real
 from unitary_zoo.optim import attach, parameter_groups, retract_
 
@@ -21,6 +21,8 @@ __all__ = [
     "NotRepresentableError",
     "Parametrization",
     "SchemeInfo",
+    "UnitaryGRU",
+    "UnitaryGRUCell",
     "UnitaryRNN",
     "UnitaryRNNCell",
     "UnknownSchemeError",
@@ -35,4 +37,5 @@ __all__ = [
     "retract_",
     "scan",
     "schemes",
+    "theory",
 ]

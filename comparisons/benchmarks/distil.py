@@ -94,7 +94,7 @@ def write(folder: Path, docs: Path) -> Path:
         raise ResultsError(f"{folder} holds no finished run; let comparisons/run_all.py train some")
     images = []
     for section in write_report(folder).sections:
-        figure = folder / "figures" / f"{section.name}-curves.png"
+        figure = folder / "figures" / f"{section.drawings[0].name}.png"
         images.append(f"{folder.name}-{figure.name}")
         (docs / "images").mkdir(parents=True, exist_ok=True)
         (docs / "images" / images[-1]).write_bytes(figure.read_bytes())

@@ -93,6 +93,27 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """One point of a curve in a published figure.
+
+    Attributes:
+        panel: Of the figure; the script that draws ours has the same names.
+        model: Our name for the model.
+        step: t, counted from 0.
+        value: At that step.
+        text: What is seen there.
+        tag: A key of :data:`TAGS`.
+    """
+
+    panel: str
+    model: str
+    step: int
+    value: float
+    text: str
+    tag: str
+
+
+@dataclass(frozen=True)
 class Paper:
     """One paper, or one published re-implementation.
 
@@ -104,6 +125,7 @@ class Paper:
         outcomes: What it reported.
         remarks: What a reader who compares our numbers with its should know.
         remarks_on: Likewise, of one task.
+        readings: Points of its figures on gradients and states.
     """
 
     cite: str
@@ -113,6 +135,7 @@ class Paper:
     outcomes: tuple[Outcome, ...] = ()
     remarks: tuple[str, ...] = ()
     remarks_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    readings: tuple[Reading, ...] = ()
 
 
 PIXELS = 784  # steps of an image of MNIST

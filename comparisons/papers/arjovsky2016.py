@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from comparisons.papers import Outcome, Paper, Training, mnist_accuracy, mnist_training
+from comparisons.papers import (
+    Outcome,
+    Paper,
+    Reading,
+    Training,
+    mnist_accuracy,
+    mnist_training,
+)
 from comparisons.records import Optimizer, Setting
 
 RMSPROP = Optimizer("rmsprop_theano", lr=1e-3, alpha=0.9)
@@ -168,4 +175,15 @@ PAPER = Paper(
             "(98.2/88, 97.8/91.3, 97.3/92.6, 98.7/92.0 and 81.9/79.5 on MNIST/permuted MNIST).",
         ),
     },
+    readings=(  # figure 4, of sequences of 1,000 steps
+        Reading("start", "arjovsky", 0, 1.0, "≈ 1 at every step", "F"),
+        Reading("start", "tanh_rnn", 0, 1e-14, "≈ 1e-14", "F"),
+        Reading("start", "lstm", 450, 1e-24, "under 1e-24 before t ≈ 450", "F"),
+        Reading("trained", "arjovsky", 0, 1e-8, "≈ 1e-8", "F"),
+        Reading("trained", "lstm", 560, 1e-24, "under 1e-24 before t ≈ 560", "F"),
+        Reading("trained", "tanh_rnn", 700, 1e-24, "under 1e-24 before t ≈ 700", "F"),
+        Reading("states", "arjovsky", 0, 16.0, "from ≈ 16", "F"),
+        Reading("states", "arjovsky", 999, 24.0, "to ≈ 24, almost flat", "F"),
+        Reading("states", "lstm", 500, 38.0, "≈ 38, constant from t ≈ 500", "F"),
+    ),
 )  # fmt: skip

@@ -45,6 +45,7 @@ def _word_lm(length: int) -> Setting:
         dropout=0.2,
         clip_norm=0.25,
         anneal=4.0,
+        init_range=0.1,
         test_size=10**9,  # all of the text
         eval_every=epoch,
         source=RECIPE,

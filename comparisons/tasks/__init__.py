@@ -6,6 +6,7 @@ the best predictor that remembers nothing: the line a recurrent network must get
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
@@ -21,6 +22,12 @@ from unitary_zoo import UnitaryRNN
 from unitary_zoo.registry import Registry
 
 TASKS: Registry[type[Task]] = Registry("task")
+
+
+def stream(key: str) -> torch.Generator:
+    """A generator on the CPU whose numbers depend on the key alone."""
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+    return torch.Generator().manual_seed(seed)
 
 
 class Batch(NamedTuple):
@@ -59,12 +66,15 @@ class Task(ABC):
         baseline_formula: The baseline, written out.
         shortest: The smallest length that makes sense.
         variants: Data sets or forms of the task by name, with a title; the first is the default.
+        fixed_lengths: The length of each variant whose data leave no choice.
         real: The variant that reads files of a data folder; "" if there is none.
         dataset: Those files.
         input_size: Features per time step; of tokens, the size of the vocabulary.
         output_size: Outputs of the read-out.
         tokens: True where inputs are token numbers instead of features.
         per_step: True where every step has an output, False where only the last state is read.
+        twin_units: Whether figures over the size show unitary models at half their units as well:
+            a ReLU RNN of n units is a unitary one of 2n (Emami et al., 2019).
         data: What it is trained and tested on, in words.
     """
 
@@ -76,30 +86,39 @@ class Task(ABC):
     baseline_formula: ClassVar[str]
     shortest: ClassVar[int]
     variants: ClassVar[dict[str, str]] = {}
+    fixed_lengths: ClassVar[dict[str, int]] = {}
     real: ClassVar[str] = ""
     dataset: ClassVar[DataSet | None] = None
     input_size: int
     output_size: int
     tokens: ClassVar[bool] = False
     per_step: ClassVar[bool]
+    twin_units: ClassVar[bool] = False
     data: str = "generated sequences"
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
-        self.length = self.check_length(length)
         self.variant = self.check_variant(variant)
+        self.length = self.check_length(length, self.variant)
         self.seed = seed
 
     @classmethod
-    def check_length(cls, length: int) -> int:
+    def check_length(cls, length: int, variant: str = "") -> int:
         """``length`` itself.
 
         Raises:
-            ValueError: It is too short for the task.
+            ValueError: It is too short for the task, or not that of the variant's data.
         """
         if length < cls.shortest:
             raise ValueError(
                 f"{cls.name} needs a length of at least {cls.shortest}, got {length}; "
                 "choose a longer one"
+            )
+        variant = cls.check_variant(variant)
+        fixed = cls.fixed_lengths.get(variant, length)
+        if length != fixed:
+            raise ValueError(
+                f"{cls.name} has {fixed} steps with the data of {variant!r}, got {length}; choose "
+                f"{fixed}, or another of its variants: {', '.join(cls.variants)}"
             )
         return length
 

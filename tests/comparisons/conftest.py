@@ -1,10 +1,15 @@
-"""Small runs, and results made up without training."""
+"""Small runs, results made up without training, and a small MNIST on disk."""
 
+import gzip
+import hashlib
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from comparisons.data import images
 from comparisons.records import Optimizer, Point, Result, Run, Setting
 from comparisons.tasks import TASKS
 
@@ -58,3 +63,31 @@ def make_result(make_run) -> Callable[..., Result]:
         )
 
     return make
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The array of bytes as an IDX file, as the format's description has it."""
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def small_mnist(tmp_path, monkeypatch):
+    """The arrays of the four files, which stand in the folder of data with checksums of theirs."""
+    draw = np.random.default_rng(0)
+    arrays = {
+        f"{part}-{name}": draw.integers(0, high, shape, dtype=np.uint8)
+        for part, count in (("train", 30), ("t10k", 12))
+        for name, high, shape in (
+            (images.IMAGES, 256, (count, 28, 28)),
+            (images.LABELS, 10, (count,)),
+        )
+    }
+    checksums = {}
+    (tmp_path / "mnist").mkdir()
+    for name, array in arrays.items():
+        checksums[name] = hashlib.sha256(idx(array)).hexdigest()
+        (tmp_path / "mnist" / name).write_bytes(gzip.compress(idx(array)))
+    monkeypatch.setattr(images, "MNIST", replace(images.MNIST, checksums=checksums))
+    monkeypatch.setenv("UNITARY_ZOO_DATA", str(tmp_path))
+    return arrays

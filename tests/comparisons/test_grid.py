@@ -4,8 +4,8 @@ import pytest
 
 from comparisons import grid
 from comparisons.grid import PRESETS, GridError, expand
-from comparisons.models import BASELINES, model_names
-from comparisons.papers import PAPERS
+from comparisons.models import BASELINES, SequenceModel, model_names
+from comparisons.papers import PAPERS, Paper, Training
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
 from comparisons.train import OPTIMIZERS
@@ -87,6 +87,31 @@ def test_a_neighbours_settings_say_so():
     assert grid._borrow(relu, "cayley", "expm").nonlinearity == "relu"
 
 
+def test_who_cannot_be_the_system_borrows_the_setting_and_trains_as_a_whole(monkeypatch):
+    setting = replace(
+        RUN.setting, hidden_size=6, unitary_optimizer=RUN.setting.optimizer, identify=True
+    )
+    training = Training("unitary_system", (150,), ("full_capacity",), setting, ("full-6",))
+    monkeypatch.setattr("comparisons.grid.PAPERS", {"p": Paper("A", "B", "C", (training,))})
+    runs = {run.model: run.setting for run in expand("paper", ["unitary_system"])}
+    assert runs.keys() == set(model_names())
+    shapes = {name: (s.hidden_size, s.identify, s.options) for name, s in runs.items()}
+    assert shapes["full_capacity"] == shapes["arjovsky"] == (6, True, ())
+    assert shapes["expm"] == (6, True, (("field", "complex"),))
+    assert shapes["eunn_fft"] == (8, False, ())  # which has no size of 6
+    assert shapes["geotorch_so"] == (12, False, ())  # real only: as many real numbers
+    assert shapes["lstm"] == (12, False, ())
+    assert runs["lstm"].unitary_optimizer is None
+    for name, own in runs.items():
+        SequenceModel(name, own, TASKS.get("unitary_system")(150, "full-6"))
+
+
+def test_a_complex_model_takes_modrelu_for_relu():
+    settings = {run.model: run.setting for run in expand("quick", ["contractive_system"])}
+    assert settings["arjovsky"].nonlinearity == "modrelu"
+    assert settings["expm"].nonlinearity == settings["rnn"].nonlinearity == "relu"
+
+
 def test_flags_override_the_preset():
     runs = expand(
         "quick", ["adding"], ["cayley"], lengths=[7, 9], seeds=[1, 2], device="meta", iterations=5
@@ -131,3 +156,13 @@ def test_another_hidden_size_is_one_that_the_scheme_accepts():
     runs = expand("quick", ["copying"], ["expm", "eunn_fft", "lstm"], hidden_size=48)
     sizes = {run.model: run.setting.hidden_size for run in runs}
     assert sizes == {"expm": 48, "eunn_fft": 64, "lstm": 48}
+    assert "hidden size 48 instead of 128" in runs[0].setting.source
+
+
+def test_a_hidden_size_that_a_paper_has_chooses_its_settings():
+    (run,) = expand(
+        "quick", ["permuted_mnist"], ["expm"], paper="lezcano2019", hidden_size=360, iterations=9
+    )
+    assert run.setting.hidden_size == 360
+    assert run.setting.optimizer.lr == 7e-4
+    assert "iterations 9 instead of 32,830" in run.setting.source

@@ -51,8 +51,8 @@ def test_trainings_are_of_what_there_is(training):
         task = TASKS.get(training.task)
         for variant in training.variants:
             task.check_variant(variant)
-        for length in training.lengths:
-            task.check_length(length)
+            for length in training.lengths:
+                task.check_length(length, variant)
 
 
 def _small(options, setting):

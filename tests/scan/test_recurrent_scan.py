@@ -456,6 +456,25 @@ def test_backward_twice_and_a_leaf_used_twice(backend):
 
 
 @EVERY
+@pytest.mark.parametrize("checkpoint", [None, 2])
+def test_a_gradient_to_be_differentiated_counts_each_path_once(checkpoint, backend):
+    """The state at the start of the second half is a function of the same W, V and b."""
+
+    def twice(backend: str, checkpoint: int | None) -> list[Tensor]:
+        tensors = leaves(inputs())
+        x, h = tensors["x"], tensors["h0"]
+        weights = {key: t for key, t in tensors.items() if key not in ("x", "h0")}
+        for part in (x[:3], x[3:]):
+            options = {"nonlinearity": "tanh", "backend": backend, "checkpoint": checkpoint}
+            h = recurrent_scan(part, h0=h, return_sequence=False, **weights, **options)
+        values = list(tensors.values())
+        first = torch.autograd.grad(h.square().sum(), values, create_graph=True)
+        return [*first, *torch.autograd.grad(sum(g.square().sum() for g in first), values)]
+
+    assert_close(twice(backend, checkpoint), twice("reference", None))
+
+
+@EVERY
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize("v", [True, False])
 def test_empty_batch(v, return_sequence, backend):

@@ -14,7 +14,14 @@ from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.context import is_traced, is_transformed, without_autocast
 from unitary_zoo.scan import native, portable, reference
-from unitary_zoo.scan.problem import Problem
+from unitary_zoo.scan.problem import (
+    Problem,
+    check_checkpoint,
+    check_devices,
+    check_inputs,
+    check_shapes,
+)
+from unitary_zoo.scan.segments import in_segments
 
 
 class Status(NamedTuple):
@@ -103,7 +110,10 @@ def recurrent_scan(
         if checkpoint is None or chosen.BOUNDS_ITS_MEMORY:
             out = chosen.run(problem)
         else:
-            out = _in_segments(chosen, problem, checkpoint)
+            out = in_segments(
+                lambda x, h: chosen.run(replace(problem, x=x, h0=h)),
+                problem.x, problem.h0, checkpoint, return_sequence,
+            )  # fmt: skip
     low = x.dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
     return out.to(x.dtype) if low else out
 
@@ -160,22 +170,6 @@ def by_factors(w: LinearMap, steps: int, batch: int) -> bool:
     return steps * (CALLS + batch * row) < steps * max(batch, LEAST_ROWS) * dense + build
 
 
-def _in_segments(backend: Backend, problem: Problem, length: int) -> Tensor:
-    # Late: torch up to 2.6 imports sympy with it, which takes up to 0.8 s.
-    from torch.utils.checkpoint import checkpoint as recompute
-
-    def segment(x: Tensor, h: Tensor) -> Tensor:
-        return backend.run(replace(problem, x=x, h0=h))
-
-    outs: list[Tensor] = []
-    h = problem.h0
-    for x in problem.x.split(length):
-        out = recompute(segment, x, h, use_reentrant=False, preserve_rng_state=False)
-        h = out[-1] if problem.return_sequence else out
-        outs.append(out)
-    return torch.cat(outs) if problem.return_sequence else h
-
-
 def _checked(
     x: Tensor,
     w: Tensor | LinearMap,
@@ -187,33 +181,21 @@ def _checked(
     return_sequence: bool,
     checkpoint: int | None,
 ) -> Problem:
-    if checkpoint is not None and (
-        isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1
-    ):
-        raise ValueError(f"checkpoint={checkpoint!r}; pass the number of steps between kept states")
+    check_checkpoint(checkpoint)
     activation = nonlinearities.get(nonlinearity)
     n = w.n if isinstance(w, LinearMap) else w.shape[-1]
     if isinstance(w, Tensor) and w.shape != (n, n):
         raise ValueError(f"W has shape {tuple(w.shape)}; pass a square matrix (n, n)")
     width = n if weight_ih is None else weight_ih.shape[-1]
-    if x.dim() != 3 or x.shape[-1] != width:
-        raise ValueError(f"x has shape {tuple(x.shape)}; pass (T, B, {width})")
-    if x.shape[0] == 0:
-        raise ValueError("x has T = 0 steps; pass at least one")
+    check_inputs(x, width)
     wanted = {
         "h0": (h0, (x.shape[1], n)),
         "weight_ih": (weight_ih, (n, width)),
         "bias": (bias, (n,)),
         "threshold": (threshold, (n,)),
     }
-    for name, (tensor, shape) in wanted.items():
-        if tensor is not None and tensor.shape != shape:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; pass {shape}")
-    for name, where in {"W": w, **{key: tensor for key, (tensor, _) in wanted.items()}}.items():
-        if where is not None and where.device != x.device:
-            raise ValueError(
-                f"{name} is on {where.device}, and x is on {x.device}; move them to one device"
-            )
+    check_shapes(wanted)
+    check_devices(x, {"W": w, **{key: tensor for key, (tensor, _) in wanted.items()}})
     if threshold is not None and not activation.has_threshold:
         raise ValueError(f"threshold given, but nonlinearity {nonlinearity!r} has none")
     dtype = torch.promote_types(w.dtype, torch.float32)

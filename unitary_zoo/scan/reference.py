@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unitary_zoo.base import LinearMap
-from unitary_zoo.scan.problem import Problem
+from unitary_zoo.scan.problem import GatedProblem, Problem
 
 BOUNDS_ITS_MEMORY = False
 
@@ -36,6 +36,31 @@ def run(problem: Problem) -> Tensor:
         if p.bias is not None:
             z = z + p.bias
         h = p.activation.function(z, p.threshold)
+        if p.return_sequence:
+            states.append(h)
+    return torch.stack(states) if p.return_sequence else h
+
+
+def run_gated(problem: GatedProblem) -> Tensor:
+    r""":math:`h_t = (1 - z) \odot c + z \odot h_{t-1}` for t = 1..T, with two gates, r and z.
+
+    :math:`r = \sigma(V_r x_t + b_r + W_r h_{t-1})`, :math:`z = \sigma(V_z x_t + b_z + W_z h_{t-1})`
+    and the candidate :math:`c = \tanh(V_n x_t + b_n + r \odot (W_n h_{t-1} + b_{hn}))`.
+
+    Returns:
+        All states (T, B, n), or the last one (B, n) if ``problem.return_sequence`` is false.
+    """
+    p = problem
+    h = p.h0
+    states = []
+    for x_t in p.x.unbind(0):
+        from_x = torch.nn.functional.linear(x_t, p.weight_ih, p.bias).chunk(3, dim=-1)
+        from_h = (h @ p.w.mT).chunk(3, dim=-1)
+        r = torch.sigmoid(from_x[0] + from_h[0])
+        z = torch.sigmoid(from_x[1] + from_h[1])
+        product = from_h[2] if p.bias_hn is None else from_h[2] + p.bias_hn
+        candidate = torch.tanh(from_x[2] + r * product)
+        h = (1 - z) * candidate + z * h
         if p.return_sequence:
             states.append(h)
     return torch.stack(states) if p.return_sequence else h

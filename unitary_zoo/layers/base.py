@@ -1,67 +1,55 @@
-"""UnitaryRNN: the drop-in for torch.nn.RNN."""
+"""RecurrentLayers: cells in layers and directions, over sequences and packed sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast, overload
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, cast, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from unitary_zoo.base import Parametrization
-from unitary_zoo.cells import UnitaryRNNCell
+from unitary_zoo.cells import RecurrentCell
 from unitary_zoo.linalg import as_real
 
+C = TypeVar("C", bound=RecurrentCell)
 
-class UnitaryRNN(nn.Module):
-    r""":math:`h_t = \phi(W h_{t-1} + V x_t + b)` with W unitary, in layers and directions.
 
-    Shapes are those of ``torch.nn.RNN``. Complex schemes have complex states; the next layer
-    reads their real features [Re h, Im h].
+class RecurrentLayers(nn.Module, ABC, Generic[C]):
+    """Cells in layers and directions, with the shapes of ``torch.nn.RNN``.
 
     Args:
-        input_size: m, features of the input.
-        hidden_size: n, units of a state.
+        make_cell: The cell for inputs of that many features.
+        scheme: What ``make_cell`` takes the parametrizations from.
+        input_size: Features of the input.
+        hidden_size: Units of a state.
         num_layers: Layers.
-        scheme: Registered name, class, or ready ``Parametrization`` (one layer, one direction).
-        nonlinearity: See :class:`UnitaryRNNCell`.
-        bias: Whether each cell has a bias.
         batch_first: Input and output as (B, T, ...) instead of (T, B, ...).
         dropout: Probability of dropping a feature between layers, in training.
         bidirectional: A second set of cells that runs backwards in time.
-        learn_h0: Learn the initial states instead of starting from zero.
-        return_sequence: False returns None and the last states, and the last layer then keeps no
-            sequence in memory, but for packed input, whose ends are picked from it. The backward
-            pass recomputes the states on the CPU; elsewhere they are kept, unless ``checkpoint``
-            is given.
-        checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
-            and recompute those between.
-        device: Device.
-        dtype: Real dtype of all parameters.
-        scheme_options: Passed to the scheme of every cell.
+        return_sequence: Whether the states of the last layer are returned.
+        checkpoint: Steps between the states kept for the backward pass.
 
     Attributes:
-        cells: The :class:`UnitaryRNNCell` modules, by layer, then direction.
+        cells: The cells, by layer, then direction.
     """
 
+    @abstractmethod
     def __init__(
         self,
+        make_cell: Callable[[int], C],
+        scheme: str | type[Parametrization] | Parametrization,
         input_size: int,
         hidden_size: int,
-        num_layers: int = 1,
-        scheme: str | type[Parametrization] | Parametrization = "expm",
-        nonlinearity: str = "modrelu",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        learn_h0: bool = False,
-        return_sequence: bool = True,
-        checkpoint: int | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        **scheme_options: Any,
+        num_layers: int,
+        *,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        return_sequence: bool,
+        checkpoint: int | None,
     ) -> None:
         super().__init__()
         if isinstance(num_layers, bool) or not isinstance(num_layers, int) or num_layers < 1:
@@ -86,17 +74,11 @@ class UnitaryRNN(nn.Module):
         cells = nn.ModuleList()
         width = input_size
         for _ in range(num_layers):
-            layer = [
-                UnitaryRNNCell(
-                    width, hidden_size, scheme, nonlinearity, bias, device, dtype,
-                    learn_h0=learn_h0, **scheme_options,
-                )
-                for _ in range(directions)
-            ]  # fmt: skip
+            layer = [make_cell(width) for _ in range(directions)]
             cells.extend(layer)
             width = sum(cell.output_size for cell in layer)
         # nn.ModuleList forgets the type of its members.
-        self.cells = cast(Sequence[UnitaryRNNCell], cells)
+        self.cells = cast(Sequence[C], cells)
 
     @property
     def output_size(self) -> int:
@@ -108,7 +90,7 @@ class UnitaryRNN(nn.Module):
         for cell in self.cells:
             cell.reset_parameters(generator)
 
-    def _layer(self, index: int) -> Sequence[UnitaryRNNCell]:
+    def _layer(self, index: int) -> Sequence[C]:
         directions = 2 if self.bidirectional else 1
         return self.cells[index * directions : (index + 1) * directions]
 

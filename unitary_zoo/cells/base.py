@@ -1,16 +1,15 @@
-"""UnitaryRNNCell: one recurrent layer's parameters and its step."""
+"""RecurrentCell: what the cells have in common, and what they are built from."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unitary_zoo import nonlinearities
-from unitary_zoo.base import LinearMap, Parametrization
-from unitary_zoo.scan import recurrent_scan
+from unitary_zoo.base import Parametrization
 
 
 def build_recurrent(
@@ -39,79 +38,59 @@ def build_recurrent(
     raise TypeError(f"scheme={scheme!r}; pass a registered name, a class or a Parametrization")
 
 
-class UnitaryRNNCell(nn.Module):
-    r""":math:`h' = \phi(W h + V x + b)` with W unitary.
+def empty_parameter(like: Parametrization, *shape: int) -> nn.Parameter:
+    """A parameter on the device and of the dtype of a scheme, which a ready one brings along."""
+    anchor = next(like.parameters())
+    return nn.Parameter(torch.empty(*shape, device=anchor.device, dtype=anchor.dtype))
 
-    Args:
-        input_size: m, the length of x.
-        hidden_size: n, the length of h.
-        scheme: Registered name, class or ready ``Parametrization`` of size n.
-        nonlinearity: modrelu (with a learned threshold), relu, leaky_relu, abs, tanh, sigmoid or
-            identity; complex schemes take modrelu and identity.
-        bias: Whether b is there.
-        learn_h0: Whether the initial state is learned; else it is zero.
-        device: Device.
-        dtype: Real dtype of all parameters.
-        scheme_options: Passed to the scheme.
+
+def uniform_(x: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    """Fill with numbers uniform in (-bound, bound), drawn where the generator lives."""
+    device = x.device if generator is None else generator.device
+    draw = torch.empty(x.shape, dtype=x.dtype, device=device)
+    x.copy_(draw.uniform_(-bound, bound, generator=generator))
+
+
+class RecurrentCell(nn.Module, ABC):
+    """What the cells have in common: input weights, a bias, an initial state, a step.
+
+    The inputs enter one sum of n numbers, or one for each of several ``blocks``.
 
     Attributes:
-        recurrent: The Parametrization of W.
-        weight_ih: V (n, m), complex for a complex scheme.
-        bias: b (n) or None.
-        threshold: Real (n), for modReLU, else None.
+        weight_ih: V (blocks * n, m), complex for a complex scheme.
+        bias: b (blocks * n) or None.
         h0: The learned initial state (n) or None.
-
-    The learnable tensors are real: those of a complex cell hold real and imaginary parts in a
-    last dimension of length 2, and the attributes above are complex views of them (in half
-    precision, which has no complex numbers, float32 copies).
     """
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        scheme: str | type[Parametrization] | Parametrization = "expm",
-        nonlinearity: str = "modrelu",
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        like: Parametrization,
         *,
-        learn_h0: bool = False,
-        **scheme_options: Any,
+        blocks: int,
+        bias: bool,
+        learn_h0: bool,
     ) -> None:
         super().__init__()
         if isinstance(input_size, bool) or not isinstance(input_size, int) or input_size < 1:
             raise ValueError(f"input_size={input_size!r}; pass an int of at least 1")
-        self.input_size, self.hidden_size, self.nonlinearity = input_size, hidden_size, nonlinearity
-        self.recurrent = build_recurrent(
-            scheme, hidden_size, device=device, dtype=dtype, **scheme_options
-        )
-        self.is_complex = self.recurrent.field == "complex"
-        activation = nonlinearities.get(nonlinearity)
-        activation.check(self.is_complex)
-        # A ready scheme brings its own device and dtype, and the rest follows it.
-        like = next(self.recurrent.parameters())
-        factory: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
-
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(*shape, *((2,) if self.is_complex else ()), **factory))
-
-        self.weight_ih_parts = parameter(hidden_size, input_size)
-        self.bias_parts = parameter(hidden_size) if bias else None
-        self.h0_parts = parameter(hidden_size) if learn_h0 else None
-        self.threshold = (
-            nn.Parameter(torch.empty(hidden_size, **factory)) if activation.has_threshold else None
-        )
-        self._reset_inputs(None)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.is_complex = like.field == "complex"
+        parts = (2,) if self.is_complex else ()
+        rows = blocks * hidden_size
+        self.weight_ih_parts = empty_parameter(like, rows, input_size, *parts)
+        self.bias_parts = empty_parameter(like, rows, *parts) if bias else None
+        self.h0_parts = empty_parameter(like, hidden_size, *parts) if learn_h0 else None
 
     @property
     def weight_ih(self) -> Tensor:
-        """V (n, m)."""
+        """V (blocks * n, m)."""
         return self._view(self.weight_ih_parts)
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias (n), or None."""
+        """The bias (blocks * n), or None."""
         return None if self.bias_parts is None else self._view(self.bias_parts)
 
     @property
@@ -126,8 +105,9 @@ class UnitaryRNNCell(nn.Module):
         return torch.view_as_complex(x.float() if low else x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start anew: the scheme by its default, V Glorot-uniform, b = 0, small thresholds."""
-        self.recurrent.reset_parameters(generator=generator)
+        """Start anew: schemes by their default, each block of V Glorot-uniform, biases at 0."""
+        for scheme in self._schemes():
+            scheme.reset_parameters(generator=generator)
         self._reset_inputs(generator)
 
     @torch.no_grad()
@@ -135,15 +115,22 @@ class UnitaryRNNCell(nn.Module):
         n = self.hidden_size
         # A complex V counts as its 2n real rows, as in Arjovsky's code.
         bound = math.sqrt(6 / (self.input_size + n * (2 if self.is_complex else 1)))
-        _uniform_(self.weight_ih_parts, bound, generator)
+        uniform_(self.weight_ih_parts, bound, generator)
         if self.bias_parts is not None:
             self.bias_parts.zero_()
-        if self.threshold is not None:
-            _uniform_(self.threshold, 0.01, generator)
+        self._reset_own(generator)
         if self.h0_parts is not None:
             # Each part with variance 1/(2n): a complex state has expected squared norm 1.
             bound = math.sqrt(3 / (2 * n))
-            _uniform_(self.h0_parts, bound, generator)
+            uniform_(self.h0_parts, bound, generator)
+
+    @abstractmethod
+    def _schemes(self) -> tuple[Parametrization, ...]:
+        """The Parametrizations of the recurrent matrices."""
+
+    @abstractmethod
+    def _reset_own(self, generator: torch.Generator | None) -> None:
+        """Start the parameters that only this kind of cell has; called without gradients."""
 
     def initial_state(self, batch: int) -> Tensor:
         """(batch, n): the learned initial state, or zeros."""
@@ -153,37 +140,26 @@ class UnitaryRNNCell(nn.Module):
             return torch.zeros(batch, n, dtype=anchor.dtype, device=anchor.device)
         return h0.expand(batch, n)
 
+    @abstractmethod
     def scan(
         self,
         x: Tensor,
         h0: Tensor | None = None,
         *,
-        recurrent: LinearMap | None = None,
+        recurrent: Any = None,
         return_sequence: bool = True,
         checkpoint: int | None = None,
     ) -> Tensor:
         """All states (T, B, n) for inputs (T, B, m), or the last one (B, n); W is built once."""
-        return recurrent_scan(
-            x,
-            self.recurrent.prepare() if recurrent is None else recurrent,
-            self.initial_state(x.shape[1]) if h0 is None else h0,
-            self.nonlinearity,
-            weight_ih=self.weight_ih,
-            bias=self.bias,
-            threshold=self.threshold,
-            return_sequence=return_sequence,
-            checkpoint=checkpoint,
-        )
 
-    def forward(
-        self, x: Tensor, h: Tensor | None = None, recurrent: LinearMap | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, h: Tensor | None = None, recurrent: Any = None) -> Tensor:
         """One step.
 
         Args:
             x: (B, m) or (m).
             h: (B, n) or (n); None is the initial state.
-            recurrent: ``cell.recurrent.prepare()``, to build W once for many steps.
+            recurrent: ``cell.recurrent.prepare()``, of a gated cell ``cell.weight_hh``, to build
+                W once for many steps.
 
         Returns:
             (B, n) or (n).
@@ -202,14 +178,3 @@ class UnitaryRNNCell(nn.Module):
     def output_size(self) -> int:
         """The number of real features of a state: n, or 2n if complex."""
         return self.hidden_size * (2 if self.is_complex else 1)
-
-    def extra_repr(self) -> str:
-        """Sizes and nonlinearity."""
-        return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity!r}"
-
-
-def _uniform_(x: Tensor, bound: float, generator: torch.Generator | None) -> None:
-    """Fill with numbers uniform in (-bound, bound), drawn where the generator lives."""
-    device = x.device if generator is None else generator.device
-    draw = torch.empty(x.shape, dtype=x.dtype, device=device)
-    x.copy_(draw.uniform_(-bound, bound, generator=generator))

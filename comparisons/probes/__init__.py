@@ -1,0 +1,1 @@
+"""What recurrent networks do to gradients and states, drawn as in the papers."""

@@ -1,0 +1,87 @@
+"""What the tasks of images share: an image is a sequence of pixels, and the last state names it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from comparisons.data import images
+from comparisons.data.images import CLASSES, Images
+from comparisons.tasks import Batch, Task
+
+
+class Pixels(Task):
+    """Classify images that are read pixel by pixel: cross-entropy of the last state's output.
+
+    A pixel is one number in [0, 1]. Training shuffles all training images anew in every epoch; the
+    last batch of an epoch is as small as it has to be (469 iterations an epoch of MNIST at 128).
+    There is no validation set: all 60,000 images train, and the test set is measured at every
+    evaluation. A paper that holds some of them back to choose a model (Wisdom et al. 5,000, nnRNN
+    10,000, projUNN a tenth) trains on fewer; one that reports the best test accuracy over the
+    epochs (Lezcano-Casado and Martínez-Rubio, 2019) looks better than the last evaluation does.
+    """
+
+    loss_name = "cross-entropy (nats)"
+    accuracy_name = "share of images classified right"
+    baseline_formula = "entropy of the classes in the test set, of ten about equal ones ln 10"
+    shortest = 64
+    variants = {"digits": "scikit-learn's digits, 8 x 8", "mnist": "MNIST, 28 x 28"}  # noqa: RUF012
+    fixed_lengths = {"digits": 64, "mnist": 784}  # noqa: RUF012
+    real = "mnist"
+    dataset = images.MNIST
+    input_size = 1
+    output_size = CLASSES
+    per_step = False
+
+    @cached_property
+    def _parts(self) -> tuple[Images, Images]:
+        """Training and test images; read when first needed."""
+        return images.mnist() if self.variant == "mnist" else images.digits()
+
+    @cached_property
+    @abstractmethod
+    def order(self) -> Tensor:
+        """(T,): the pixel that is read at each step."""
+
+    @property
+    def data(self) -> str:  # type: ignore[override]
+        """Which images, and how many."""
+        train, test = map(len, (part.labels for part in self._parts))
+        return f"{self.variants[self.variant]}: {train:,} training and {test:,} test images"
+
+    @property
+    def baseline(self) -> float:
+        """The classes' shares in the test set, for every image."""
+        return self._parts[1].entropy()
+
+    def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Epoch after epoch, each in an order of its own."""
+        train = self._parts[0]
+        while True:
+            for chosen in torch.randperm(len(train.labels), generator=generator).split(size):
+                yield self._batch(train, chosen)
+
+    def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """All test images, or ``count`` drawn from them: the first of MNIST's are the easier."""
+        test = self._parts[1]
+        drawn = torch.randperm(len(test.labels), generator=generator)[:count]
+        for chosen in drawn.split(size):
+            yield self._batch(test, chosen)
+
+    def _batch(self, images: Images, chosen: Tensor) -> Batch:
+        """Sequences (T, size, 1) and classes (size,)."""
+        pixels = images.pixels[chosen][:, self.order].to(torch.float32) / images.white
+        return Batch(pixels.T[..., None].contiguous(), images.labels[chosen])
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy, in nats."""
+        return F.cross_entropy(outputs, targets)
+
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Share of the images whose class has the largest output."""
+        return (outputs.argmax(-1) == targets).to(torch.float32).mean()

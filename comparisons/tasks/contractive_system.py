@@ -1,0 +1,204 @@
+"""System identification of Emami et al. (2019): a random contractive ReLU RNN behind noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from comparisons.tasks import TASKS, Batch, Task, stream
+from unitary_zoo.scan import recurrent_scan
+
+STATES, INPUTS, OUTPUTS = 4, 2, 2
+LEAK = 0.01
+ACTIVE = 0.6
+TRAIN, TEST = 700, 300
+
+
+@dataclass(frozen=True)
+class System:
+    r""":math:`h_t = \max(W h_{t-1} + F x_t + b, 0)`, :math:`y_t = C h_t + d`, in float64.
+
+    Attributes:
+        weight: W (4, 4).
+        weight_ih: F (4, 2).
+        bias: b (4).
+        readout: C (2, 4).
+        readout_bias: d (2).
+    """
+
+    weight: Tensor
+    weight_ih: Tensor
+    bias: Tensor
+    readout: Tensor
+    readout_bias: Tensor
+
+    @classmethod
+    def draw(cls, generator: torch.Generator, normalized: bool = True) -> System:
+        r""":math:`W = I - \epsilon A^T A / \|A\|_2^2` or, not normalised, without the divisor.
+
+        A, F, b, C and d have independent standard normal entries, and :math:`\epsilon = 0.01`. So
+        :math:`\|W\|_2 = 1 - \epsilon \lambda_{\min}(A^T A) / \|A\|_2^2 < 1`.
+        """
+        a, weight_ih, bias, readout, readout_bias = (
+            torch.randn(shape, generator=generator, dtype=torch.float64)
+            for shape in (
+                (STATES, STATES), (STATES, INPUTS), (STATES,), (OUTPUTS, STATES), (OUTPUTS,)
+            )
+        )  # fmt: skip
+        scale = torch.linalg.matrix_norm(a, 2).square() if normalized else 1.0
+        weight = torch.eye(STATES, dtype=a.dtype) - LEAK * a.mT @ a / scale
+        return cls(weight, weight_ih, bias, readout, readout_bias)
+
+    def calibrated(self, x: Tensor) -> System:
+        r"""With :math:`b \leftarrow b - 0.1 (p - 0.6)` taken 100 times.
+
+        p is the share of all times and sequences of ``x`` (T, B, 2) at which a unit exceeds 1e-3.
+        """
+        system = self
+        for _ in range(100):
+            active = (system.states(x) > 1e-3).to(x.dtype).mean((0, 1))
+            system = replace(system, bias=system.bias - 0.1 * (active - ACTIVE))
+        return system
+
+    def states(self, x: Tensor) -> Tensor:
+        """The states (T, B, 4) for the inputs (T, B, 2), from zero."""
+        h = x.new_zeros(x.shape[1], STATES)
+        return recurrent_scan(x, self.weight, h, "relu", weight_ih=self.weight_ih, bias=self.bias)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """The outputs (T, B, 2), without noise."""
+        return self.states(x) @ self.readout.mT + self.readout_bias
+
+
+@dataclass(frozen=True)
+class Data:
+    """1,000 sequences, those of the training set first.
+
+    Attributes:
+        inputs: (T, 1000, 2).
+        targets: (T, 1000, 2), with noise.
+        power: Mean square of the targets of the test set.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    power: float
+
+
+@TASKS.register("contractive_system")
+class ContractiveSystem(Task):
+    r"""Predict the noisy outputs of a random contractive RNN: :math:`1 - R^2`, at every step.
+
+    The system has 4 ReLU states, 2 inputs and 2 linear outputs (:class:`System`). Its biases are
+    calibrated, on 100 sequences, so that every unit is active about 60% of the time. Inputs are
+    standard normal, and to all outputs is added normal noise of variance
+    :math:`\sigma^2 = \overline{y^2}\, 10^{-\mathrm{SNR}/10}`. The seed draws system and data: each
+    is a realisation. 700 sequences are for training, in batches without those left over, shuffled
+    in each epoch, 300 for testing.
+
+    The loss is the mean squared error divided by the mean square of the noisy test outputs, a
+    constant, which no step of Adam depends on but for its epsilon. Since that power is no variance,
+    the best constant prediction has :math:`R^2 > 0`.
+
+    The variants named "code" take :math:`W = I - 0.01 A^T A`, as the authors' program does where
+    their poster divides by :math:`\|A\|_2^2`: such a system forgets about ten times faster.
+
+    Source: Emami, Sahraee-Ardakan, Rangan and Fletcher, Input-output equivalence of unitary and
+    contractive RNNs, 2019, and the authors' program.
+    """
+
+    name = "contractive_system"
+    title = "Contractive system identification"
+    loss_name = "mean squared error / power"
+    accuracy_name = "R²"
+    metric_name = "R²"
+    baseline_formula = "variance of the outputs / their power: the best constant prediction"
+    shortest = 1
+    variants: ClassVar[dict[str, str]] = {
+        "20dB": "20 dB",
+        "15dB": "15 dB",
+        "10dB": "10 dB",
+        "20dB-code": "20 dB, W not normalised",
+        "15dB-code": "15 dB, W not normalised",
+        "10dB-code": "10 dB, W not normalised",
+    }
+    input_size = INPUTS
+    output_size = OUTPUTS
+    per_step = True
+    twin_units = True
+    data = "700 sequences of one random system for each seed, 300 for testing"
+
+    @property
+    def noise_to_signal(self) -> float:
+        """Variance of the noise in units of the mean square of the outputs without it."""
+        return 10 ** (-float(self.variant.split("dB")[0]) / 10)
+
+    @property
+    def system(self) -> System:
+        """The system behind the data; the same for every SNR."""
+        return self._drawn[0]
+
+    @property
+    def realization(self) -> Data:
+        """All sequences."""
+        return self._drawn[1]
+
+    @cached_property
+    def _drawn(self) -> tuple[System, Data]:
+        generator = stream(f"{self.name}/{self.seed}")
+
+        def normal(count: int, features: int) -> Tensor:
+            shape = (self.length, count, features)
+            return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+        system = System.draw(generator, normalized=not self.variant.endswith("-code"))
+        system = system.calibrated(normal(100, INPUTS))
+        x = normal(TRAIN + TEST, INPUTS)
+        y = system.outputs(x)
+        y = y + (y.square().mean() * self.noise_to_signal).sqrt() * normal(TRAIN + TEST, OUTPUTS)
+        power = y[:, TRAIN:].square().mean().item()
+        return system, Data(x.float(), y.float(), power)
+
+    @property
+    def baseline(self) -> float:
+        """Each output's mean over the test set."""
+        y = self.realization.targets[:, TRAIN:]
+        return (y.var((0, 1), correction=0).mean() / self.realization.power).item()
+
+    @property
+    def optimum(self) -> float:
+        """The share of the noise in the power, 1 / (1 + 10^(SNR / 10)), in expectation."""
+        return self.noise_to_signal / (1 + self.noise_to_signal)
+
+    def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Epoch after epoch."""
+        size = min(size, TRAIN)
+        while True:
+            order = torch.randperm(TRAIN, generator=generator)
+            yield from map(self._batch, order[: TRAIN // size * size].split(size))
+
+    def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Always the same sequences, in their order."""
+        last = TRAIN + min(count, TEST)
+        yield from map(self._batch, torch.arange(TRAIN, last).split(size))
+
+    def _batch(self, chosen: Tensor) -> Batch:
+        return Batch(self.realization.inputs[:, chosen], self.realization.targets[:, chosen])
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error divided by the power."""
+        return F.mse_loss(outputs, targets) / self.realization.power
+
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """1 minus the loss."""
+        return 1 - self.loss(outputs, targets)
+
+    def metric(self, loss: float, accuracy: float) -> float:
+        """R²."""
+        return 1 - loss

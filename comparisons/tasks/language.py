@@ -1,0 +1,131 @@
+"""What the two tasks of language modelling share: predict the next token of a text."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from comparisons.data.text import PTB, Corpus, Tokenizer, ptb_corpus, topics_corpus
+from comparisons.tasks import Batch, Task
+
+EVALUATION_STREAMS = 10
+
+
+class LanguageModelling(Task):
+    r"""The next token of a text: loss mean cross-entropy, in nats.
+
+    The text is laid out as in PyTorch's example word_language_model: cut into as many streams of
+    equal length as the batch has columns, its last few tokens dropped, and read T steps at a time.
+    A batch goes on where the one before ended, so the state is carried over, and gradients reach
+    back T steps at most (truncated backpropagation). The last batch of an epoch is shorter; then
+    the text starts anew, from a zero state and in the same order. The 14 tokens a b ... n in two
+    streams, at T = 4::
+
+        batch        first            second
+        continues    False            True
+        input        a b c d          e f
+                     h i j k          l m
+        target       b c d e          f g
+                     i j k l          m n
+
+    Validation and test texts likewise, in at most 10 streams, the example's number. There a
+    "sequence", as ``Setting.test_size`` counts them, is T steps of one stream; a number that is
+    larger than the text takes the whole of it.
+
+    Attributes:
+        unit: What a token is.
+        limit: Kinds of tokens of the documentation topics; None is all.
+        tokenizer: A line of the text to its tokens.
+    """
+
+    loss_name = "cross-entropy (nats per token)"
+    accuracy_name = "share of tokens guessed"
+    baseline_formula = "cross-entropy of the training text's frequencies on the test text"
+    shortest = 1
+    variants: ClassVar[dict[str, str]] = {
+        "topics": "Python's documentation",
+        "ptb": "Penn Treebank",
+    }
+    real = "ptb"
+    dataset = PTB
+    tokens = True
+    per_step = True
+    unit: ClassVar[str]
+    limit: ClassVar[int | None] = None
+    tokenizer: ClassVar[Tokenizer]
+
+    def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
+        super().__init__(length, variant, seed)
+        tokenizer = type(self).tokenizer
+        if self.variant == self.real:
+            self.corpus: Corpus = ptb_corpus(tokenizer)
+            source = "Penn Treebank"
+        else:
+            self.corpus = topics_corpus(tokenizer, self.limit)
+            source = f"documentation topics of Python {platform.python_version()}"
+        self.input_size = self.output_size = len(self.corpus.vocabulary)
+        self.data = f"{source} by {self.unit}: {self.corpus.counts()}"
+
+    @property
+    def baseline(self) -> float:
+        r""":math:`-\frac{1}{N} \sum_t \log p(x_t)`, p(x) = (count of x + 1) / (all counts + kinds).
+
+        The sum is over the N tokens of the test text, the counts are of the training text, and the
+        one that is added keeps unseen tokens possible. Such a predictor knows how common each token
+        is and nothing else: not even the token it has just read, which a network without memory
+        would know.
+        """
+        counts = torch.bincount(self.corpus.train, minlength=self.output_size).double() + 1
+        return -(counts / counts.sum()).log()[self.corpus.test].mean().item()
+
+    def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """The training text, again and again; nothing is drawn from the generator."""
+        while True:
+            yield from _segments(_streams(self.corpus.train, size), self.length)
+
+    def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """The first ``count`` segments of the test text, rounded up to whole batches."""
+        size = min(size, count, EVALUATION_STREAMS)
+        streams = _streams(self.corpus.test, size)
+        return _segments(streams[: self.length * math.ceil(count / size) + 1], self.length)
+
+    def valid_batches(self, size: int) -> Iterator[Batch]:
+        """The whole validation text."""
+        streams = _streams(self.corpus.valid, min(size, EVALUATION_STREAMS))
+        return _segments(streams, self.length)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy, in nats."""
+        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Share of the tokens that are the likeliest by the outputs."""
+        return (outputs.argmax(-1) == targets).to(torch.float32).mean()
+
+
+def _streams(text: Tensor, size: int) -> Tensor:
+    """``size`` consecutive pieces of equal length as columns (steps, size).
+
+    Raises:
+        ValueError: A piece has less than two tokens.
+    """
+    steps = len(text) // size
+    if steps < 2:
+        raise ValueError(
+            f"a text of {len(text)} tokens is too short for a batch of {size}; "
+            f"take at most {len(text) // 2}"
+        )
+    return text[: steps * size].view(size, steps).T.contiguous()
+
+
+def _segments(streams: Tensor, length: int) -> Iterator[Batch]:
+    """At most ``length`` steps at a time, each with the tokens one step later as its targets."""
+    for start in range(0, len(streams) - 1, length):
+        end = min(start + length, len(streams) - 1)
+        yield Batch(streams[start:end], streams[start + 1 : end + 1], continues=start > 0)

@@ -1,0 +1,95 @@
+import gzip
+import hashlib
+import http.server
+import threading
+from functools import partial
+
+import pytest
+
+from comparisons.data import DataError, files
+from comparisons.data.files import DataSet
+
+CONTENT = b"what the file holds" * 100
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNITARY_ZOO_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "data" / "some"
+
+
+def dataset(name: str, url: str = "http://127.0.0.1:9/") -> DataSet:
+    return DataSet("some", "Some data", url, {name: hashlib.sha256(CONTENT).hexdigest()})
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server of this test's own, with one packed and one plain file."""
+    root = tmp_path / "web"
+    root.mkdir()
+    (root / "a.gz").write_bytes(gzip.compress(CONTENT))
+    (root / "bad.gz").write_bytes(gzip.compress(CONTENT[:-1]))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=root)) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_port}/"
+        web.shutdown()
+
+
+@pytest.mark.parametrize("level", [1, 9])
+def test_a_packed_file_is_known_by_its_content_however_it_was_packed(folder, level):
+    folder.mkdir(parents=True)
+    (folder / "a.gz").write_bytes(gzip.compress(CONTENT, level))
+    assert files.find(dataset("a.gz")) == {"a.gz": folder / "a.gz"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", CONTENT + b"!"),
+        ("a.gz", gzip.compress(CONTENT[:-1])),
+        ("a.gz", gzip.compress(CONTENT)[:-4]),
+        ("a.gz", CONTENT),  # not packed, though its name says so
+    ],
+)
+def test_a_damaged_file_is_refused_by_name(folder, name, content):
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match="damaged") as caught:
+        files.find(dataset(name))
+    assert str(folder / name) in str(caught.value)
+
+
+def test_a_missing_file_says_where_to_get_it(folder):
+    with pytest.raises(DataError, match="add --download") as caught:
+        files.find(dataset("a.gz"))
+    assert "http://127.0.0.1:9/a.gz" in str(caught.value)
+
+
+def test_without_a_folder_the_message_names_the_flag(monkeypatch):
+    monkeypatch.delenv("UNITARY_ZOO_DATA", raising=False)
+    with pytest.raises(DataError, match="--data-dir"):
+        files.find(dataset("a.gz"))
+
+
+def test_a_download_fills_the_folder_once(folder, server):
+    path = files.find(dataset("a.gz", server), download=True)["a.gz"]
+    assert gzip.decompress(path.read_bytes()) == CONTENT
+    files.find(dataset("a.gz"), download=True)  # is there: nothing is asked of any server
+
+
+def test_a_damaged_download_is_refused_and_not_kept(folder, server):
+    with pytest.raises(DataError, match="damaged"):
+        files.find(dataset("bad.gz", server), download=True)
+    assert not (folder / "bad.gz").exists()
+
+
+def test_a_download_that_fails_says_where_a_copy_goes(folder):
+    with pytest.raises(DataError, match="could not be fetched") as caught:
+        files.find(dataset("a.gz"), download=True)
+    assert str(folder / "a.gz") in str(caught.value)

@@ -1,0 +1,165 @@
+"""The target of Wisdom et al. against a plain loop, and that only W is left to learn."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comparisons.grid import expand
+from comparisons.models import SequenceModel
+from comparisons.tasks import TASKS
+from comparisons.tasks.unitary_system import System, UnitarySystem
+from comparisons.train import fit
+from unitary_zoo import Parametrization, UnitaryRNN
+
+VARIANTS = sorted(UnitarySystem.variants)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from([1, 2, 3, 7, 17, 33]), st.integers(1, 2), st.integers(0, 2**32))
+def test_systems_are_unitary_with_the_thresholds_of_the_paper(units, factors, seed):
+    system = System.draw(units, factors, generator(seed))
+    w = system.weight.numpy()
+    # each of two matrices of eight unitary factors rounds n sums of n terms
+    bound = 2 * 8 * units * 4e-16
+    np.testing.assert_allclose(w.conj().T @ w, np.eye(units), atol=max(bound, 1e-14))
+    assert ((system.threshold >= -0.11) & (system.threshold <= -0.09)).all()
+
+
+def test_a_restricted_system_is_one_matrix_of_arjovskys_family_and_a_full_one_two():
+    def arjovsky(g):
+        return Parametrization.create("arjovsky", 6, generator=g, dtype=torch.float64).matrix()
+
+    g = generator(3)
+    first, second = arjovsky(g), arjovsky(g)
+    assert torch.equal(System.draw(6, 1, generator(3)).weight, first)
+    torch.testing.assert_close(System.draw(6, 2, generator(3)).weight, first @ second)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.sampled_from(VARIANTS), st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**32))
+def test_targets_are_those_of_a_plain_loop(variant, steps, size, seed):
+    task = UnitarySystem(steps, variant)
+    inputs, targets = task.batch(size, generator(seed))
+    n = task.units
+    assert inputs.shape == targets.shape == (steps, size, 2 * n)
+    w, threshold = task.system.weight.numpy(), task.system.threshold.numpy()
+    x = inputs.double().numpy()
+    h, states = np.zeros((size, n), complex), []
+    for step in x[..., :n] + 1j * x[..., n:]:
+        z = h @ w.T + step
+        h = np.maximum(np.abs(z) + threshold, 0) * np.exp(1j * np.angle(z))
+        states.append(np.concatenate([h.real, h.imag], axis=-1))
+    # the loop reads inputs rounded to 6e-8, up to 5 a step, and W keeps the length of an error; the
+    # direction of z, at |z| of at least -threshold, turns an error at most twice as large
+    np.testing.assert_allclose(targets.numpy(), np.stack(states), atol=steps * math.sqrt(n) * 2e-6)
+
+
+def test_inputs_are_circular_with_unit_power():
+    inputs, _ = UnitarySystem(50, "full-16").batch(200, generator(0))
+    x = torch.complex(*inputs.chunk(2, dim=-1))
+    count = x.numel()  # 160,000; |x|^2 is exponential with variance 1, x^2 has E|x^2|^2 = 2
+    assert x.abs().square().mean().item() == pytest.approx(1, abs=5 / math.sqrt(count))
+    assert x.mean().abs() < 5 / math.sqrt(count)
+    assert x.square().mean().abs() < 5 * math.sqrt(2 / count)
+
+
+@pytest.mark.parametrize("variant", ["full-8", "restricted-4"])
+def test_the_best_constant_is_zero_and_pays_the_baseline(variant):
+    task = UnitarySystem(60, variant)
+    (test,) = task.test_batches(1000, 1000, generator(1))
+    powers = test.targets.square().mean((0, 2))
+    loss = task.loss(torch.zeros_like(test.targets), test.targets).item()
+    # the power was measured on another 1000 sequences
+    spread = float(powers.std() / powers.mean()) * math.sqrt(2 / 1000)
+    assert loss == pytest.approx(task.baseline, abs=5 * spread)
+    mean = test.targets.mean((0, 1)).expand_as(test.targets)
+    # a mean over 1000 sequences takes at most its own variance, a thousandth of the power
+    assert task.loss(mean, test.targets).item() == pytest.approx(loss, abs=5 / 1000)
+    assert task.metric(0.25, 0.0) == 0.25
+
+
+def test_the_variant_fixes_the_system_and_the_seed_only_the_rest():
+    one, other = UnitarySystem(20, "full-6", seed=1), UnitarySystem(20, "full-6", seed=2)
+    assert torch.equal(one.system.weight, other.system.weight)
+    assert one.power == other.power
+    assert not torch.equal(
+        one.system.weight, UnitarySystem(20, "restricted-6", seed=1).system.weight
+    )
+
+
+def layer(units: int, scheme: str = "expm", **options) -> UnitaryRNN:
+    return UnitaryRNN(2 * units, units, scheme=scheme, **{"bias": False, **options})
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_with_the_true_matrix_an_identifying_network_is_the_system(variant):
+    task = UnitarySystem(30, variant)
+    rnn = layer(task.units, field="complex", dtype=torch.float64, scheme="svd_projection")
+    readout = task.identify(rnn)
+    rnn.cells[0].recurrent.assign_(task.system.weight)
+    inputs, targets = task.batch(5, generator(0))
+    with torch.no_grad():
+        h = rnn(inputs.double())[0]
+    outputs = readout(torch.cat([h.real, h.imag], dim=-1))
+    # inputs and targets are rounded to 6e-8 of themselves; the loss is the square of that
+    assert task.loss(outputs, targets.double()).item() < 1e-12
+
+
+def test_identifying_leaves_w_alone_to_learn():
+    task = UnitarySystem(5, "full-4")
+    rnn = layer(4, field="complex")
+    task.identify(rnn)
+    free = [name for name, p in rnn.named_parameters() if p.requires_grad]
+    assert free == [f"cells.0.recurrent.{n}" for n, _ in rnn.cells[0].recurrent.named_parameters()]
+
+
+@pytest.mark.parametrize(
+    "rnn",
+    [
+        layer(4),  # real
+        layer(6, field="complex"),  # of another size
+        layer(4, field="complex", nonlinearity="identity"),
+        layer(4, field="complex", bias=True),
+        layer(4, field="complex", learn_h0=True),
+        layer(4, field="complex", num_layers=2),
+    ],
+)
+def test_what_cannot_be_the_system_is_refused(rnn):
+    with pytest.raises(ValueError, match="4 complex modReLU units"):
+        UnitarySystem(5, "full-4").identify(rnn)
+
+
+def test_training_moves_w_and_nothing_else_and_gets_closer():
+    (run,) = expand("quick", ["unitary_system"], ["full_capacity"], iterations=40)
+    run = replace(run, length=10)
+    start = SequenceModel(run.model, run.setting, TASKS.get(run.task)(10))
+    fixed = {n: p.clone() for n, p in start.named_parameters() if not p.requires_grad}
+    model, result = fit(run)
+    assert set(fixed) == {"rnn.cells.0.weight_ih_parts", "rnn.cells.0.threshold"}
+    for name, before in fixed.items():
+        assert torch.equal(model.get_parameter(name), before)
+    assert result.parameters == result.recurrent_parameters == 64  # of U(8)
+    # W has moved towards the system's in 40 steps of Adam, 0.02 each
+    assert result.final.test_loss < 0.7 * result.curve[0].test_loss
+
+
+def test_quick_identifies_with_every_scheme_that_serves_complex_numbers():
+    for run in expand("quick", ["unitary_system"]):
+        info = None
+        if run.model in Parametrization.names():
+            info = Parametrization.get(run.model).info
+        able = info is not None and "complex" in info.fields
+        assert run.setting.identify == able, run.model
+        model = SequenceModel(run.model, run.setting, UnitarySystem(run.length, run.variant))
+        assert any(not p.requires_grad for p in model.parameters()) == able
+        # the same state in every model: 16 real numbers, of an LSTM h and c
+        assert run.setting.hidden_size == (8 if able or run.model == "lstm" else 16), run.model

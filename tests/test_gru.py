@@ -1,0 +1,609 @@
+"""UnitaryGRU and its cell against torch.nn.GRU: values, gradients, packed sequences; then its own.
+
+As in scan/test_gated.py, nn.GRU in single and in double precision measures what rounding does.
+"""
+
+import copy
+import io
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
+
+from unitary_zoo import (
+    Parametrization,
+    UnitaryGRU,
+    UnitaryGRUCell,
+    UnitaryRNN,
+    attach,
+    parameter_groups,
+)
+from unitary_zoo.linalg import unitarity_defect
+from unitary_zoo.testing import strategies
+from unitary_zoo.testing.subject import Subject, normal
+
+T, B, M, N = 7, 4, 3, 5
+F32, F64 = torch.float32, torch.float64
+STACKS = [(layers, both) for layers in (1, 3) for both in (False, True)]
+GATES = ["all", "candidate"]
+# One static, one rebased and one projected scheme.
+SCHEMES = ["expm", "lie_exp", "svd_projection"]
+REAL = Parametrization.names(fields="real")
+
+
+def size_for(scheme: str) -> int:
+    """N, or where the scheme does not accept it, the next size that it does."""
+    return Subject(Parametrization.get(scheme)).sizes(N)[0]
+
+
+@torch.no_grad()
+def biased(module: UnitaryGRU | UnitaryGRUCell) -> Any:
+    """With biases off zero, where they start and would hide a mistake."""
+    cells = module.cells if isinstance(module, UnitaryGRU) else [module]
+    for seed, cell in enumerate(cells):
+        for bias in (cell.bias, cell.bias_hn):
+            if bias is not None:
+                bias.copy_(normal(*bias.shape, dtype=bias.dtype, seed=seed + len(bias)))
+    return module
+
+
+def gru_of(
+    scheme: str = "expm", n: int | None = None, dtype: torch.dtype = F64, **options: Any
+) -> UnitaryGRU:
+    n = size_for(scheme) if n is None else n
+    return biased(UnitaryGRU(M, n, scheme=scheme, dtype=dtype, **options))
+
+
+def suffixes(gru: UnitaryGRU) -> list[str]:
+    """The ends of nn.GRU's parameter names, in its order of layers and directions."""
+    directions = ("", "_reverse") if gru.bidirectional else ("",)
+    return [f"_l{layer}{end}" for layer in range(gru.num_layers) for end in directions]
+
+
+def twin(gru: UnitaryGRU, dtype: torch.dtype = F64) -> nn.GRU:
+    """torch's layer with the same weights."""
+    ref = nn.GRU(
+        M, gru.hidden_size, gru.num_layers, bias=gru.cells[0].bias is not None,
+        batch_first=gru.batch_first, bidirectional=gru.bidirectional, dtype=dtype,
+    )  # fmt: skip
+    with torch.no_grad():
+        for cell, end in zip(gru.cells, suffixes(gru), strict=True):
+            getattr(ref, f"weight_hh{end}").copy_(cell.weight_hh)
+            getattr(ref, f"weight_ih{end}").copy_(cell.weight_ih)
+            if cell.bias is not None:
+                getattr(ref, f"bias_ih{end}").copy_(cell.bias)
+                getattr(ref, f"bias_hh{end}").zero_()[-gru.hidden_size :] = cell.bias_hn
+    return ref
+
+
+def run(module: nn.Module, x: Callable[[Tensor], Any], leaf: Tensor, h_0: Tensor | None):
+    """Output, last states and the gradients of a functional of both in ``leaf`` and ``h_0``."""
+    dtype = next(module.parameters()).dtype
+    leaves = [t.to(dtype, copy=True).requires_grad_() for t in (leaf, h_0) if t is not None]
+    output, h_n = module(x(leaves[0]), leaves[1] if h_0 is not None else None)
+    found = {"h_n": h_n}
+    if output is not None:
+        found["output"] = output.data if isinstance(output, PackedSequence) else output
+    sum(
+        (t * normal(*t.shape, dtype=F32, seed=seed).to(dtype)).sum()
+        for seed, t in zip((21, 22), found.values(), strict=False)
+    ).backward()
+    for name, tensor in zip(("dx", "dh_0"), leaves, strict=False):
+        found[name] = tensor.grad
+    return output, {name: t.detach() for name, t in found.items()}
+
+
+def of_torch(ref: nn.GRU, gru: UnitaryGRU) -> dict[str, Tensor]:
+    """The gradients of nn.GRU by the names that the cells of ``gru`` have for theirs."""
+    found, n = {}, gru.hidden_size
+    for i, end in enumerate(suffixes(gru)):
+        found[f"weight_ih {i}"] = getattr(ref, f"weight_ih{end}").grad
+        found[f"weight_hh {i}"] = getattr(ref, f"weight_hh{end}").grad
+        if ref.bias:
+            found[f"bias {i}"] = getattr(ref, f"bias_ih{end}").grad
+            found[f"bias_hn {i}"] = getattr(ref, f"bias_hh{end}").grad[-n:]
+    return found
+
+
+def compare(gru: UnitaryGRU, x: Any, h_0: Tensor | None, leaf: Tensor) -> None:
+    """Outputs, last states and every gradient equal those of nn.GRU in double precision.
+
+    ``x`` is a function of ``leaf`` that builds the input.
+    """
+    dtype = next(gru.parameters()).dtype
+    true_ref, rough_ref = twin(gru), twin(gru, F32)
+    wanted_output, true = run(true_ref, x, leaf, h_0)
+    _, rough = run(rough_ref, x, leaf, h_0)
+    output, got = run(gru, x, leaf, h_0)
+    if isinstance(wanted_output, PackedSequence):
+        assert isinstance(output, PackedSequence)
+        assert torch.equal(output.batch_sizes, wanted_output.batch_sizes)
+        for mine, theirs in zip(output[2:], wanted_output[2:], strict=True):
+            assert (mine is None and theirs is None) or torch.equal(mine, theirs)
+    true |= of_torch(true_ref, gru)
+    rough |= of_torch(rough_ref, gru)
+    eps, n = torch.finfo(F32).eps, gru.hidden_size
+    # At least that of a sum of n terms of the size of the result: few entries may happen to be
+    # right.
+    rounding = {
+        name: max(
+            float((rough[name] - value).abs().max()) / eps,
+            math.sqrt(n) * max(1.0, float(value.abs().max())),
+        )
+        for name, value in true.items()
+    }
+
+    def check(name: str, mine: Tensor, factor: float, wanted: Tensor) -> None:
+        assert mine.shape == wanted.shape, name
+        assert mine.dtype == dtype, name
+        # 16: two roundings of one kind may differ by that, and hardly by more.
+        limit = 16 * factor * torch.finfo(dtype).eps
+        assert float((mine - wanted).abs().max()) <= limit, name
+
+    for name, mine in got.items():
+        check(name, mine, rounding[name], true[name])
+    for i, cell in enumerate(gru.cells):
+        for name in ("weight_ih", "bias", "bias_hn"):
+            if (mine := getattr(cell, name)) is not None:
+                check(name, mine.grad, rounding[f"{name} {i}"], true[f"{name} {i}"])
+        dw = true[f"weight_hh {i}"].to(dtype)
+        if cell.weight_rz is not None:
+            check("weight_rz", cell.weight_rz.grad, rounding[f"weight_hh {i}"], dw[: 2 * n])
+        # Their gradient in W, led back through W(theta): a coordinate moves up to n entries of W,
+        # each with a weight below 4.
+        theta = list(cell.recurrent.parameters())
+        back = torch.autograd.grad(cell.weight_hh, theta, dw, allow_unused=True)
+        for q, theirs in zip(theta, back, strict=True):
+            if q.numel():
+                check("theta", q.grad, 4 * n * rounding[f"weight_hh {i}"], theirs)
+
+
+# ----------------------------------------------------------------------------- equals torch.nn.GRU
+
+plain = lambda leaf: leaf
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize(("layers", "both"), STACKS)
+@pytest.mark.parametrize("gates", GATES)
+def test_equals_torch(gates, layers, both, batch_first, given):
+    gru = gru_of(num_layers=layers, bidirectional=both, batch_first=batch_first, gates=gates)
+    x = normal(*((B, T, M) if batch_first else (T, B, M)), dtype=F64)
+    h_0 = normal(layers * (1 + both), B, N, dtype=F64, seed=2) if given else None
+    compare(gru, plain, h_0, x)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
+def test_equals_torch_at_awkward_sizes(n, dtype):
+    for steps, batch in ((1, 1), (1, 3), (9, 1), (9, 3)):
+        gru = gru_of(n=n, dtype=dtype, num_layers=2, bidirectional=True)
+        h_0 = normal(4, batch, n, dtype=F32, seed=2)
+        compare(gru, plain, h_0, normal(steps, batch, M, dtype=F32))
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("scheme", REAL)
+def test_equals_torch_with_every_real_scheme(scheme, gates):
+    gru = gru_of(scheme, bidirectional=True, field="real", gates=gates)
+    compare(gru, plain, None, normal(T, B, M, dtype=F64))
+
+
+@pytest.mark.parametrize("checkpoint", [1, 3, 100])
+def test_equals_torch_with_checkpoints_and_without_bias(checkpoint):
+    gru = gru_of(num_layers=2, bidirectional=True, bias=False, checkpoint=checkpoint)
+    compare(gru, plain, None, normal(T, B, M, dtype=F64))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+def test_equals_torch_unbatched(given, batch_first):
+    gru = gru_of(num_layers=2, bidirectional=True, batch_first=batch_first)
+    compare(gru, plain, normal(4, N, dtype=F64, seed=2) if given else None, normal(T, M, dtype=F64))
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize(("layers", "both"), STACKS)
+@pytest.mark.parametrize("lengths", [[7, 5, 2, 1], [2, 7, 1, 5], [3, 7, 3, 7], [6], [1, 1]])
+def test_equals_torch_packed(lengths, layers, both, given):
+    gru = gru_of(num_layers=layers, bidirectional=both)
+    batch = len(lengths)
+    h_0 = normal(layers * (1 + both), batch, N, dtype=F64, seed=2) if given else None
+    pack = lambda leaf: pack_padded_sequence(leaf, lengths, enforce_sorted=False)
+    compare(gru, pack, h_0, normal(max(lengths), batch, M, dtype=F64))
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_cell_equals_torch_cell(dtype, bias, gates):
+    cell = biased(UnitaryGRUCell(M, N, bias=bias, dtype=dtype, gates=gates))
+    ref = nn.GRUCell(M, N, bias=bias, dtype=F64)
+    with torch.no_grad():
+        ref.weight_hh.copy_(cell.weight_hh)
+        ref.weight_ih.copy_(cell.weight_ih)
+        if bias:
+            ref.bias_ih.copy_(cell.bias)
+            ref.bias_hh.zero_()[2 * N :] = cell.bias_hn
+    x, h = normal(6, B, M, dtype=F32), normal(B, N, dtype=F32, seed=2)
+    w, prepared, wanted = cell.weight_hh, h, h.double()
+    h = h.to(dtype)
+    for x_t in x:
+        h, prepared = cell(x_t.to(dtype), h), cell(x_t.to(dtype), prepared.to(dtype), w)
+        wanted = ref(x_t.double(), wanted)
+        assert torch.equal(h, prepared)
+    # Six steps of sums of at most N + M + 2 terms below 10; a step's slope in h is at most that
+    # of the gates, below 2, which 6 steps raise to 64.
+    limit = 64 * 6 * (N + M + 2) * 10 * torch.finfo(dtype).eps
+    assert float((h - wanted).detach().abs().max()) <= limit
+    assert torch.equal(cell(x[0].to(dtype)[0]), cell(x[0].to(dtype)[:1])[0])  # unbatched
+
+
+# ------------------------------------------------------------------------------------- its own
+
+
+@settings(max_examples=40)
+@given(
+    scheme=st.sampled_from(SCHEMES),
+    dtype=strategies.dtypes(),
+    seed=strategies.seeds(),
+    n=st.integers(1, 9),
+    shape=st.tuples(st.integers(2, 9), st.integers(1, 4)),
+    data=st.data(),
+)
+def test_rows_of_a_batch_and_parts_of_a_sequence_are_independent(
+    scheme, dtype, seed, n, shape, data
+):
+    steps, batch = shape
+    gru = gru_of(scheme, n, dtype)
+    x = normal(steps, batch, M, dtype=dtype, seed=seed)
+    output, h_n = gru(x)
+    row, cut = data.draw(st.integers(0, batch - 1)), data.draw(st.integers(1, steps - 1))
+    first, state = gru(x[:cut])
+    second, end = gru(x[cut:], state)
+    # Products of other shapes sum in another order: n + m terms below 10 a step, and the slope of
+    # a step in h, of tanh and of the gates, is below 2.
+    limit = 2**steps * (n + M + 2) * 10 * torch.finfo(dtype).eps
+    for got, wanted in (
+        (gru(x[:, row : row + 1])[0], output[:, row : row + 1]),
+        (torch.cat([first, second]), output),
+        (end, h_n),
+    ):
+        assert float((got - wanted).detach().abs().max()) <= limit
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("scheme", Parametrization.names(fields="real", exact=True))
+def test_which_matrices_are_orthogonal(scheme, gates):
+    n = size_for(scheme)
+    cell = UnitaryGRUCell(M, n, scheme, dtype=F64, field="real", gates=gates)
+    r, z, candidate = cell.weight_hh.detach().chunk(3)
+    of = {"r": r, "z": z, "n": candidate}
+    assert list(cell.recurrent) == (["r", "z", "n"] if gates == "all" else ["n"])
+    for name, p in cell.recurrent.items():
+        assert torch.equal(p.matrix(), of[name])
+        assert float(unitarity_defect(of[name])) <= p.info.tolerance(n, F64)
+    if gates == "candidate":
+        assert torch.equal(cell.weight_rz, torch.cat([r, z]))
+        assert float(unitarity_defect(r)) > 0.1
+        assert float(unitarity_defect(z)) > 0.1
+    else:
+        assert cell.weight_rz is None
+        assert len({id(p) for p in cell.recurrent.values()}) == 3
+        assert Parametrization.get(scheme)(n).matrix().numel() == 1 or not torch.equal(r, z)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_without_the_sequence_the_last_states_are_the_same(batch_first):
+    gru = gru_of(num_layers=2, bidirectional=True, batch_first=batch_first)
+    inputs = [
+        normal(B, T, M, dtype=F64),
+        normal(T, M, dtype=F64),
+        pack_padded_sequence(normal(T, 3, M, dtype=F64), [2, 7, 4], enforce_sorted=False),
+    ]
+    parameters = list(gru.parameters())
+    for x in inputs:
+        found = []
+        for gru.return_sequence in (True, False):
+            output, h_n = gru(x)
+            grads = torch.autograd.grad(h_n.square().sum(), parameters)
+            found.append([h_n.detach(), *grads])
+        assert output is None
+        with torch.no_grad():
+            # Two layers of T steps of sums of at most 2N + 2 terms, with slopes of order 1.
+            torch.testing.assert_close(gru(x)[1], h_n, rtol=0, atol=1e-12)
+        for mine, theirs in zip(*found, strict=True):
+            # Gradients sum T B such terms.
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+
+
+def test_learned_initial_states():
+    gru = gru_of(num_layers=2, bidirectional=True, learn_h0=True)
+    x = normal(T, B, M, dtype=F64)
+    h_0 = torch.stack([cell.h0.expand(B, N) for cell in gru.cells])
+    output, h_n = gru(x)
+    for got, wanted in zip((output, h_n), gru(x, h_0), strict=True):
+        assert torch.equal(got, wanted)
+    zero = gru(x, torch.zeros_like(h_0))[0]
+    assert not torch.equal(output, zero)  # what is given goes before what is learned
+    h_n.square().sum().backward()
+    for cell in gru.cells:
+        assert float(cell.h0_parts.grad.abs().min()) > 0
+
+
+def test_packed_equals_each_sequence_alone():
+    gru = gru_of(num_layers=2, bidirectional=True, learn_h0=True)
+    sequences = [normal(length, M, dtype=F64, seed=length) for length in (2, 7, 4)]
+    output, h_n = gru(pack_sequence(sequences, enforce_sorted=False))
+    steps = output.data.split(output.batch_sizes.tolist())
+    for i, x in enumerate(sequences):
+        alone, last = gru(x)
+        got = torch.stack([step[output.unsorted_indices[i]] for step in steps[: len(x)]])
+        # Sums of at most 2N + 2 terms in another order, 7 steps in two layers.
+        torch.testing.assert_close(got, alone, rtol=0, atol=1e-12)
+        torch.testing.assert_close(h_n[:, i], last, rtol=0, atol=1e-12)
+
+
+def test_dropout_acts_between_layers_in_training_only():
+    gru = gru_of(num_layers=2, dropout=0.5)
+    x = normal(T, B, M, dtype=F64)
+    first, second = (torch.manual_seed(3) and gru(x)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, gru(x)[0])
+    compare(gru.eval(), plain, None, x)
+
+
+# ----------------------------------------------------------------------------- state and precision
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_serialises(scheme, gates):
+    make = lambda: gru_of(scheme, num_layers=2, bidirectional=True, learn_h0=True, gates=gates)
+    gru, x = make(), normal(T, B, M, dtype=F64)
+    wanted = gru(x)[0]
+    buffers = io.BytesIO(), io.BytesIO()
+    torch.save(gru, buffers[0])
+    torch.save(gru.state_dict(), buffers[1])
+    for buffer in buffers:
+        buffer.seek(0)
+    other = make()
+    other.reset_parameters(torch.Generator().manual_seed(9))
+    assert not torch.equal(other(x)[0], wanted)
+    other.load_state_dict(torch.load(buffers[1], weights_only=True))
+    copies = {
+        "state_dict": other,
+        "torch.save": torch.load(buffers[0], weights_only=False),
+        "pickle": pickle.loads(pickle.dumps(gru)),
+        "deepcopy": copy.deepcopy(gru),
+    }
+    for name, clone in copies.items():
+        assert torch.equal(clone(x)[0], wanted), name
+        clone.reset_parameters()
+        assert torch.equal(gru(x)[0], wanted), f"{name} shares memory"
+
+
+@pytest.mark.parametrize("gates", GATES)
+def test_parameters_and_how_they_start(gates):
+    m, n = 40, 60
+    cell = UnitaryGRUCell(m, n, "cayley", gates=gates, learn_h0=True)
+    shapes = {
+        name: tuple(q.shape) for name, q in cell.named_parameters() if "recurrent" not in name
+    }
+    assert shapes == {
+        "weight_ih_parts": (3 * n, m),
+        "bias_parts": (3 * n,),
+        "bias_hn": (n,),
+        "h0_parts": (n,),
+        **({} if gates == "all" else {"weight_rz": (2 * n, n)}),
+    }
+    limits = {"weight_ih_parts": math.sqrt(6 / (m + n)), "weight_rz": 1 / math.sqrt(n)}
+    for name in shapes.keys() & limits.keys():
+        q, limit = getattr(cell, name).detach(), limits[name]
+        assert float(q.abs().max()) <= limit
+        # At least 7200 uniform numbers: the mean square has a relative deviation of 0.9 / 85.
+        assert abs(float(q.square().mean()) / (limit**2 / 3) - 1) < 5 * 0.9 / 84
+    assert not cell.bias.detach().any()
+    assert not cell.bias_hn.detach().any()
+    without = UnitaryGRUCell(M, N, "cayley", bias=False)
+    assert (without.bias, without.bias_hn, without.h0) == (None, None, None)
+
+
+def test_reset_is_reproducible_from_a_generator():
+    gru, x = gru_of(learn_h0=True, gates="candidate"), normal(T, B, M, dtype=F64)
+    before, outputs = torch.random.get_rng_state(), []
+    for seed in (5, 5, 6):
+        gru.reset_parameters(torch.Generator().manual_seed(seed))
+        outputs.append(gru(x)[0])
+    assert torch.equal(*outputs[:2])
+    assert not torch.equal(*outputs[1:])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_device_and_dtype_reach_every_cell():
+    options = {"learn_h0": True, "gates": "candidate"}
+    gru = UnitaryGRU(M, N, 2, bidirectional=True, device="meta", dtype=F64, **options)
+    assert {t.device.type for t in (*gru.parameters(), *gru.buffers())} == {"meta"}
+    assert {q.dtype for q in gru.parameters()} == {F64}
+    double = UnitaryGRU(M, N, **options).double()
+    assert double(normal(T, B, M, dtype=F64))[0].dtype == F64
+    ready = Parametrization.create("cayley", N, dtype=torch.bfloat16)
+    cell = UnitaryGRUCell(M, N, ready, **options)
+    assert cell.recurrent["n"] is ready
+    assert {q.dtype for q in cell.parameters()} == {torch.bfloat16}
+
+
+def test_autocast_changes_no_bit():
+    gru, x = gru_of(dtype=F32, num_layers=2, learn_h0=True), normal(T, B, M, dtype=F32)
+    wanted = gru(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = gru(x)
+    for a, b in zip(got, wanted, strict=True):
+        assert a.dtype == F32
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("gates", GATES)
+def test_half_precision_trains(gates):
+    gru = UnitaryGRU(M, N, 2, bidirectional=True, learn_h0=True, gates=gates).bfloat16()
+    assert gru.cells[0].weight_hh.dtype == F32
+    output, h_n = gru(torch.ones(T, B, M, dtype=torch.bfloat16))
+    assert output.dtype == h_n.dtype == torch.bfloat16
+    output.sum().backward()
+    for name, q in gru.named_parameters():
+        assert torch.isfinite(q.grad).all(), name
+        assert float(q.grad.abs().max()) > 0, name
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the compiler itself calls
+def test_compiled_and_exported():
+    gru, x = gru_of("cayley", gates="candidate"), normal(2, 2, M, dtype=F64)
+    compiled = torch.compile(gru, backend="aot_eager", fullgraph=True)
+    exported = torch.export.export(gru, (x,)).module()
+    wanted = gru(x)[0]
+    grads = torch.autograd.grad(wanted.square().sum(), list(gru.parameters()))
+    torch.testing.assert_close(exported(x)[0], wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(compiled(x)[0], wanted, rtol=0, atol=1e-12)
+    mine = torch.autograd.grad(compiled(x)[0].square().sum(), list(gru.parameters()))
+    for a, b in zip(mine, grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+# --------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("scheme", REAL)
+def test_every_real_scheme_trains(scheme, gates):
+    n = size_for(scheme)
+    gru = UnitaryGRU(M, n, 2, scheme, learn_h0=True, dtype=F64, field="real", gates=gates)
+    readout = nn.Linear(gru.output_size, 2, dtype=F64)
+    model = nn.ModuleList([gru, readout])
+    x, y = normal(T, B, M, dtype=F64), normal(B, 2, dtype=F64, seed=2)
+    groups = parameter_groups(model, lr=1e-3, unitary_lr=1e-3, weight_decay=0.1)
+    of_schemes = {id(q) for cell in gru.cells for q in cell.recurrent.parameters()}
+    for group in groups:
+        assert {id(q) in of_schemes for q in group["params"]} == {group["weight_decay"] == 0}
+    optimizer = torch.optim.SGD(parameter_groups(model, lr=1e-3, unitary_lr=1e-3))
+    attach(model, optimizer)
+    loss = lambda: (readout(gru(x)[0][-1]) - y).square().mean()
+    losses = []
+    for _ in range(5):
+        value = loss()
+        optimizer.zero_grad()
+        value.backward()
+        for name, q in model.named_parameters():
+            assert torch.isfinite(q.grad).all(), name
+            assert float(q.grad.abs().max()) > 0, name
+        optimizer.step()
+        losses.append(value.item())
+    losses.append(loss().item())
+    # Steps of 1e-3 down the gradient: the loss falls to first order, every time.
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
+    for cell in gru.cells:
+        for p in cell.recurrent.values():
+            if p.info.exact:
+                assert float(unitarity_defect(p.matrix())) <= p.info.tolerance(n, F64)
+
+
+class Counting(Parametrization.get("expm")):
+    """expm that counts how often W is built."""
+
+    built = 0
+
+    def _prepare(self):
+        self.built += 1
+        return super()._prepare()
+
+
+@pytest.mark.parametrize("checkpoint", [None, 2])
+def test_every_matrix_is_built_once_per_forward(checkpoint):
+    gru = UnitaryGRU(M, N, 2, Counting, bidirectional=True, checkpoint=checkpoint)
+    schemes = [p for cell in gru.cells for p in cell.recurrent.values()]
+    for p in schemes:
+        p.built = 0
+    gru(normal(T, B, M, dtype=F32))[0].sum().backward()
+    assert [p.built for p in schemes] == [1] * 12
+
+
+# ----------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("cls", [UnitaryGRU, UnitaryGRUCell])
+def test_complex_schemes_are_refused_with_the_remedy(cls):
+    for name in Parametrization.names(field="complex"):
+        remedy = "field='real'" if name in REAL else "choose one of .*cayley"
+        with pytest.raises(ValueError, match=rf"'{name}' has field='complex'.*{remedy}"):
+            cls(M, size_for(name), scheme=name)
+    with pytest.raises(ValueError, match=r"'expm' has field='complex'.*build it with field='real'"):
+        cls(M, N, scheme="expm", field="complex")
+    with pytest.raises(ValueError, match=r"has field='complex'"):
+        cls(M, N, scheme=Parametrization.create("arjovsky", N), gates="candidate")
+
+
+@pytest.mark.parametrize("bad", ["none", "rz", "", None, 3])
+def test_unknown_gates_are_refused(bad):
+    with pytest.raises(ValueError, match=rf"gates={bad!r}; choose one of \('all', 'candidate'\)"):
+        UnitaryGRU(M, N, gates=bad)
+
+
+def test_one_ready_scheme_serves_one_matrix():
+    ready = Parametrization.create("cayley", N)
+    with pytest.raises(ValueError, match=r"'cayley' cannot serve the 3.*gates='candidate'"):
+        UnitaryGRU(M, N, scheme=ready)
+    with pytest.raises(ValueError, match=r"'cayley' cannot serve 2 cells.*by name"):
+        UnitaryGRU(M, N, 2, ready, gates="candidate")
+    gru = UnitaryGRU(M, N, scheme=ready, gates="candidate")
+    assert gru.cells[0].recurrent["n"] is ready
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_layers": 0}, "num_layers=0"),
+        ({"num_layers": 2, "dropout": 1.0}, r"dropout=1\.0"),
+        ({"dropout": 0.5}, "num_layers=1 has no between"),
+        ({"input_size": 0}, "input_size=0"),
+        ({"hidden_size": 0}, "n=0"),
+        ({"scheme": "caylay"}, "cayley"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises((ValueError, LookupError), match=message):
+        UnitaryGRU(**{"input_size": M, "hidden_size": N, **options})
+
+
+def test_bad_inputs_are_refused():
+    gru = UnitaryGRU(M, N, 2)
+    with pytest.raises(ValueError, match=rf"x has shape .*{M} features"):
+        gru(torch.zeros(T, B, M + 1))
+    with pytest.raises(ValueError, match=rf"h_0 has shape .*pass \(2, {B}, {N}\)"):
+        gru(torch.zeros(T, B, M), torch.zeros(1, B, N))
+    with pytest.raises(ValueError, match="T = 0"):
+        gru(torch.zeros(0, B, M))
+    with pytest.raises(ValueError, match=rf"x has shape .*pass \(B, {M}\)"):
+        gru.cells[0](torch.zeros(T, B, M))
+    with pytest.raises(ValueError, match=r"W has shape \(5, 5\)"):
+        gru.cells[0](torch.zeros(B, M), None, torch.eye(N))
+
+
+def test_repr_tells_the_options():
+    text = repr(UnitaryGRU(M, N, 2, "cayley", bidirectional=True, gates="candidate"))
+    for part in (f"{M}, {N}", "num_layers=2", "bidirectional=True", "gates='candidate'", "Cayley"):
+        assert part in text
+
+
+def test_the_layers_share_one_base_that_is_no_layer_itself():
+    base = UnitaryGRU.__mro__[1]
+    assert base is UnitaryRNN.__mro__[1]
+    with pytest.raises(TypeError, match="abstract"):
+        base(lambda width: None, "expm", M, N, 1)

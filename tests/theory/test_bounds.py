@@ -1,0 +1,285 @@
+"""Bounds on Jacobians: against Jacobians measured by autograd, numpy and closed forms."""
+
+import math
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.theory.common import SIZES, jacobian, pre_activations, problem, rounding
+from unitary_zoo import Parametrization, nonlinearities, theory
+from unitary_zoo.base import DenseMap
+from unitary_zoo.testing.strategies import seeds
+from unitary_zoo.testing.subject import haar, normal
+
+F64 = torch.float64
+NAMES = nonlinearities.NONLINEARITIES.names()
+CASES = [
+    (name, is_complex)
+    for name in NAMES
+    for is_complex in (False, True)
+    if not is_complex or nonlinearities.get(name).complex
+]
+DRAWN = {
+    "n": st.sampled_from(SIZES),
+    "steps": st.integers(1, 6),
+    "scale": st.sampled_from([0.3, 1.0, 3.0]),
+    "seed": seeds(),
+}
+NON_NORMAL = torch.tensor([[0.5, 10.0], [0.0, 0.4]], dtype=F64)
+
+
+def threshold_of(name, n, seed):
+    """Of modReLU, not positive: large enough to silence some units."""
+    return -normal(n, dtype=F64, seed=seed + 3).abs() if name == "modrelu" else None
+
+
+def singular_values(matrix):
+    s = torch.linalg.svdvals(matrix)
+    return float(s.min()), float(s.max())
+
+
+# ------------------------------------------------------------------------------ they are bounds
+
+
+@pytest.mark.parametrize(("name", "is_complex"), CASES)
+@settings(max_examples=40)
+@given(**DRAWN)
+def test_jacobians_lie_between(name, is_complex, n, steps, scale, seed):
+    w, inputs, h = problem(n, steps, scale, seed, is_complex)
+    b = threshold_of(name, n, seed)
+    least, largest = singular_values(jacobian(w, inputs, h, name, b))
+    wide = theory.gradient_bounds(w, theory.slopes(name, b, is_complex=is_complex), steps)
+    # The state before the inputs is one step before the first pre-activation: any may stand there.
+    z = torch.cat([torch.ones_like(inputs[:1]), pre_activations(w, inputs, h, name, b)])
+    first = theory.trajectory_bounds(w, z, name, b)
+    slack = rounding(n, steps, float(wide.upper))
+    assert first.log_upper.shape == (steps + 1,)
+    assert first.log_lower[-1] == first.log_upper[-1] == 0
+    assert float(wide.lower) <= float(first.lower[0]) + slack
+    assert float(first.lower[0]) <= least + slack
+    assert largest <= float(first.upper[0]) + slack
+    assert float(first.upper[0]) <= float(wide.upper) + slack
+
+
+@given(**DRAWN)
+def test_vectors_are_bounded_both_ways(n, steps, scale, seed):
+    w, inputs, h = problem(n, steps, scale, seed, False)
+    j = jacobian(w, inputs, h, "leaky_relu")
+    lower, upper = theory.gradient_bounds(w, "leaky_relu", steps)
+    v = normal(n, dtype=F64, seed=seed + 4)
+    for image in (j @ v, j.mT @ v):
+        gain = float(image.norm() / v.norm())
+        slack = rounding(n, steps, float(upper))
+        assert float(lower) - slack <= gain <= float(upper) + slack
+
+
+def test_bounds_are_attained():
+    # Diagonal W and units that are active: J = diag(2, .5)^k.
+    w = torch.diag(torch.tensor([2.0, 0.5], dtype=F64))
+    inputs = torch.ones(5, 2, dtype=F64)
+    j = jacobian(w, inputs, torch.ones(2, dtype=F64), "relu")
+    assert torch.equal(j, torch.diag(torch.tensor([2.0**5, 0.5**5], dtype=F64)))
+    found = theory.gradient_bounds(w, (1, 1), 5)
+    assert float(found.upper) == pytest.approx(2.0**5, rel=1e-14)
+    assert float(found.lower) == pytest.approx(0.5**5, rel=1e-14)
+
+
+# --------------------------------------------------------------------- singular values, not eigen
+
+
+def test_eigenvalues_do_not_bound_a_matrix_that_is_not_normal():
+    measured = torch.linalg.matrix_norm(
+        jacobian(NON_NORMAL, torch.zeros(3, 2, dtype=F64), torch.ones(2, dtype=F64), "identity"), 2
+    )
+    # W^3 = [[.125, 10 (.25 + .2 + .16)], [0, .064]]
+    assert float(measured) == pytest.approx(math.sqrt(6.1**2 + 0.125**2), rel=1e-3)
+    printed = theory.eigenvalue_bounds(NON_NORMAL, "identity", 3)
+    assert float(printed.upper) == pytest.approx(0.5**3)
+    assert float(measured) > 40 * float(printed.upper)
+    lower, upper = theory.gradient_bounds(NON_NORMAL, "identity", 3)
+    assert float(lower) <= float(measured) <= float(upper)
+    # And the least: s_min(W^3) is far below .4^3.
+    least = np.linalg.svd(np.linalg.matrix_power(NON_NORMAL.numpy(), 3))[1].min()
+    assert least < float(printed.lower)
+    assert float(lower) <= least * (1 + 1e-12)
+
+
+@given(n=st.sampled_from(SIZES), seed=seeds(), steps=st.integers(0, 20))
+def test_the_two_agree_where_w_is_normal(n, seed, steps):
+    u = haar(n, torch.complex128, seed=seed)
+    w = u * (0.5 + normal(n, dtype=F64, seed=seed + 1).abs()) @ u.mH
+    ours, theirs = (
+        f(w, "identity", steps) for f in (theory.gradient_bounds, theory.eigenvalue_bounds)
+    )
+    # Eigenvalues of a normal matrix are as well conditioned as singular values; both are off by
+    # O(n) eps ||W||, relative to the least one, which is over .5, by ||W|| < 6 times that or so.
+    limit = 1000 * n * torch.finfo(F64).eps * max(1, steps)
+    torch.testing.assert_close(ours.log_upper, theirs.log_upper, rtol=0, atol=limit)
+    torch.testing.assert_close(ours.log_lower, theirs.log_lower, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_orthogonal_w_with_abs_keeps_norms(n):
+    w = haar(n, F64)
+    steps = 50
+    lower, upper = theory.gradient_bounds(w, "abs", steps)
+    inputs, h = normal(steps, n, dtype=F64), normal(n, dtype=F64, seed=2)
+    limit = rounding(n, steps, 1.0)
+    for value in (*singular_values(jacobian(w, inputs, h, "abs")), float(lower), float(upper)):
+        assert abs(value - 1) <= limit
+
+
+# -------------------------------------------------------------------------------- their numbers
+
+
+@given(n=st.sampled_from(SIZES), seed=seeds(), is_complex=st.booleans())
+def test_powers_of_the_singular_values(n, seed, is_complex):
+    w, _, _ = problem(n, 1, 1.0, seed, is_complex)
+    s = np.linalg.svd(w.numpy(), compute_uv=False)
+    found = theory.gradient_bounds(w, (0.5, 3.0), [0, 1, 4])
+    for i, k in enumerate((0, 1, 4)):
+        # ln of the least singular value is off by its relative error, n eps s_max / s_min.
+        limit = 100 * (k + 1) * n * torch.finfo(F64).eps * s.max() / s.min()
+        assert float(found.log_upper[i]) == pytest.approx(k * math.log(3 * s.max()), abs=limit)
+        assert float(found.log_lower[i]) == pytest.approx(k * math.log(s.min() / 2), abs=limit)
+
+
+def test_thousands_of_steps_do_not_overflow():
+    w = torch.tensor([[3.0]])
+    found = theory.gradient_bounds(w, (0.1, 1.0), 5000)
+    assert found.upper == math.inf
+    assert found.lower == 0
+    assert float(found.log_upper) == pytest.approx(5000 * math.log(3))
+    assert float(found.log_lower) == pytest.approx(5000 * math.log(0.3))
+    # The digits of an exact integer: .3^5000 has the same ones.
+    digits = Decimal(3**5000)
+    shown = f"{digits:.3e}"
+    assert repr(found) == f"Bounds({shown[:5]}e-2615 <= |Jv| / |v| <= {shown})"
+
+
+def test_repr_of_no_lower_bound_and_of_many():
+    one = theory.gradient_bounds(torch.eye(2), "relu", 3)
+    assert repr(one) == "Bounds(0 <= |Jv| / |v| <= 1)"
+    many = theory.gradient_bounds(torch.eye(2), (0.5, 2), [0, 1, 2])
+    shape = "shape (3,), from the least to the largest"
+    assert repr(many) == f"Bounds(0.25 <= |Jv| / |v| <= 4, {shape})"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1, "1"), (0.1, "0.1"), (1e-300, "1e-300")])
+def test_repr_rounds(value, shown):
+    for w in (value, value * (1 - 1e-13)):
+        found = theory.gradient_bounds(torch.tensor([[w]], dtype=F64), (1, 1), [1, 2])
+        expected = {"1": "1", "0.1": "0.01", "1e-300": "1e-600"}[shown]
+        assert repr(found).startswith(f"Bounds({expected} <= |Jv| / |v| <= {shown},")
+
+
+def test_no_step_is_the_identity_even_of_zero():
+    lower, upper = theory.gradient_bounds(torch.zeros(2, 2), "relu", [0, 1])
+    assert lower.tolist() == upper.tolist() == [1, 0]
+
+
+def test_takes_what_has_a_matrix_and_reads_it_only():
+    p = Parametrization.create("householder", 7)
+    expected = theory.gradient_bounds(p.matrix().detach(), "abs", 3)
+    before = [q.clone() for q in p.parameters()]
+    state = torch.get_rng_state()
+    for w in (p, p.prepare(), DenseMap(p.matrix())):
+        found = theory.gradient_bounds(w, "abs", 3)
+        assert not found.log_upper.requires_grad
+        assert found.log_upper.dtype == F64
+        # The matrix may be read by another route, in float32.
+        torch.testing.assert_close(found.log_upper, expected.log_upper, rtol=0, atol=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(before, p.parameters(), strict=True))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+# ---------------------------------------------------------------------------------------- slopes
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "modrelu"])
+def test_slopes_are_those_of_differences(name):
+    phi = nonlinearities.get(name).function
+    z = torch.linspace(-40, 40, 8001, dtype=F64) + 1e-3  # not at a kink
+    step = 1e-5
+    found = ((phi(z + step) - phi(z - step)) / (2 * step)).abs()
+    low, high = theory.slopes(name)
+    # Differences: step^2 / 6 times a third derivative below 2, and eps |phi| / step of rounding.
+    # The largest slopes are met at 1e-3 from 0, where tanh' is 1e-6 below its value there.
+    assert float(found.min()) == pytest.approx(low, abs=1e-9)
+    assert float(found.max()) == pytest.approx(high, abs=2e-6)
+
+
+@given(r=st.floats(0.1, 3), angle=st.floats(0, 6.28), b=st.floats(-2, 2))
+def test_complex_modrelu_has_these_singular_values(r, angle, b):
+    if abs(r + b) < 1e-2:  # at the kink
+        return
+    z = torch.polar(torch.tensor(r, dtype=F64), torch.tensor(angle, dtype=F64))
+    step = 1e-6
+    phi, threshold = nonlinearities.modrelu, torch.tensor(b, dtype=F64)
+    columns = [
+        (phi(z + d, threshold) - phi(z - d, threshold)) / (2 * step) for d in (step, 1j * step)
+    ]
+    j = np.array([[c.real.item() for c in columns], [c.imag.item() for c in columns]])
+    found = np.linalg.svd(j, compute_uv=False)
+    expected = sorted((1.0, (r + b) / r), reverse=True) if r + b > 0 else (0.0, 0.0)
+    # Second-order differences: step^2 / |z|^2 times a constant, and eps / step of rounding.
+    assert found == pytest.approx(expected, abs=1e-7)
+    if b <= 0:
+        low, high = theory.slopes("modrelu", threshold, is_complex=True)
+        assert low - 1e-7 <= found.min()
+        assert found.max() <= high + 1e-7
+
+
+def test_slopes_of_modrelu():
+    b = torch.tensor
+    assert theory.slopes("modrelu", b([0.0, 0.0]), is_complex=True) == (1, 1)
+    assert theory.slopes("modrelu", b([0.0, -1.0]), is_complex=True) == (0, 1)
+    assert theory.slopes("modrelu", b([0.0, 2.0])) == (1, 1)
+    assert theory.slopes("modrelu", b([-0.1, 2.0])) == (0, 1)
+
+
+# ---------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: theory.slopes("rellu"), ValueError, "relu"),
+        (lambda: theory.gradient_bounds(torch.eye(2), "modrelu", 1), ValueError, "threshold b"),
+        (
+            lambda: theory.slopes("modrelu", torch.tensor([0.0, 0.1]), is_complex=True),
+            ValueError,
+            "threshold of 0.1 > 0 has no largest slope",
+        ),
+        (
+            lambda: theory.gradient_bounds(torch.eye(2, dtype=torch.complex64), "relu", 1),
+            ValueError,
+            "real states only",
+        ),
+        (lambda: theory.gradient_bounds(torch.ones(2, 3), "relu", 1), ValueError, r"\(2, 3\)"),
+        (lambda: theory.gradient_bounds(torch.ones(0, 0), "relu", 1), ValueError, r"\(0, 0\)"),
+        (
+            lambda: theory.gradient_bounds(torch.full((2, 2), math.nan), "relu", 1),
+            ValueError,
+            "finite",
+        ),
+        (lambda: theory.gradient_bounds(torch.eye(2), (1, 0.5), 1), ValueError, r"\(1.0, 0.5\)"),
+        (lambda: theory.gradient_bounds(torch.eye(2), (-1, 1), 1), ValueError, "0 <= least"),
+        (lambda: theory.gradient_bounds(torch.eye(2), (0, math.inf), 1), ValueError, "inf"),
+        (lambda: theory.gradient_bounds(torch.eye(2), "relu", [3, -1]), ValueError, "steps=-1"),
+        (lambda: theory.gradient_bounds(torch.eye(2), "relu", 1.5), TypeError, "float32"),
+        (lambda: theory.gradient_bounds(torch.eye(2), "relu", True), TypeError, "bool"),
+        (
+            lambda: theory.trajectory_bounds(torch.eye(2), torch.ones(5, 3), "relu"),
+            ValueError,
+            r"\(5, 3\)",
+        ),
+    ],
+)
+def test_refuses(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

@@ -1,0 +1,145 @@
+"""UnitaryGRUCell: the parameters of a gated recurrent layer and its step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo.base import Parametrization
+from unitary_zoo.cells.base import RecurrentCell, build_recurrent, empty_parameter, uniform_
+from unitary_zoo.scan import gated_scan
+
+GATES = ("all", "candidate")
+
+
+class UnitaryGRUCell(RecurrentCell):
+    r""":math:`h' = (1 - z) \odot c + z \odot h`: ``nn.GRUCell`` with unitary recurrent matrices.
+
+    :math:`r = \sigma(V_r x + b_r + W_r h)`, :math:`z = \sigma(V_z x + b_z + W_z h)` and the
+    candidate :math:`c = \tanh(V_n x + b_n + r \odot (W_n h + b_{hn}))`; the W are orthogonal.
+
+    The source names the uGRU and gives no equations; these are those of ``torch.nn.GRU``, and
+    ``gates`` chooses between the two readings. Of torch's biases those that only add to another
+    are left out: its ``bias_hh`` of the gates r and z.
+
+    Args:
+        input_size: m, the length of x.
+        hidden_size: n, the length of h.
+        scheme: Registered name, class or, with ``gates="candidate"``, ready ``Parametrization`` of
+            size n; over the real numbers, for a sigmoid of complex numbers is no gate.
+        bias: Whether b and b_hn are there.
+        device: Device.
+        dtype: Dtype of all parameters.
+        gates: Which matrices the scheme parametrizes: "all", W_r, W_z and W_n, each by itself, or
+            that of the "candidate", W_n, alone.
+        learn_h0: Whether the initial state is learned; else it is zero.
+        scheme_options: Passed to the scheme of every matrix.
+
+    Attributes:
+        recurrent: The Parametrizations by name: "r", "z" and "n", or "n" alone.
+        weight_rz: W_r and W_z (2n, n) where they are free, uniform within 1/sqrt(n) at the start as
+            in torch, else None.
+        weight_ih: V_r, V_z and V_n (3n, m).
+        bias: b_r, b_z and b_n (3n), or None.
+        bias_hn: b_hn (n) or None.
+        h0: The learned initial state (n) or None.
+
+    Raises:
+        ValueError: A complex scheme, a ready one for three matrices, or another ``gates``.
+
+    Source: Lin and Wang, CS224N report, 2019.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        scheme: str | type[Parametrization] | Parametrization = "expm",
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        gates: str = "all",
+        learn_h0: bool = False,
+        **scheme_options: Any,
+    ) -> None:
+        if gates not in GATES:
+            raise ValueError(f"gates={gates!r}; choose one of {GATES}")
+        names = "rzn" if gates == "all" else "n"
+        if isinstance(scheme, Parametrization) and len(names) > 1:
+            raise ValueError(
+                f"one ready {scheme.info.name!r} cannot serve the {len(names)} recurrent matrices; "
+                "pass the scheme by name, or gates='candidate'"
+            )
+        recurrent = {
+            name: build_recurrent(scheme, hidden_size, device=device, dtype=dtype, **scheme_options)
+            for name in names
+        }
+        of_candidate = recurrent["n"]
+        _check_real(of_candidate)
+        super().__init__(
+            input_size, hidden_size, of_candidate, blocks=3, bias=bias, learn_h0=learn_h0
+        )
+        n = hidden_size
+        self.gates, self.recurrent = gates, nn.ModuleDict(recurrent)
+        self.weight_rz = None if gates == "all" else empty_parameter(of_candidate, 2 * n, n)
+        self.bias_hn = empty_parameter(of_candidate, n) if bias else None
+        self._reset_inputs(None)
+
+    def _schemes(self) -> tuple[Parametrization, ...]:
+        return cast(tuple[Parametrization, ...], tuple(self.recurrent.values()))
+
+    def _reset_own(self, generator: torch.Generator | None) -> None:
+        if self.weight_rz is not None:
+            uniform_(self.weight_rz, 1 / math.sqrt(self.hidden_size), generator)
+        if self.bias_hn is not None:
+            self.bias_hn.zero_()
+
+    @property
+    def weight_hh(self) -> Tensor:
+        """W_r, W_z and W_n, one below the other (3n, n), in float32 or better; built at each read.
+
+        The layout of ``weight_hh_l0`` of ``nn.GRU``.
+        """
+        unitary = [scheme.prepare().matrix() for scheme in self._schemes()]
+        return torch.cat(unitary if self.weight_rz is None else [self.weight_rz, *unitary])
+
+    def scan(
+        self,
+        x: Tensor,
+        h0: Tensor | None = None,
+        *,
+        recurrent: Tensor | None = None,
+        return_sequence: bool = True,
+        checkpoint: int | None = None,
+    ) -> Tensor:
+        """All states (T, B, n) for inputs (T, B, m), or the last one (B, n); W is built once."""
+        return gated_scan(
+            x,
+            self.weight_hh if recurrent is None else recurrent,
+            self.initial_state(x.shape[1]) if h0 is None else h0,
+            self.weight_ih,
+            bias=self.bias,
+            bias_hn=self.bias_hn,
+            return_sequence=return_sequence,
+            checkpoint=checkpoint,
+        )
+
+    def extra_repr(self) -> str:
+        """Sizes and which matrices are unitary."""
+        return f"{self.input_size}, {self.hidden_size}, gates={self.gates!r}"
+
+
+def _check_real(scheme: Parametrization) -> None:
+    """Raise ValueError, with what to do, for a complex scheme of a gated cell."""
+    if scheme.field == "real":
+        return
+    real = ", ".join(Parametrization.names(fields="real"))
+    serves = "real" in type(scheme).info.fields
+    remedy = "build it with field='real'" if serves else f"choose one of {real}"
+    raise ValueError(
+        f"scheme {scheme.info.name!r} has field='complex', and gates compare real numbers; {remedy}"
+    )

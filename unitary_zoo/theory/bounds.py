@@ -1,0 +1,295 @@
+r"""Bounds on how a recurrent network carries gradients, from the singular values of W.
+
+For :math:`h_t = \phi(W h_{t-1} + V x_t + b)` the Jacobian over several steps is the product
+:math:`J = \partial h_t / \partial h_k = D_t W D_{t-1} W \cdots D_{k+1} W`, where :math:`D_i` is the
+Jacobian of :math:`\phi` at step i: diagonal, or for modReLU of complex numbers a real 2 x 2 block
+for each unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import linalg, nonlinearities
+from unitary_zoo.base import LinearMap, Parametrization
+
+SLOPES: dict[str, tuple[float, float]] = {
+    "relu": (0.0, 1.0),
+    "leaky_relu": (nonlinearities.LEAKY_SLOPE, 1.0),
+    "abs": (1.0, 1.0),
+    "tanh": (0.0, 1.0),
+    "sigmoid": (0.0, 0.25),
+    "identity": (1.0, 1.0),
+}
+"""Least and largest :math:`|\\phi'|` of each nonlinearity that has no threshold."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bounds:
+    r""":math:`\ell \|v\|_2 \le \|J v\|_2 \le u \|v\|_2` for every v.
+
+    So :math:`\ell` bounds the least singular value of J from below, and u its spectral norm from
+    above. J is square, so the same holds of :math:`J^T`: a gradient that comes back through J is
+    neither shorter than :math:`\ell` times what it was nor longer than u times that.
+
+    The logarithms are there where powers of many steps over- or underflow.
+
+    Attributes:
+        log_lower: :math:`\ln \ell`, float64; minus infinity is no bound.
+        log_upper: :math:`\ln u`, of the same shape.
+    """
+
+    log_lower: Tensor
+    log_upper: Tensor
+
+    @property
+    def lower(self) -> Tensor:
+        r""":math:`\ell`, which may underflow to 0."""
+        return self.log_lower.exp()
+
+    @property
+    def upper(self) -> Tensor:
+        """The bound u, which may overflow to infinity."""
+        return self.log_upper.exp()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Lower, upper."""
+        return iter((self.lower, self.upper))
+
+    def __repr__(self) -> str:
+        shape = tuple(self.log_lower.shape)
+        where = f", shape {shape}, from the least to the largest" if shape else ""
+        low, high = self.log_lower.min(), self.log_upper.max()
+        return f"Bounds({_power(low)} <= |Jv| / |v| <= {_power(high)}{where})"
+
+
+def _power(log: Tensor) -> str:
+    """exp(log) in decimal notation, however large or small."""
+    value = float(log)
+    if not math.isfinite(value):
+        return "0" if value < 0 else "inf"
+    if abs(value) < 600:  # a floating-point number, and not a subnormal one
+        return f"{math.exp(value):.4g}"
+    exponent = math.floor(value / math.log(10))
+    # The mantissa may round to 10, which carries.
+    mantissa, carried = f"{math.exp(value - exponent * math.log(10)):.3e}".split("e")
+    return f"{float(mantissa):g}e{exponent + int(carried):+d}"
+
+
+def slopes(
+    nonlinearity: str, threshold: Tensor | None = None, *, is_complex: bool = False
+) -> tuple[float, float]:
+    r""":math:`(\inf s, \sup s)` over the singular values s of the Jacobian of :math:`\phi`.
+
+    For an elementwise real function these are the values of :math:`|\phi'|`. ModReLU
+    :math:`\mathrm{ReLU}(|z| + b)\, z / |z|` of a complex z is no diagonal map: where it is active
+    its real 2 x 2 Jacobian has the singular values 1 along z and :math:`(|z| + b) / |z|` across,
+    and 0 where it is not (remarked by Wolter and Yao, 2018). They lie in [0, 1] for b <= 0, and
+    have no bound near z = 0 for b > 0. Of real numbers it has the slopes 0 and 1, and only 1 for
+    b >= 0. Without a bend, at b = 0, it is the identity.
+
+    A kink counts as a slope of either side. At a kink at 0 torch takes a slope between, which for
+    abs and modReLU is 0 and outside this range: pre-activations that are exactly 0, as those of a
+    zero state with a zero input, void a lower bound.
+
+    Args:
+        nonlinearity: A name of :mod:`unitary_zoo.nonlinearities`.
+        threshold: b of modReLU, any shape.
+        is_complex: Whether the states are complex.
+
+    Raises:
+        ValueError: An unknown name, one that is not defined on these states, modReLU without its
+            threshold, or with a positive one on complex states.
+    """
+    activation = nonlinearities.get(nonlinearity)
+    activation.check(is_complex)
+    if not activation.has_threshold:
+        return SLOPES[activation.name]
+    if threshold is None:
+        raise ValueError(
+            f"the slopes of {nonlinearity!r} depend on its threshold b: pass the pair (0, 1) if "
+            "all b <= 0, or the pair that slopes(nonlinearity, threshold) finds"
+        )
+    low, high = map(float, threshold.detach().aminmax())
+    if is_complex and high > 0:
+        raise ValueError(
+            f"{nonlinearity!r} of complex states with a threshold of {high:g} > 0 has no largest "
+            "slope: it is (|z| + b) / |z| across z, unbounded near z = 0; pass a pair that holds "
+            "for your |z|, or use trajectory_bounds at the inputs in question"
+        )
+    return (1.0 if low >= 0 else 0.0), 1.0
+
+
+def gradient_bounds(
+    W: Tensor | Parametrization | LinearMap,
+    slope_range: str | tuple[float, float],
+    steps: int | Sequence[int] | Tensor,
+) -> Bounds:
+    r""":math:`(\sigma_{\min} s_{\min})^k \|v\| \le \|J v\| \le (\sigma_{\max} s_{\max})^k \|v\|`.
+
+    J is :math:`\partial h_{t+k} / \partial h_t`, the norms are Euclidean (of complex states, those
+    of the complex vectors, and J is then real linear), and :math:`\sigma` are the *singular values*
+    of W. The upper bound is Galvan's; both together are the theorem of Lin and Wang with singular
+    values in place of eigenvalues, which holds for every W (see :func:`eigenvalue_bounds`). They
+    hold at every input, since they ask nothing of it; no rounding is allowed for. With an
+    orthogonal W and the nonlinearity abs both are 1: no gradient grows or vanishes (Lin and Wang).
+
+    Args:
+        W: Matrix (n, n), or what has one.
+        slope_range: The least and the largest :math:`|\phi'|`, or the name of a nonlinearity whose
+            :func:`slopes` do not depend on a threshold.
+        steps: k, of any integers of at least 0, in any shape.
+
+    Returns:
+        Both bounds in float64, on W's device, in the shape of ``steps``.
+
+    Raises:
+        ValueError: W is not square or not finite, a range that is none, or negative steps.
+        TypeError: Steps that are no integers.
+
+    Source: Galvan, slides on the gradient of recurrent networks; Lin and Wang, CS224N report, 2019.
+    """
+    w = _matrix(W)
+    s = torch.linalg.svdvals(linalg.double(w))
+    return _powers(s.min(), s.max(), _range(slope_range, w.is_complex()), steps)
+
+
+def eigenvalue_bounds(
+    W: Tensor | Parametrization | LinearMap,
+    slope_range: str | tuple[float, float],
+    steps: int | Sequence[int] | Tensor,
+) -> Bounds:
+    r""":math:`(|\lambda|_{\min} s_{\min})^k, (|\lambda|_{\max} s_{\max})^k`: for a normal W only.
+
+    The theorem of Lin and Wang (2019) as printed, for any diagonalizable W. It holds where W is
+    normal, :math:`W W^H = W^H W`, for then :math:`|\lambda|` are the singular values, and it is
+    :func:`gradient_bounds`. Elsewhere it may fail by any factor: W = [[.5, 10], [0, .4]] has two
+    different eigenvalues, so it is diagonalizable; the larger is .5, and the norm of W is 10.02.
+    Nor does the condition number of the eigenvectors mend it, because the factors D_i between the
+    W have other eigenvectors. It is here to be compared with; arguments, result and errors are
+    those of :func:`gradient_bounds`.
+    """
+    w = _matrix(W)
+    moduli = torch.linalg.eigvals(linalg.double(w)).abs()
+    return _powers(moduli.min(), moduli.max(), _range(slope_range, w.is_complex()), steps)
+
+
+@torch.no_grad()
+def trajectory_bounds(
+    W: Tensor | Parametrization | LinearMap,
+    z: Tensor,
+    nonlinearity: str,
+    threshold: Tensor | None = None,
+) -> Bounds:
+    r""":math:`\prod_{i>t} \sigma_{\min}(D_i W) \le \ldots \le \prod_{i>t} \|D_i\|_2 \|W\|_2`.
+
+    Bounds on :math:`\partial h_T / \partial h_t` along one trajectory, by the slopes that were met
+    there instead of all possible ones. With a unitary W the upper one is that of Arjovsky et al.,
+    :math:`\prod \|D_i\|`; they take :math:`D_i` for diagonal, and where modReLU is of complex
+    numbers it is not, so the norms here are those of its real Jacobian (see :func:`slopes`).
+
+    Args:
+        W: Matrix (n, n), or what has one.
+        z: (T, ..., n) pre-activations :math:`z_t = W h_{t-1} + V x_t + b`, t = 1..T, so
+            :math:`h_t = \phi(z_t)`.
+        nonlinearity: Its name.
+        threshold: b of modReLU, (n) or broadcastable; None is zero.
+
+    Returns:
+        Shape (T, ...): entry i bounds the Jacobian from the state after z[i] to the last one, so
+        the last entry is 1.
+
+    Raises:
+        ValueError: As :func:`gradient_bounds`; or z of another size, or of another field than W.
+
+    Source: Arjovsky, Shah and Bengio, Unitary evolution recurrent neural networks, 2016.
+    """
+    w = _matrix(W)
+    activation = nonlinearities.get(nonlinearity)
+    activation.check(w.is_complex())
+    if z.dim() < 2 or z.shape[-1] != w.shape[-1] or z.is_complex() != w.is_complex():
+        field = "complex" if w.is_complex() else "real"
+        raise ValueError(
+            f"z is {z.dtype} of shape {tuple(z.shape)}, and W is {field}, {len(w)} x {len(w)}; "
+            f"pass {field} pre-activations (T, ..., {len(w)})"
+        )
+    s = torch.linalg.svdvals(linalg.double(w))
+    least, largest = _slopes_at(linalg.double(z), activation, threshold)
+    return Bounds(
+        _to_the_end(s.min().log() + least.amin(-1).log()),
+        _to_the_end(s.max().log() + largest.amax(-1).log()),
+    )
+
+
+def _to_the_end(logs: Tensor) -> Tensor:
+    """Entry t is the sum of the entries after t: (T, ...) to (T, ...)."""
+    after = torch.cat([logs[1:], torch.zeros_like(logs[:1])])
+    return after.flip(0).cumsum(0).flip(0)
+
+
+def _slopes_at(
+    z: Tensor, activation: nonlinearities.Activation, threshold: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The least and the largest singular value of each unit's Jacobian, of the shape of z."""
+    if not z.is_complex():
+        with torch.enable_grad():
+            leaf = z.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(activation.function(leaf, threshold).sum(), leaf)
+        return slope.abs(), slope.abs()
+    one = torch.ones_like(z.real)
+    if not activation.has_threshold:
+        return one, one
+    modulus = z.abs()
+    length = modulus + (0.0 if threshold is None else threshold)
+    across = torch.where((length > 0) & (modulus > 0), length / modulus, 0.0)
+    along = torch.where(across > 0, one, 0.0)
+    return torch.minimum(across, along), torch.maximum(across, along)
+
+
+def _matrix(w: Tensor | Parametrization | LinearMap) -> Tensor:
+    """W without its graph."""
+    with torch.no_grad():
+        matrix = w.detach() if isinstance(w, Tensor) else w.matrix().detach()
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.numel():
+        raise ValueError(f"W has shape {tuple(matrix.shape)}; pass a square matrix (n, n)")
+    if not torch.isfinite(torch.view_as_real(matrix) if matrix.is_complex() else matrix).all():
+        raise ValueError("W has infinite or undefined entries; pass a finite matrix")
+    return matrix
+
+
+def _range(slope_range: str | tuple[float, float], is_complex: bool) -> tuple[float, float]:
+    """The pair, looked up or checked."""
+    if isinstance(slope_range, str):
+        return slopes(slope_range, is_complex=is_complex)
+    low, high = map(float, slope_range)
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(
+            f"slope_range={(low, high)} is no range of |phi'|; pass 0 <= least <= largest < inf"
+        )
+    return low, high
+
+
+def _powers(
+    least: Tensor,
+    largest: Tensor,
+    slope_range: tuple[float, float],
+    steps: int | Sequence[int] | Tensor,
+) -> Bounds:
+    """Both products to the power of each number of steps."""
+    k = torch.as_tensor(steps, device=least.device)
+    if k.is_floating_point() or k.is_complex() or k.dtype == torch.bool:
+        raise TypeError(f"steps are {k.dtype}; pass integers")
+    if k.numel() and int(k.min()) < 0:
+        raise ValueError(f"steps={int(k.min())} is negative; pass integers of at least 0")
+
+    def power(log: Tensor) -> Tensor:
+        # No step is the identity, whatever the base: 0 times an infinite logarithm is undefined.
+        return torch.where(k == 0, 0.0, k * log)
+
+    low, high = slope_range
+    return Bounds(power((least * low).log()), power((largest * high).log()))

@@ -1,0 +1,92 @@
+"""The check that a call of a unitary twin keeps the bounds for which it was built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from unitary_zoo import linalg
+from unitary_zoo.context import is_traced, is_transformed
+from unitary_zoo.layers import UnitaryRNN
+
+
+class BoundExceededError(ValueError):
+    """A sequence exceeds a bound for which a unitary twin was built."""
+
+
+@dataclass(frozen=True)
+class InputCheck:
+    """Forward pre-hook that compares a call with the bounds; a class, so that it can be pickled."""
+
+    states: int
+    input_bound: float
+    initial_bound: float
+    steps: int | None
+
+    def __call__(self, twin: UnitaryRNN, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise :class:`BoundExceededError` if what ``twin`` is called with is beyond a bound."""
+        if is_traced() or is_transformed():  # there are no numbers to look at
+            return
+        call = {**dict(zip(("x", "h_0"), args, strict=False)), **kwargs}
+        x, h_0 = call.get("x"), call.get("h_0")
+        if isinstance(x, (Tensor, PackedSequence)):
+            self._check_input(twin, x)
+        if isinstance(h_0, Tensor):
+            self._check_start(h_0, twin.cells[0].recurrent.dtype)
+
+    def _check_input(self, twin: UnitaryRNN, x: Tensor | PackedSequence) -> None:
+        data = x.data if isinstance(x, PackedSequence) else x
+        if data.is_meta or data.numel() == 0:
+            return
+        time = 1 if twin.batch_first and data.ndim == 3 else 0
+        count = len(x.batch_sizes) if isinstance(x, PackedSequence) else data.shape[time]
+        if self.steps is not None and count > self.steps:
+            raise BoundExceededError(
+                f"the sequence has {count} steps, and the bound of the states is for "
+                f"steps={self.steps}; build the twin for the longest one{_OR_UNCHECKED}"
+            )
+        lengths = _lengths(data, twin.cells[0].recurrent.dtype)
+        if float(lengths.max()) <= self.input_bound * _slack(data.shape[-1], lengths):
+            return
+        worst = lengths.argmax()
+        if isinstance(x, PackedSequence):
+            step = int(torch.searchsorted(x.batch_sizes.cumsum(0), int(worst), right=True))
+        else:
+            step = int(torch.unravel_index(worst, lengths.shape)[time])
+        raise BoundExceededError(
+            f"the input of step {step} has norm {float(lengths.max()):.9g}, and "
+            f"input_bound={self.input_bound:.9g}; build the twin for the largest input, or scale "
+            f"the inputs{_OR_UNCHECKED}"
+        )
+
+    def _check_start(self, h_0: Tensor, dtype: torch.dtype) -> None:
+        if h_0.is_meta or h_0.numel() == 0:
+            return
+        lengths = _lengths(h_0, dtype)
+        largest, limit = float(lengths.max()), self.initial_bound
+        if not largest <= limit * _slack(h_0.shape[-1], lengths):
+            raise BoundExceededError(
+                f"h_0 has norm {largest:.9g}, and initial_bound={limit:.9g}; build the twin for "
+                f"the largest initial state{_OR_UNCHECKED}"
+            )
+        if bool(h_0[..., self.states :].any()):
+            raise BoundExceededError(
+                f"h_0 is not 0 beyond the {self.states} states of the given network; pad its "
+                "initial state by torch.nn.functional.pad"
+            )
+
+
+_OR_UNCHECKED = ", or with check_inputs=False"
+
+
+def _lengths(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.linalg.vector_norm(x.detach(), dim=-1, dtype=torch.promote_types(x.dtype, dtype))
+
+
+def _slack(terms: int, lengths: Tensor) -> float:
+    # The norm, and the number compared with, are rounded themselves.
+    return 1 + (terms + 4) * linalg.eps(lengths.dtype)
