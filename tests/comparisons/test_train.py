@@ -12,7 +12,8 @@ from comparisons.tasks import TASKS
 from comparisons.train import OPTIMIZERS, DivergedError, train
 from unitary_zoo import Parametrization, UnitaryGRU
 
-LENGTHS = {"char_lm": 35, "word_lm": 35}  # a text gives as many targets as steps
+# A text gives as many targets as steps; an image has as many steps as pixels.
+LENGTHS = {"char_lm": 35, "word_lm": 35, "pixel_mnist": 64, "permuted_mnist": 64}
 
 
 @pytest.mark.parametrize("model", ["expm", "gru"])
