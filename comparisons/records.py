@@ -22,6 +22,10 @@ class Optimizer:
         return f"{self.kind} {self.lr:g}{decay}"
 
 
+WORDING = frozenset({"source", "best_test"})
+"""Fields of a setting that say how to tell of a run and change nothing in it."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """How one model is trained on one task: all that a paper's section "experiments" fixes.
@@ -40,6 +44,8 @@ class Setting:
         test_size: Sequences of the test set, drawn once per run; of a given test set, at most.
         eval_every: Iterations between two evaluations.
         source: Where these values come from, in words; no part of a run's identity.
+        best_test: Whether the least test loss of all evaluations is what counts, as in some papers,
+            instead of the last one; no part of a run's identity either.
         layer: "rnn" or "gru": a scheme in a `UnitaryRNN` or in a `UnitaryGRU`.
         layers: Recurrent layers on top of each other.
         bias: Whether the recurrent layer of a scheme has a bias.
@@ -71,6 +77,7 @@ class Setting:
     test_size: int = 1000
     eval_every: int = 100
     source: str = ""
+    best_test: bool = False
     layer: str = "rnn"
     layers: int = 1
     bias: bool = False
@@ -119,6 +126,8 @@ class Setting:
             parts.append(f"lr × {self.decay:g} every {self.decay_every:,}")
         if self.penalty is not None:
             parts.append(f"penalty {' and '.join(f'{weight:g}' for weight in self.penalty)}")
+        if self.best_test:
+            parts.append("least test loss counts")
         if self.identify:
             parts.append("W alone is learned")
         parts += [f"{name}={value}" for name, value in self.options]
@@ -140,12 +149,12 @@ class Setting:
 
 
 def _changed(setting: Setting) -> dict[str, Any]:
-    """The values that differ from their field's default, but for the words about their source."""
+    """The values that differ from their field's default, of all that change a run."""
     values = dataclasses.asdict(setting)
     return {
         field.name: values[field.name]
         for field in dataclasses.fields(setting)
-        if field.name != "source" and getattr(setting, field.name) != field.default
+        if field.name not in WORDING and getattr(setting, field.name) != field.default
     }
 
 
@@ -171,7 +180,7 @@ class Run:
         """Readable and stable: the same configuration has the same id in every place.
 
         The last eight digits are a hash of the configuration, so that two runs which differ
-        anywhere never share a file. Words about the source of the settings do not count, nor do
+        anywhere never share a file. How to tell of it (:data:`WORDING`) does not count, nor do
         values at their default, so that a field added later leaves the ids of old files alone.
         """
         config = {"device": self.device, "setting": _changed(self.setting)}
@@ -260,7 +269,9 @@ class Result:
 
     @property
     def chosen(self) -> Point:
-        """The evaluation with the least validation loss; the last one where there is none."""
+        """The evaluation with the least validation loss; without any, the last or the best one."""
+        if self.run.setting.best_test:
+            return min(self.curve, key=lambda point: point.test_loss)
         validated = [point for point in self.curve if point.valid_loss is not None]
         return min(validated, key=lambda point: point.valid_loss or 0.0, default=self.final)
 

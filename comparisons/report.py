@@ -97,12 +97,23 @@ class Section:
         return any(row.validated for row in self.rows)
 
     @property
+    def choice(self) -> str:
+        """Which evaluation the test values are of, where it is not the last."""
+        kinds = []
+        if self.validated:
+            kinds.append("Test values are those at the least validation loss.")
+        if any(row.setting.best_test for row in self.rows):
+            kinds.append("Test values are the least of all evaluations where the settings say so.")
+        return " ".join(kinds)
+
+    @property
     def columns(self) -> list[str]:
         """Of its table; those that would be empty are left out."""
         # What a text's entropy is, and so when it is solved, nobody knows.
         solvable = not (self.task.tokens and self.task.per_step)
         left_out = set() if solvable else {"solved at"}
-        left_out |= set() if self.validated else {"validation", "best at"}
+        left_out |= set() if self.validated else {"validation"}
+        left_out |= set() if any(row.chosen for row in self.rows) else {"best at"}
         return [column for column in self.rows[0].cells("") if column not in left_out]
 
     @property

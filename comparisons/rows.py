@@ -66,6 +66,11 @@ class Row:
         """Whether a validation set chose the evaluation."""
         return self.results[0].chosen.valid_loss is not None
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the evaluation that is reported need not be the last one."""
+        return self.validated or self.setting.best_test
+
     def metric(self, result: Result) -> float:
         """The task's metric on the test set, of the same evaluation as :attr:`loss`."""
         return self.task.metric(result.chosen.test_loss, result.chosen.test_accuracy)

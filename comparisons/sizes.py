@@ -61,8 +61,10 @@ def _published(
 ) -> Iterable[SizeCurve]:
     for paper in PAPERS.values():
         if not any(
-            training.task == task.name and training.setting.source in sources
+            # What a command changes is said at the end of the source.
+            training.task == task.name and source.startswith(training.setting.source)
             for training in paper.trainings
+            for source in sources
         ):
             continue
         for (name, model), values in _values(task, paper).items():

@@ -41,6 +41,7 @@ def mnist(size: int, lr: float) -> Setting:
         init="cayley",
         test_size=10_000,
         eval_every=mnist_iterations(1, 128),
+        best_test=True,
         source=f"{CODE}; the rates of each size are [V2]; RMSprop decay .99 as in its code, where "
         f"others report .9; {KERNELS}",
     )

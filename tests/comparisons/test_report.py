@@ -389,3 +389,16 @@ def test_other_data_are_named_and_not_mixed(make_result, imaginary):
     assert published._ours(same, [row], any_data=False)[0].differs == ""
     assert published._ours(other, [row], any_data=False) == ()
     assert published._ours(other, [row], any_data=True)[0].differs == "other data: large"
+
+
+def test_the_least_test_loss_counts_where_the_paper_takes_it(make_result, tmp_path):
+    losses = (2.0, 0.01, 0.5)
+    last = make_result("cayley", losses=losses)
+    best = make_result("cayley", losses=losses, best_test=True)
+    assert last.chosen is last.curve[2]
+    assert best.chosen is best.curve[1]
+    assert last.run.id == best.run.id  # the same training, told in another way
+    Store(tmp_path).save(best)
+    text = write_report(tmp_path).pages[1].read_text(encoding="utf-8")
+    assert "least of all evaluations" in text
+    assert "best at" in text
