@@ -126,8 +126,6 @@ class Setting:
             parts.append(f"lr × {self.decay:g} every {self.decay_every:,}")
         if self.penalty is not None:
             parts.append(f"penalty {' and '.join(f'{weight:g}' for weight in self.penalty)}")
-        if self.best_test:
-            parts.append("least test loss counts")
         if self.identify:
             parts.append("W alone is learned")
         parts += [f"{name}={value}" for name, value in self.options]

@@ -102,8 +102,10 @@ class Section:
         kinds = []
         if self.validated:
             kinds.append("Test values are those at the least validation loss.")
-        if any(row.setting.best_test for row in self.rows):
-            kinds.append("Test values are the least of all evaluations where the settings say so.")
+        if best := sorted({row.name for row in self.rows if row.setting.best_test}):
+            kinds.append(
+                f"As in the paper, test values are the least of all evaluations: {', '.join(best)}."
+            )
         return " ".join(kinds)
 
     @property
