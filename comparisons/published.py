@@ -11,6 +11,7 @@ from comparisons.records import Setting
 from comparisons.rows import Row
 from comparisons.tasks import TASKS
 
+SIZE = "other size"
 SHOWN = 3
 """Rows beside one published result, at most."""
 
@@ -65,6 +66,22 @@ def comparisons_on(
     return tuple(listed), left_out
 
 
+def published_for(row: Row, paper: Paper) -> str:
+    """What the paper reported of a row's model on its data: at its size or, named, at others."""
+    same, others = [], []
+    for outcome in paper.outcomes:
+        if outcome.task != row.task.name or row.model not in outcome.ours:
+            continue
+        # Words mark what was not read in print; a number alone would pass for exact.
+        text = outcome.text if outcome.exact else f"{outcome.text} [{outcome.tag}]"
+        differs = _differences(outcome, row)
+        if not differs:
+            same.append(text)
+        elif all(part.startswith(SIZE) for part in differs):
+            others.append(f"{text} (n = {outcome.size})")
+    return "; ".join(same or others)
+
+
 def remarks_on(task: str, compared: Iterable[Comparison]) -> tuple[str, ...]:
     """What the papers that are compared with say a reader should know."""
     cites = {item.cite for item in compared}
@@ -102,7 +119,7 @@ def _differences(outcome: Outcome, row: Row) -> list[str]:
     if outcome.lengths and run.length not in outcome.lengths:
         differs.append(f"other length: {run.length}")
     if outcome.size not in (None, setting.hidden_size):
-        differs.append(f"other size: {setting.hidden_size}")
+        differs.append(f"{SIZE}: {setting.hidden_size}")
     for name, value in outcome.setting:
         if (own := _value(setting, name)) != value:
             differs.append(f"other {name.replace('_', ' ')}: {own}")

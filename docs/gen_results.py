@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE.parent))
 from comparisons.benchmarks import text  # noqa: E402 - found only now that the path is set
 
 MARKER = re.compile(r"<!-- results: (\w+) -->")
-COLUMNS = ("model", "n", "seeds", "iterations", "batch", "training", "metric", "loss")
+COLUMNS = ("model", "n", "seeds", "iterations", "batch", "training", "metric", "loss", "published")
 
 
 def results(name: str, folder: Path) -> str:
@@ -46,9 +46,10 @@ def _bounds(run: dict[str, Any]) -> str:
 
 
 def _table(runs: list[dict[str, Any]]) -> str:
-    header = [runs[0]["metric_name"] if key == "metric" else key for key in COLUMNS]
-    sides = [":--" if isinstance(runs[0][key], str) else "--:" for key in COLUMNS]
-    lines = [[_cell(run, key) for key in COLUMNS] for run in runs]
+    columns = COLUMNS if any(run["published"] for run in runs) else COLUMNS[:-1]
+    header = [runs[0]["metric_name"] if key == "metric" else key for key in columns]
+    sides = [":--" if isinstance(runs[0][key], str) else "--:" for key in columns]
+    lines = [[_cell(run, key) for key in columns] for run in runs]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, sides, *lines])
 
 

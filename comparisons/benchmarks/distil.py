@@ -20,6 +20,8 @@ from typing import Any
 # A checkout is run as it is, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from comparisons.papers import Paper, find_paper
+from comparisons.published import published_for
 from comparisons.records import Result
 from comparisons.report import write_report
 from comparisons.rows import Row, rows
@@ -34,13 +36,16 @@ class ResultsError(ValueError):
     """The folder holds nothing to keep; the message is one line."""
 
 
-def distil(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One record for each model in each configuration, by task, variant and length, best first."""
+def distil(results: Sequence[Result], paper: Paper | None = None) -> list[dict[str, Any]]:
+    """One record for each model in each configuration, by task, variant and length, best first.
+
+    With a paper, what it reported stands beside.
+    """
     groups = rows(results, lambda name, length, variant: TASKS.get(name)(length, variant))
-    return [_record(row) for key in sorted(groups) for row in groups[key]]
+    return [_record(row, paper) for key in sorted(groups) for row in groups[key]]
 
 
-def _record(row: Row) -> dict[str, Any]:
+def _record(row: Row, paper: Paper | None) -> dict[str, Any]:
     first, task = row.results[0], row.task
     defects = [result.defect_end for result in row.results if result.defect_end is not None]
     metrics = [row.metric(result) for result in row.results]
@@ -60,6 +65,7 @@ def _record(row: Row) -> dict[str, Any]:
         "metric": statistics.fmean(metrics),
         "metric_spread": statistics.stdev(metrics) if len(metrics) > 1 else None,
         "loss": row.loss,
+        "published": "" if paper is None else published_for(row, paper),
         "baseline": statistics.fmean(result.baseline for result in row.results),
         "optimum": task.optimum,
         "defect": max(defects, default=None),
@@ -100,7 +106,9 @@ def write(folder: Path, docs: Path) -> Path:
         (docs / "images" / images[-1]).write_bytes(figure.read_bytes())
     path = docs / "results" / f"{folder.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {"runs": distil(contents.results), "images": images}
+    named = contents.plan.paper if contents.plan else ""
+    runs = distil(contents.results, find_paper(named) if named else None)
+    found = {"runs": runs, "images": images}
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from comparisons.benchmarks import distil
+from comparisons.papers import find_paper
 from comparisons.store import Store
 
 
@@ -24,6 +25,21 @@ def test_a_record_holds_the_means_over_seeds(make_result):
     assert cayley["command"] == "python comparisons/run_all.py --preset imaginary"
     assert cayley["machine"]["cpu"] == "Imaginary CPU 9000"
     assert cayley["date"] == "2026-01-02"
+
+
+def test_what_a_paper_reported_stands_beside_ours(make_result):
+    results = [
+        make_result("arjovsky", length=100, hidden_size=128),
+        make_result("lstm", length=100, hidden_size=41, unitary_optimizer=None, losses=(9.0, 9.0)),
+        make_result("cayley", length=100, losses=(10.0, 10.0)),
+    ]
+    texts = [run["published"] for run in distil.distil(results, find_paper("arjovsky2016"))]
+    assert texts == [
+        "≈ 0 after 15–20 thousand examples (about 1,000 iterations of 20) [F]",
+        "slowly below the baseline: ≈ .145 at 1 million examples [F] (n = 40)",
+        "",  # which the paper knows nothing of
+    ]
+    assert {run["published"] for run in distil.distil(results)} == {""}
 
 
 @pytest.mark.parametrize("count", [1, 2, 49, 50, 51, 1000])
