@@ -388,17 +388,22 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
         "versions": {"torch": "2"}, "date": "2026-01-02",
     }  # fmt: skip
     runs = [
-        {**run, "model": "cayley", "metric": 50.0, "metric_spread": 1.5},
-        {**run, "model": "lstm", "metric": 25.0, "metric_spread": None},
+        {**run, "model": "cayley", "metric": 50.0, "metric_spread": 1.5, "published": ""},
+        {**run, "model": "lstm", "metric": 25.0, "metric_spread": None, "published": "≈ 26 [F]"},
     ]
     found = {"runs": runs, "images": ["psiml2017-adding-T100-curves.png"]}
     (tmp_path / "psiml2017.json").write_text(json.dumps(found))
     page = hook(source, folder=tmp_path)
     assert page.count("No run is recorded yet") == 4
     lines = page.splitlines()
-    at = lines.index("| model | n | seeds | iterations | batch | training | accuracy % | loss |")
-    assert lines[at + 2] == "| cayley | 8 | 2 | 60 | 4 | sgd 1 | 50.00 ± 1.50 | 0.250 |"
-    assert lines[at + 3] == "| lstm | 8 | 2 | 60 | 4 | sgd 1 | 25.00 | 0.250 |"
+    header = "| model | n | seeds | iterations | batch | training | accuracy % | loss"
+    at = lines.index(f"{header} | published |")
+    assert lines[at + 2] == "| cayley | 8 | 2 | 60 | 4 | sgd 1 | 50.00 ± 1.50 | 0.250 |  |"
+    assert lines[at + 3] == "| lstm | 8 | 2 | 60 | 4 | sgd 1 | 25.00 | 0.250 | ≈ 26 [F] |"
+    for shown in runs:
+        shown["published"] = ""
+    (tmp_path / "psiml2017.json").write_text(json.dumps(found))
+    assert f"{header} |" in hook(source, folder=tmp_path).splitlines()
     assert "![Figure of psiml2017](images/psiml2017-adding-T100-curves.png)" in lines
     assert "Made 2026-01-02 by `python it` on Imaginary CPU 9000, torch 2." in lines
 
