@@ -10,7 +10,7 @@ import torch
 
 from comparisons.models import SequenceModel, check_model
 from comparisons.papers import EXACT, PAPERS
-from comparisons.probes import norms, vanishing
+from comparisons.probes import norms, theorems, vanishing
 from comparisons.tasks import TASKS, Batch
 from unitary_zoo import theory
 
@@ -144,3 +144,35 @@ def test_vanishing_refuses(run, argv, capsys):
         run(vanishing, *argv)
     assert stop.value.code == 2
     assert argv[1] in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------- theorems
+
+
+def test_theorems_says_what_each_of_them_says(run):
+    found = run(theorems, "--steps", "50", "--trials", "1")
+    sizes = {(row["W"], row["twin"]) for row in found["twins"] if row["states"] == 4}
+    assert sizes == {
+        ("poster, n = 4", 8), ("program, n = 4", 8), ("random, n = 4", 8),
+        ("two leaks, n = 4", 8), ("two leaks, n = 4", 6),
+    }  # fmt: skip
+    for row in found["twins"]:
+        # A few hundred roundings of the largest state: sums of at most 18 terms, a norm below 1.
+        eps = torch.finfo(getattr(torch, row["dtype"])).eps
+        assert row["to nn.RNN"] <= 500 * eps * max(1, row["largest state"])
+        assert row["to scan"] <= 500 * eps * max(1, row["largest state"])
+        assert row["new states"] == 0
+    assert all(row["states"] == 2 * row["n"] for row in found["certificates"])
+    errors = {(row["n"], row["states"]): row["error"] for row in found["searches"]}
+    assert errors[1, 1] > 0.1 > 1e-6 > errors[1, 2]
+    assert errors[2, 2] > 0.1
+    near = found["approximations"]
+    assert all(row["error"] <= row["bound"] + 1e-15 for row in near)
+    assert near[-1]["error"] < 1e-12 < near[0]["error"]
+
+
+def test_theorems_refuses_no_steps(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["theorems.py", "--steps", "0"])
+    with pytest.raises(SystemExit):
+        theorems.main()
+    assert "--steps 0" in capsys.readouterr().err
