@@ -134,6 +134,6 @@ def _value(setting: Setting, name: str) -> Any:
 def _text(row: Row) -> str:
     loss = row.mean(lambda result: result.chosen.test_loss)
     return (
-        f"{row.task.metric_name} {row.mean(row.metric)}, loss {loss} ({row.label}, "
+        f"{row.task.metric_name} {row.measured()}, loss {loss} ({row.label}, "
         f"T = {row.task.length}, {row.setting.iterations:,} iterations)"
     )

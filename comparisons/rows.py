@@ -92,6 +92,14 @@ class Row:
         mean = number(statistics.fmean(known), digits)
         return f"{mean} ± {number(statistics.stdev(known), 2)}" if len(known) > 1 else mean
 
+    def measured(self) -> str:
+        """The mean metric and, where seeds are restarts, that of the least test loss."""
+        mean, count = self.mean(self.metric), len(self.results)
+        if not self.task.restarts or count == 1:
+            return mean
+        best = min(self.results, key=lambda result: result.chosen.test_loss)
+        return f"{mean}, best of {count}: {number(self.metric(best), 3)}"
+
     def solved_at(self) -> str:
         """The first evaluated iteration within a tenth of the way from optimum to baseline."""
         optimum = self.task.optimum or 0.0
@@ -112,7 +120,7 @@ class Row:
             "parameters (of W)": f"{first.parameters:,} ({first.recurrent_parameters:,})",
             "iterations × batch": f"{setting.iterations:,} × {setting.batch_size}",
             "test loss": self.mean(lambda result: result.chosen.test_loss),
-            self.task.metric_name: self.mean(self.metric),
+            self.task.metric_name: self.measured(),
             "validation": self.mean(self.validation),
             "best at": self.mean(lambda result: result.chosen.iteration, 4),
             "solved at": self.solved_at(),

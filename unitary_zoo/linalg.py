@@ -935,6 +935,10 @@ class _SingularValueMap(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, contract: bool) -> Tensor:
         u, s, vh = torch.linalg.svd(x)
         f = s.clamp(max=1.0) if contract else torch.ones_like(s)
+        if contract:
+            # What the bases lack in orthogonality, several eps, would put norms above 1; of W
+            # itself no later step can take it away, as one does of a polar factor.
+            u, vh = newton_schulz_step(u), newton_schulz_step(vh)
         ctx.save_for_backward(u, s, vh, f)
         return (u * f.unsqueeze(-2)) @ vh
 

@@ -77,9 +77,9 @@ IDENTIFICATION = {
         unitary_optimizer=Optimizer("rmsprop", lr=1e-3, alpha=0.9),
         identify=True,
         eval_every=400,
-        source="Wisdom et al. 2016 [M-H]: 100 epochs of 20,000 sequences, W alone is learned; each "
-        "of the 6 seeds draws a system and a start, where the paper keeps the best of 6 starts on "
-        "one system; form of RMSprop assumed",
+        source="Wisdom et al. 2016 [M-H]: 100 epochs of 20,000 sequences, W alone is learned; the "
+        "6 seeds are 6 starts on one system, and draw fresh sequences in place of 20,000 fixed "
+        "ones; the best is taken by test loss; form of RMSprop assumed",
     )
     for n in STATES
 }
@@ -161,7 +161,8 @@ PAPER = Paper(
     ),
     remarks_on={
         "unitary_system": (
-            "Its table is of the best of 6 starts; a mean over seeds is not comparable with it.",
+            "Its table is of the best of 6 starts; the best of our seeds is comparable with it, "
+            "their mean is not.",
         ),
     },
 )  # fmt: skip

@@ -75,6 +75,8 @@ class Task(ABC):
         per_step: True where every step has an output, False where only the last state is read.
         twin_units: Whether figures over the size show unitary models at half their units as well:
             a ReLU RNN of n units is a unitary one of 2n (Emami et al., 2019).
+        restarts: Whether seeds are starts on one and the same problem, of which papers report the
+            best: it is shown beside the mean.
         data: What it is trained and tested on, in words.
     """
 
@@ -94,6 +96,7 @@ class Task(ABC):
     tokens: ClassVar[bool] = False
     per_step: ClassVar[bool]
     twin_units: ClassVar[bool] = False
+    restarts: ClassVar[bool] = False
     data: str = "generated sequences"
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:

@@ -327,6 +327,22 @@ def test_a_layer_of_gates_is_named(make_result):
     assert "rank=2" in ranked.full_label
 
 
+def test_the_best_of_several_starts_stands_beside_their_mean(make_result):
+    def row(task, *losses):
+        found = [
+            make_result(task=task, length=5, seed=seed, losses=(2.0, loss))
+            for seed, loss in enumerate(losses)
+        ]
+        return Row(tuple(found), TASKS.get(task)(5))
+
+    starts = row("unitary_system", 0.5, 0.125, 0.25)
+    assert starts.measured() == f"{starts.mean(starts.metric)}, best of 3: 0.125"
+    assert starts.cells("")["normalised MSE"] == starts.measured()
+    assert row("unitary_system", 0.5).measured() == "0.5"
+    # Where the seed draws the problem too, the best is the luckiest.
+    assert "best" not in row("contractive_system", 0.5, 0.125).measured()
+
+
 def test_the_report_of_a_paper_has_its_outcomes_alone(tmp_path, make_result):
     results = [make_result("arjovsky", length=100, losses=(2.0, 0.0123), hidden_size=128)]
     pages = saved(tmp_path, results, "arjovsky2016")[1]

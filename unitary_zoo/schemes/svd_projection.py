@@ -97,5 +97,6 @@ class SVDProjection(Projected):
 
     def _off_group(self, x: Tensor) -> Tensor:
         if self.contractive:
-            return (torch.linalg.svdvals(x) - 1).clamp(min=0).norm()
+            # In single precision these would round by as much as is allowed for the weight.
+            return (torch.linalg.svdvals(linalg.double(x)) - 1).clamp(min=0).norm()
         return super()._off_group(x)
