@@ -378,7 +378,7 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
     hook = runpy.run_path(str(DOCS / "gen_results.py"))["on_page_markdown"]
     source = (DOCS / "experiments.md").read_text(encoding="utf-8")
     page = hook(source, folder=tmp_path)
-    assert page.count("No run is recorded yet") == source.count("<!-- results: ") == 5
+    assert page.count("No run is recorded yet") == source.count("<!-- results: ") == 6
     assert "`python comparisons/run_all.py --paper psiml2017`" in page
     run = {
         "task": "adding", "title": "Adding problem", "variant": "", "T": 100, "n": 8, "seeds": 2,
@@ -394,7 +394,7 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
     found = {"runs": runs, "images": ["psiml2017-adding-T100-curves.png"]}
     (tmp_path / "psiml2017.json").write_text(json.dumps(found))
     page = hook(source, folder=tmp_path)
-    assert page.count("No run is recorded yet") == 4
+    assert page.count("No run is recorded yet") == 5
     lines = page.splitlines()
     header = "| model | n | seeds | iterations | batch | training | accuracy % | loss"
     at = lines.index(f"{header} | published |")
@@ -417,7 +417,7 @@ def test_recorded_experiments_are_shown():
 def test_commands_of_experiments_name_papers_and_tasks_there_are():
     source = (DOCS / "experiments.md").read_text(encoding="utf-8")
     papers = set(re.findall(r"--paper (\w+)", source))
-    assert papers == {"arjovsky2016", "psiml2017", "linwang2019", "emami2019"}
+    assert papers == {"arjovsky2016", "psiml2017", "linwang2019", "emami2019", "lezcano2019"}
     known = {name: {t.task for t in paper.trainings} for name, paper in PAPERS.items()}
     for paper, tasks in re.findall(r"--paper (\w+) --tasks ([\w ]+?)(?: --|`)", source):
         if paper in known:
