@@ -169,6 +169,11 @@ def test_repr_of_no_lower_bound_and_of_many():
     assert repr(many) == f"Bounds(0.25 <= |Jv| / |v| <= 4, {shape})"
 
 
+def test_repr_of_none():
+    found = theory.gradient_bounds(torch.eye(2), "relu", torch.zeros(0, 3, dtype=torch.long))
+    assert repr(found) == "Bounds(of shape (0, 3))"
+
+
 @pytest.mark.parametrize(("value", "shown"), [(1, "1"), (0.1, "0.1"), (1e-300, "1e-300")])
 def test_repr_rounds(value, shown):
     for w in (value, value * (1 - 1e-13)):
@@ -267,6 +272,7 @@ def test_slopes_of_modrelu():
             ValueError,
             "finite",
         ),
+        (lambda: theory.gradient_bounds([[1.0]], "relu", 1), TypeError, "W is a list"),
         (lambda: theory.gradient_bounds(torch.eye(2), (1, 0.5), 1), ValueError, r"\(1.0, 0.5\)"),
         (lambda: theory.gradient_bounds(torch.eye(2), (-1, 1), 1), ValueError, "0 <= least"),
         (lambda: theory.gradient_bounds(torch.eye(2), (0, math.inf), 1), ValueError, "inf"),
