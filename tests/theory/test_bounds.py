@@ -65,6 +65,19 @@ def test_jacobians_lie_between(name, is_complex, n, steps, scale, seed):
     assert float(first.upper[0]) <= float(wide.upper) + slack
 
 
+@settings(max_examples=30)
+@given(**DRAWN)
+def test_those_of_a_trajectory_hold_where_modrelu_stretches(n, steps, scale, seed):
+    w, inputs, h = problem(n, steps, scale, seed, True)
+    b = normal(n, dtype=F64, seed=seed + 3).abs()
+    least, largest = singular_values(jacobian(w, inputs, h, "modrelu", b))
+    z = torch.cat([torch.ones_like(inputs[:1]), pre_activations(w, inputs, h, "modrelu", b)])
+    lower, upper = theory.trajectory_bounds(w, z, "modrelu", b)
+    slack = rounding(n, steps, float(upper[0]))
+    assert float(lower[0]) <= least + slack
+    assert largest <= float(upper[0]) + slack
+
+
 @given(**DRAWN)
 def test_vectors_are_bounded_both_ways(n, steps, scale, seed):
     w, inputs, h = problem(n, steps, scale, seed, False)

@@ -215,10 +215,27 @@ def test_bias_is_the_largest_pre_activation():
     np.testing.assert_allclose(new_biases(far, 1), [[-root * 100]], **near)
     three = unitary_equivalent(rnn, bound, steps=3)
     np.testing.assert_allclose(new_biases(three, 1), [[-root * gain * (1 + w + w * w)]], **near)
+    for start, largest in ((100.0, 100.0), (10.0, w**3 * 10 + gain * (1 + w + w * w))):
+        both = unitary_equivalent(rnn, bound, steps=3, initial_bound=start)
+        np.testing.assert_allclose(new_biases(both, 1), [[-root * largest]], **near)
     # The input that is always the largest brings the state to B: no smaller bias would do.
     with torch.no_grad():
         state = float(rnn(torch.full((100, 1, 1), bound, dtype=F64))[1])
     np.testing.assert_allclose(state, gain / (1 - w), rtol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_learned_initial_states_enter_the_bound(steps):
+    rnn = UnitaryRNN(1, 1, 1, "svd_projection", "relu", contractive=True, learn_h0=True, dtype=F64)
+    (cell,) = rnn.cells
+    cell.recurrent.assign_(torch.tensor([[0.6]], dtype=F64))
+    with torch.no_grad():
+        for parameter in (cell.weight_ih_parts, cell.bias_parts):
+            parameter.fill_(0.5)
+        cell.h0_parts.fill_(100.0)
+    twin = unitary_equivalent(rnn, 1.0, steps)
+    np.testing.assert_allclose(new_biases(twin, 1), [[-0.8 * 100]], rtol=1e-13)
+    assert not shared(twin(torch.ones(3, 1, 1, dtype=F64))[0], 1)[1].any()
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [(F32, 1.0), (F64, 1.0), (F32, 3e-44)])

@@ -95,6 +95,15 @@ def test_error_falls_exponentially(bias, measured):
     assert measured / 2 <= found <= 2 * measured  # and the bound is no looser than it need be
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bound_counts_learned_starts_that_are_no_sigmoids(seed):
+    rnn = network(2, 3, torch.tensor([0.2, 0.5, 0.8], dtype=F64), seed, dtype=F64, learn_h0=True)
+    with torch.no_grad():
+        rnn.cells[0].h0_parts.copy_(50 * normal(3, dtype=F64, seed=seed).sign())
+    found = error(rnn, sigmoid_approximation(rnn, 20.0), normal(3, 2, 2, dtype=F64, seed=seed))
+    assert 1e-4 < found <= sigmoid_error_bound(rnn, 20.0)  # with starts in [0, 1] it is 1e-8
+
+
 def test_an_orthogonal_network_has_no_error():
     rnn = network(2, 5, torch.ones(5, dtype=F64), dtype=F64)
     assert sigmoid_error_bound(rnn, 0.0) < 1e-7  # sqrt(1 - s^2) of s = 1 - eps is 2e-8
