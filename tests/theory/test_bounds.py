@@ -121,6 +121,7 @@ def test_eigenvalues_do_not_bound_a_matrix_that_is_not_normal():
     assert float(lower) <= least * (1 + 1e-12)
 
 
+@settings(max_examples=40)
 @given(n=st.sampled_from(SIZES), seed=seeds(), steps=st.integers(0, 20))
 def test_the_two_agree_where_w_is_normal(n, seed, steps):
     u = haar(n, torch.complex128, seed=seed)
@@ -286,6 +287,9 @@ def test_slopes_of_modrelu():
             "finite",
         ),
         (lambda: theory.gradient_bounds([[1.0]], "relu", 1), TypeError, "W is a list"),
+        (lambda: theory.gradient_bounds(torch.eye(2), (1,), 1), TypeError, "slope_range=.*pair"),
+        (lambda: theory.gradient_bounds(torch.eye(2), 1.0, 1), TypeError, "slope_range=1.0; pass"),
+        (lambda: theory.slopes("modrelu", torch.tensor([math.nan, -1])), ValueError, "undefined"),
         (lambda: theory.gradient_bounds(torch.eye(2), (1, 0.5), 1), ValueError, r"\(1.0, 0.5\)"),
         (lambda: theory.gradient_bounds(torch.eye(2), (-1, 1), 1), ValueError, "0 <= least"),
         (lambda: theory.gradient_bounds(torch.eye(2), (0, math.inf), 1), ValueError, "inf"),

@@ -99,7 +99,7 @@ def gradient_bounds(
 
     Raises:
         ValueError: W is not square or not finite, a range that is none, or negative steps.
-        TypeError: Steps that are no integers, or W of another type.
+        TypeError: Steps that are no integers, a range that is no pair, or W of another type.
 
     Source: Galvan, slides on the gradient of recurrent networks; Lin and Wang, CS224N report, 2019.
     """
@@ -198,6 +198,11 @@ def _range(slope_range: str | tuple[float, float], is_complex: bool) -> tuple[fl
     """The pair, looked up or checked."""
     if isinstance(slope_range, str):
         return slopes(slope_range, is_complex=is_complex)
+    if not isinstance(slope_range, Sequence) or len(slope_range) != 2:
+        raise TypeError(
+            f"slope_range={slope_range!r}; pass the pair of the least and the largest |phi'|, or "
+            "the name of a nonlinearity"
+        )
     low, high = map(float, slope_range)
     if not 0 <= low <= high < math.inf:
         raise ValueError(

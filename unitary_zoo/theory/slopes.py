@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ def slopes(
 
     Raises:
         ValueError: An unknown name, one that is not defined on these states, modReLU without its
-            threshold, or with a positive one on complex states.
+            threshold, with an undefined one, or with a positive one on complex states.
     """
     activation = nonlinearities.get(nonlinearity)
     activation.check(is_complex)
@@ -53,6 +55,8 @@ def slopes(
             "all b <= 0, or the pair that slopes(nonlinearity, threshold) finds"
         )
     low, high = map(float, threshold.detach().aminmax())
+    if math.isnan(low):  # which is neither below 0 nor above
+        raise ValueError("the threshold has undefined entries; pass finite ones")
     if is_complex and high > 0:
         raise ValueError(
             f"{nonlinearity!r} of complex states with a threshold of {high:g} > 0 has no largest "
