@@ -18,6 +18,9 @@ settings.load_profile(
 torch.set_num_threads(1)
 
 
+pytest.register_assert_rewrite("tests.recurrent")  # it asserts, and is no test file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is marked `cuda` where there is no device."""
     if torch.cuda.is_available():

@@ -3,10 +3,7 @@
 As in scan/test_gated.py, nn.GRU in single and in double precision measures what rounding does.
 """
 
-import copy
-import io
 import math
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
+from tests.recurrent import B, M, N, T, check_serialises, check_trains, size_for
 from unitary_zoo import (
     Parametrization,
     UnitaryGRU,
@@ -27,20 +25,14 @@ from unitary_zoo import (
 )
 from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing import strategies
-from unitary_zoo.testing.subject import Subject, normal
+from unitary_zoo.testing.subject import normal
 
-T, B, M, N = 7, 4, 3, 5
 F32, F64 = torch.float32, torch.float64
 STACKS = [(layers, both) for layers in (1, 3) for both in (False, True)]
 GATES = ["all", "candidate"]
 # One static, one rebased and one projected scheme.
 SCHEMES = ["expm", "lie_exp", "svd_projection"]
 REAL = Parametrization.names(fields="real")
-
-
-def size_for(scheme: str) -> int:
-    """N, or where the scheme does not accept it, the next size that it does."""
-    return Subject(Parametrization.get(scheme)).sizes(N)[0]
 
 
 @torch.no_grad()
@@ -368,27 +360,7 @@ def test_dropout_acts_between_layers_in_training_only():
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_serialises(scheme, gates):
     make = lambda: gru_of(scheme, num_layers=2, bidirectional=True, learn_h0=True, gates=gates)
-    gru, x = make(), normal(T, B, M, dtype=F64)
-    wanted = gru(x)[0]
-    buffers = io.BytesIO(), io.BytesIO()
-    torch.save(gru, buffers[0])
-    torch.save(gru.state_dict(), buffers[1])
-    for buffer in buffers:
-        buffer.seek(0)
-    other = make()
-    other.reset_parameters(torch.Generator().manual_seed(9))
-    assert not torch.equal(other(x)[0], wanted)
-    other.load_state_dict(torch.load(buffers[1], weights_only=True))
-    copies = {
-        "state_dict": other,
-        "torch.save": torch.load(buffers[0], weights_only=False),
-        "pickle": pickle.loads(pickle.dumps(gru)),
-        "deepcopy": copy.deepcopy(gru),
-    }
-    for name, clone in copies.items():
-        assert torch.equal(clone(x)[0], wanted), name
-        clone.reset_parameters()
-        assert torch.equal(gru(x)[0], wanted), f"{name} shares memory"
+    check_serialises(make, normal(T, B, M, dtype=F64))
 
 
 @pytest.mark.parametrize("gates", GATES)
@@ -495,20 +467,7 @@ def test_every_real_scheme_trains(scheme, gates):
     optimizer = torch.optim.SGD(parameter_groups(model, lr=1e-3, unitary_lr=1e-3))
     attach(model, optimizer)
     loss = lambda: (readout(gru(x)[0][-1]) - y).square().mean()
-    losses = []
-    for _ in range(5):
-        value = loss()
-        optimizer.zero_grad()
-        value.backward()
-        for name, q in model.named_parameters():
-            assert torch.isfinite(q.grad).all(), name
-            assert float(q.grad.abs().max()) > 0, name
-        optimizer.step()
-        losses.append(value.item())
-    losses.append(loss().item())
-    # Steps of 1e-3 down the gradient: the loss falls to first order, every time.
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < losses[0]
+    check_trains(model, optimizer, loss)
     for cell in gru.cells:
         for p in cell.recurrent.values():
             if p.info.exact:

@@ -1,10 +1,7 @@
 """UnitaryRNN against torch.nn.RNN: values, gradients, packed sequences; then what is its own."""
 
-import copy
-import io
 import itertools
 import math
-import pickle
 from typing import Any
 
 import pytest
@@ -14,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
+from tests.recurrent import B, M, N, T, check_serialises, check_trains, size_for
 from unitary_zoo import Parametrization, UnitaryRNN, as_real, attach, parameter_groups
 from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing import strategies
-from unitary_zoo.testing.subject import Subject, normal
+from unitary_zoo.testing.subject import normal
 
-T, B, M, N = 7, 4, 3, 5
 F64 = torch.float64
 EPS = torch.finfo(F64).eps
 STACKS = [(layers, both) for layers in (1, 2, 3) for both in (False, True)]
@@ -31,11 +28,6 @@ CASES = [
     ("arjovsky", {}),
     ("cayley", {"field": "complex"}),
 ]
-
-
-def size_for(scheme: str) -> int:
-    """N, or where the scheme does not accept it, the next size that it does."""
-    return Subject(Parametrization.get(scheme)).sizes(N)[0]
 
 
 def limit(size: float, layers: int = 1) -> float:
@@ -435,27 +427,7 @@ def test_serialises(scheme, options):
     def make():
         return rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
 
-    rnn, x = make(), normal(T, B, M, dtype=F64)
-    wanted = rnn(x)[0]
-    buffers = io.BytesIO(), io.BytesIO()
-    torch.save(rnn, buffers[0])
-    torch.save(rnn.state_dict(), buffers[1])
-    for buffer in buffers:
-        buffer.seek(0)
-    other = make()
-    other.reset_parameters(torch.Generator().manual_seed(9))
-    assert not torch.equal(other(x)[0], wanted)
-    other.load_state_dict(torch.load(buffers[1], weights_only=True))
-    copies = {
-        "state_dict": other,
-        "torch.save": torch.load(buffers[0], weights_only=False),
-        "pickle": pickle.loads(pickle.dumps(rnn)),
-        "deepcopy": copy.deepcopy(rnn),
-    }
-    for name, clone in copies.items():
-        assert torch.equal(clone(x)[0], wanted), name
-        clone.reset_parameters()
-        assert torch.equal(rnn(x)[0], wanted), f"{name} shares memory"
+    check_serialises(make, normal(T, B, M, dtype=F64))
     with pytest.raises(RuntimeError, match="Missing key"):
         make().load_state_dict({})
 
@@ -561,20 +533,7 @@ def test_every_scheme_trains(scheme, field):
     def loss() -> Tensor:
         return (readout(as_real(rnn(x)[0][-1])) - y).square().mean()
 
-    losses = []
-    for _ in range(5):
-        value = loss()
-        optimizer.zero_grad()
-        value.backward()
-        for name, q in model.named_parameters():
-            assert torch.isfinite(q.grad).all(), name
-            assert float(q.grad.abs().max()) > 0, name
-        optimizer.step()
-        losses.append(value.item())
-    losses.append(loss().item())
-    # Steps of 1e-3 down the gradient: the loss falls to first order, every time.
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < losses[0]
+    check_trains(model, optimizer, loss)
     for cell in rnn.cells:
         if cell.recurrent.info.exact:
             defect = float(unitarity_defect(cell.recurrent.matrix()))

@@ -437,6 +437,14 @@ def test_what_is_kept_for_the_backward_pass(return_sequence):
     assert sum(saved.values()) == (61 + 4 * 60) * 2 * 16 * 4
 
 
+@pytest.mark.parametrize("inference", [True, False])
+def test_the_last_state_keeps_no_others(inference):
+    given = leaves(draw(60, 2, 16), F32)
+    with torch.inference_mode(inference):
+        last = gated_scan(**given, return_sequence=False)
+    assert last.untyped_storage().nbytes() == 2 * 16 * 4
+
+
 def test_nothing_unwritten_is_read(monkeypatch):
     def run() -> list[Tensor]:
         found = []

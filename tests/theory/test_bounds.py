@@ -65,6 +65,19 @@ def test_jacobians_lie_between(name, is_complex, n, steps, scale, seed):
     assert float(first.upper[0]) <= float(wide.upper) + slack
 
 
+@settings(max_examples=30)
+@given(**DRAWN)
+def test_those_of_a_trajectory_hold_where_modrelu_stretches(n, steps, scale, seed):
+    w, inputs, h = problem(n, steps, scale, seed, True)
+    b = normal(n, dtype=F64, seed=seed + 3).abs()
+    least, largest = singular_values(jacobian(w, inputs, h, "modrelu", b))
+    z = torch.cat([torch.ones_like(inputs[:1]), pre_activations(w, inputs, h, "modrelu", b)])
+    lower, upper = theory.trajectory_bounds(w, z, "modrelu", b)
+    slack = rounding(n, steps, float(upper[0]))
+    assert float(lower[0]) <= least + slack
+    assert largest <= float(upper[0]) + slack
+
+
 @given(**DRAWN)
 def test_vectors_are_bounded_both_ways(n, steps, scale, seed):
     w, inputs, h = problem(n, steps, scale, seed, False)
@@ -108,6 +121,7 @@ def test_eigenvalues_do_not_bound_a_matrix_that_is_not_normal():
     assert float(lower) <= least * (1 + 1e-12)
 
 
+@settings(max_examples=40)
 @given(n=st.sampled_from(SIZES), seed=seeds(), steps=st.integers(0, 20))
 def test_the_two_agree_where_w_is_normal(n, seed, steps):
     u = haar(n, torch.complex128, seed=seed)
@@ -167,6 +181,11 @@ def test_repr_of_no_lower_bound_and_of_many():
     many = theory.gradient_bounds(torch.eye(2), (0.5, 2), [0, 1, 2])
     shape = "shape (3,), from the least to the largest"
     assert repr(many) == f"Bounds(0.25 <= |Jv| / |v| <= 4, {shape})"
+
+
+def test_repr_of_none():
+    found = theory.gradient_bounds(torch.eye(2), "relu", torch.zeros(0, 3, dtype=torch.long))
+    assert repr(found) == "Bounds(of shape (0, 3))"
 
 
 @pytest.mark.parametrize(("value", "shown"), [(1, "1"), (0.1, "0.1"), (1e-300, "1e-300")])
@@ -267,6 +286,10 @@ def test_slopes_of_modrelu():
             ValueError,
             "finite",
         ),
+        (lambda: theory.gradient_bounds([[1.0]], "relu", 1), TypeError, "W is a list"),
+        (lambda: theory.gradient_bounds(torch.eye(2), (1,), 1), TypeError, "slope_range=.*pair"),
+        (lambda: theory.gradient_bounds(torch.eye(2), 1.0, 1), TypeError, "slope_range=1.0; pass"),
+        (lambda: theory.slopes("modrelu", torch.tensor([math.nan, -1])), ValueError, "undefined"),
         (lambda: theory.gradient_bounds(torch.eye(2), (1, 0.5), 1), ValueError, r"\(1.0, 0.5\)"),
         (lambda: theory.gradient_bounds(torch.eye(2), (-1, 1), 1), ValueError, "0 <= least"),
         (lambda: theory.gradient_bounds(torch.eye(2), (0, math.inf), 1), ValueError, "inf"),

@@ -75,6 +75,24 @@ def test_a_norm_above_one_is_refused(dtype):
     assert len(halmos_dilation(slightly)) == 6  # of norm 1 but for rounding
 
 
+@pytest.mark.parametrize(
+    ("w", "match"),
+    [
+        (torch.ones(2, 3), r"float32 of shape \(2, 3\); pass a matrix \(n, n\)"),
+        (torch.ones(0, 0), r"shape \(0, 0\)"),
+        (torch.ones(2, 2, 2), r"shape \(2, 2, 2\)"),
+        (0.5j * torch.eye(2), r"complex64 of shape \(2, 2\); .* in float32 or float64"),
+        (torch.eye(2).half(), "float16"),
+        (torch.eye(2) * torch.nan, "W has infinite or undefined entries"),
+        (torch.eye(2) * torch.inf, "W has infinite or undefined entries"),
+    ],
+    ids=str,
+)
+def test_what_is_no_real_square_matrix_is_refused(w, match):
+    with pytest.raises(ValueError, match=match):
+        halmos_dilation(w)
+
+
 @pytest.mark.parametrize(("n", "seed"), [(3, 958), (3, 1025), (7, 1535)])
 @pytest.mark.parametrize("minimal", [False, True])
 def test_digits_that_the_svd_loses_are_mended(n, seed, minimal):

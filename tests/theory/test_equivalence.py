@@ -215,10 +215,27 @@ def test_bias_is_the_largest_pre_activation():
     np.testing.assert_allclose(new_biases(far, 1), [[-root * 100]], **near)
     three = unitary_equivalent(rnn, bound, steps=3)
     np.testing.assert_allclose(new_biases(three, 1), [[-root * gain * (1 + w + w * w)]], **near)
+    for start, largest in ((100.0, 100.0), (10.0, w**3 * 10 + gain * (1 + w + w * w))):
+        both = unitary_equivalent(rnn, bound, steps=3, initial_bound=start)
+        np.testing.assert_allclose(new_biases(both, 1), [[-root * largest]], **near)
     # The input that is always the largest brings the state to B: no smaller bias would do.
     with torch.no_grad():
         state = float(rnn(torch.full((100, 1, 1), bound, dtype=F64))[1])
     np.testing.assert_allclose(state, gain / (1 - w), rtol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_learned_initial_states_enter_the_bound(steps):
+    rnn = UnitaryRNN(1, 1, 1, "svd_projection", "relu", contractive=True, learn_h0=True, dtype=F64)
+    (cell,) = rnn.cells
+    cell.recurrent.assign_(torch.tensor([[0.6]], dtype=F64))
+    with torch.no_grad():
+        for parameter in (cell.weight_ih_parts, cell.bias_parts):
+            parameter.fill_(0.5)
+        cell.h0_parts.fill_(100.0)
+    twin = unitary_equivalent(rnn, 1.0, steps)
+    np.testing.assert_allclose(new_biases(twin, 1), [[-0.8 * 100]], rtol=1e-13)
+    assert not shared(twin(torch.ones(3, 1, 1, dtype=F64))[0], 1)[1].any()
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [(F32, 1.0), (F64, 1.0), (F32, 3e-44)])
@@ -345,6 +362,16 @@ def test_options_are_carried_over():
     assert twin(inputs(9, 2, 2, bound=1.0, dtype=F32))[0] is None
 
 
+def test_dropout_of_a_single_layer_is_idle_as_in_torch():
+    with pytest.warns(UserWarning, match="dropout"):
+        rnn = nn.RNN(2, 3, nonlinearity="relu", dropout=0.5, dtype=F64)
+    with torch.no_grad():
+        rnn.weight_hh_l0.mul_(0.5 / torch.linalg.matrix_norm(rnn.weight_hh_l0, 2))
+    x = inputs(9, 2, 2, bound=1.0)
+    twin = unitary_equivalent(rnn, 1.0)  # in training mode
+    torch.testing.assert_close(twin(x)[0][..., :3], rnn(x)[0], rtol=0, atol=1e-13)
+
+
 def test_the_network_and_the_random_state_are_left_alone():
     rnn = contractive(2, 3, 0.5)
     before, random = copy.deepcopy(rnn.state_dict()), torch.random.get_rng_state()
@@ -398,6 +425,31 @@ def test_inputs_beyond_the_bound_are_refused_and_would_be_wrong():
     old, new = shared(unchecked(x)[0], n)
     assert new.any()
     assert float((old - rnn(x)[0]).detach().abs().max()) > 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(F32, 1e30), (F32, 1e-30), (F64, 1e200), (F64, 1e-200)]
+)
+def test_bounds_whose_squares_are_no_numbers_are_compared_all_the_same(dtype, scale):
+    rnn = contractive(3, 4, 0.9, dtype, bias=False)
+    x = scale * inputs(6, 2, 3, bound=1.0, dtype=dtype)
+    old, new = shared(unitary_equivalent(rnn, scale)(x)[0], 4)
+    assert old.any()
+    assert not new.any()
+    for bound in (scale / 2, 0.0):
+        with pytest.raises(BoundExceededError, match=r"has norm .*, and input_bound="):
+            unitary_equivalent(rnn, bound)(x)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_inputs_that_are_no_numbers_are_refused(bad):
+    twin = unitary_equivalent(contractive(2, 4, 0.9), 1.0, initial_bound=1.0)
+    x, h_0 = inputs(6, 3, 2, bound=1.0), torch.zeros(1, 3, 8, dtype=F64)
+    for tensor, match in ((x, "input of step 0 has norm"), (h_0, "h_0 has norm")):
+        tensor[0, 1, 0] = bad
+        with pytest.raises(BoundExceededError, match=match):
+            twin(x, h_0)
+        tensor[0, 1, 0] = 0.0
 
 
 def test_lengths_and_initial_states_beyond_the_bound_are_refused():
@@ -486,6 +538,36 @@ def test_norms_that_are_too_large_are_refused_with_the_remedy():
 def test_other_networks_are_refused(rnn, error, match):
     with pytest.raises(error, match=match):
         unitary_equivalent(rnn, 1.0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("weight_hh_l0", "W of layer 0"),
+        ("weight_ih_l1", "V of layer 1"),
+        ("bias_hh_l1_reverse", "b of layer 1, backward"),
+    ],
+)
+def test_parameters_that_are_not_finite_are_refused(name, where, bad):
+    rnn = contractive(2, 3, 0.5, num_layers=2, bidirectional=True)
+    with torch.no_grad():
+        rnn.get_parameter(name).view(-1)[1] = bad
+    with pytest.raises(ValueError, match=f"{where} has infinite or undefined entries"):
+        unitary_equivalent(rnn, 1.0)
+
+
+def test_an_initial_state_that_is_not_finite_is_refused():
+    rnn = UnitaryRNN(2, 3, nonlinearity="relu", learn_h0=True)
+    with torch.no_grad():
+        rnn.cells[0].h0_parts[1] = math.nan
+    with pytest.raises(ValueError, match="h0 of layer 0 has infinite or undefined entries"):
+        unitary_equivalent(rnn, 1.0, steps=3)
+
+
+def test_dropout_of_everything_is_refused():
+    with pytest.raises(ValueError, match=r"dropout=1\.0 .*below 1"):
+        unitary_equivalent(contractive(2, 3, 0.5, num_layers=2, dropout=1.0), 1.0)
 
 
 @pytest.mark.parametrize("bad", [-1.0, math.inf, math.nan])

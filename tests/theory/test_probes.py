@@ -384,6 +384,31 @@ def test_gradients_too_small_for_single_precision():
     torch.testing.assert_close(norms, exact / 3**0.5)
 
 
+def test_an_exploding_network_has_infinite_norms_and_no_error():
+    rnn = nn.RNN(M, 1, nonlinearity="relu", bias=False)
+    with torch.no_grad():
+        rnn.weight_hh_l0.fill_(10.0)
+        rnn.weight_ih_l0.fill_(1e-30)
+    x = torch.rand(60, 2, M)
+    single = theory.jacobian_norms(rnn, x)
+    exact = 10.0 ** torch.arange(59, -1, -1, dtype=F64).unsqueeze(1).expand(60, 2)
+    overflows = exact > torch.finfo(torch.float32).max
+    assert (single[overflows] == torch.inf).all()
+    torch.testing.assert_close(single[~overflows], exact[~overflows], rtol=1e-5, atol=0)
+    torch.testing.assert_close(theory.jacobian_norms(rnn, x, double=True), exact)
+
+
+def test_undefined_inputs_of_a_sequence_leave_the_others_alone():
+    rnn = build("deep lstm", 3, seed=0)
+    x = inputs_of(rnn, 5, 3, seed=1)
+    wanted = theory.jacobian_norms(rnn, x)
+    x[1, 3] = torch.nan
+    found = theory.jacobian_norms(rnn, x)
+    assert torch.equal(found[:, [0, 2]], wanted[:, [0, 2]])
+    assert found[:3, 1].isnan().all()  # of a path by way of that input
+    assert float(found[4, 1]) == 1
+
+
 def test_a_mean_shares_the_gradient_among_the_sequences():
     net = net_of("lstm", 3, seed=0)
     x = inputs_of(net.rnn, 4, 5, seed=1)
@@ -471,6 +496,37 @@ def test_unbatched_and_given_states(kind):
     assert found.shape == (5,)
 
 
+class Named(nn.Module):
+    """Calls its layer by the names of the arguments, in another order."""
+
+    def __init__(self, rnn: nn.Module, h_0: Tensor) -> None:
+        super().__init__()
+        self.rnn, self.h_0 = rnn, h_0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.rnn, nn.GRU):
+            return self.rnn(hx=self.h_0, input=x)[0]
+        return self.rnn(h_0=self.h_0, x=x)[0]
+
+
+@pytest.mark.parametrize("kind", ["gru", "unitary"])
+def test_arguments_go_by_their_names(kind):
+    rnn = build(kind, 3, seed=0)
+    x, h_0 = inputs_of(rnn, 4, 2, seed=1), normal(1, 2, 3, dtype=F64, seed=2)
+    net = Named(rnn, h_0)
+    # The gradient of half the squared norm of h is h itself, in the last state.
+    found = theory.gradient_norms(net, lambda y: y[-1].square().sum() / 2, x)
+    torch.testing.assert_close(found[-1], net(x)[-1].norm(dim=-1).detach())
+
+
+def test_states_may_come_in_a_list_and_turn_double():
+    x, h_0 = torch.rand(4, 2, M), [torch.rand(1, 2, 3), torch.rand(1, 2, 3)]
+    for double in (False, True):
+        found = theory.state_norms(LSTM, x, h_0, double=double)
+        assert torch.equal(found, theory.state_norms(LSTM, x, tuple(h_0), double=double))
+    assert not torch.equal(found, theory.state_norms(LSTM, x, double=True))
+
+
 # ---------------------------------------------------------------------------------------- errors
 
 LSTM, X = nn.LSTM(M, 3), torch.rand(4, 2, M)
@@ -488,6 +544,7 @@ def ones(y):
         (lambda: theory.state_norms(nn.RNN(M, 3, 2, dropout=0.5), X), ValueError, r"eval\(\)"),
         (lambda: theory.state_norms(LSTM, torch.rand(0, 2, M)), ValueError, r"\(0, 2, 2\)"),
         (lambda: theory.state_norms(LSTM, torch.rand(M)), ValueError, r"\(2,\)"),
+        (lambda: theory.state_norms(LSTM, torch.rand(4, 2, 5)), ValueError, "reads 2 features"),
         (lambda: theory.state_norms(LSTM, X, layer=1), ValueError, "layer=1, and there are 1"),
         (
             lambda: theory.state_norms(LSTM, X, (torch.rand(1, 3, 3),) * 2),

@@ -14,6 +14,7 @@ from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing.strategies import dtypes
 from unitary_zoo.testing.subject import haar, normal
 from unitary_zoo.theory import (
+    halmos_dilation,
     scalar_recurrent_weight,
     sigmoid_approximation,
     sigmoid_error_bound,
@@ -93,6 +94,18 @@ def test_error_falls_exponentially(bias, measured):
     np.testing.assert_allclose(bound, closed_form, rtol=1e-12)
     assert found <= bound + 1e-15
     assert measured / 2 <= found <= 2 * measured  # and the bound is no looser than it need be
+
+
+@pytest.mark.parametrize("start", [500.0, -500.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bound_counts_learned_starts_that_are_no_sigmoids(seed, start):
+    rnn = network(2, 3, torch.tensor([0.2, 0.5, 0.8], dtype=F64), seed, dtype=F64, learn_h0=True)
+    with torch.no_grad():
+        # What switches a new unit on: where its row has that sign.
+        row = halmos_dilation(rnn.cells[0].recurrent.matrix())[3, :3]
+        rnn.cells[0].h0_parts.copy_(torch.where(row * start > 0, start, 0.0))
+    found = error(rnn, sigmoid_approximation(rnn, 20.0), normal(3, 2, 2, dtype=F64, seed=seed))
+    assert 1e-4 < found <= sigmoid_error_bound(rnn, 20.0)  # with starts in [0, 1] it is 1e-8
 
 
 def test_an_orthogonal_network_has_no_error():

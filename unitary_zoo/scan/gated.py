@@ -69,7 +69,7 @@ def gated_scan(
     Source: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; with the
     reset gate after the matrix product, as torch has it.
     """
-    problem = _checked(x, W, h0, weight_ih, bias, bias_hn, return_sequence)
+    problem = _checked(GatedProblem(x, W, h0, weight_ih, bias, bias_hn, return_sequence))
     check_checkpoint(checkpoint)
     run = _choose((os.environ.get(ENVIRONMENT) or "auto") if backend == "auto" else backend, x)
     with without_autocast(x.device):
@@ -96,15 +96,9 @@ def _choose(name: str, x: Tensor) -> Callable[[GatedProblem], Tensor]:
     return _BACKENDS[name]
 
 
-def _checked(
-    x: Tensor,
-    w: Tensor,
-    h0: Tensor,
-    weight_ih: Tensor,
-    bias: Tensor | None,
-    bias_hn: Tensor | None,
-    return_sequence: bool,
-) -> GatedProblem:
+def _checked(problem: GatedProblem) -> GatedProblem:
+    """The problem in one dtype, if all in it fits."""
+    x, w, h0, weight_ih, bias, bias_hn = problem.tensors()
     n = w.shape[-1]
     check_inputs(x, weight_ih.shape[-1])
     wanted = {
@@ -127,14 +121,14 @@ def _checked(
                 "as_real(...), and matrices of a real scheme"
             )
         dtype = torch.promote_types(dtype, tensor.dtype)
-    return GatedProblem(
-        x.to(dtype),
-        w.to(dtype),
-        h0.to(dtype),
-        weight_ih.to(dtype),
-        None if bias is None else bias.to(dtype),
-        None if bias_hn is None else bias_hn.to(dtype),
-        return_sequence,
+    return replace(
+        problem,
+        x=x.to(dtype),
+        w=w.to(dtype),
+        h0=h0.to(dtype),
+        weight_ih=weight_ih.to(dtype),
+        bias=None if bias is None else bias.to(dtype),
+        bias_hn=None if bias_hn is None else bias_hn.to(dtype),
     )
 
 
@@ -143,12 +137,12 @@ def _checked(
 
 def _run(problem: GatedProblem) -> Tensor:
     """All states (T, B, n), or the last one (B, n)."""
-    p, tensors = problem, problem.tensors()
+    tensors = problem.tensors()
     # Asked here, since inside the function gradients always look wanted.
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    if not (wanted or p.return_sequence):
-        return _last_state(*tensors)
-    out: Tensor = _GatedScan.apply(*tensors, p.return_sequence)
+    if not (wanted or problem.return_sequence):
+        return _last_state(problem)
+    out: Tensor = _GatedScan.apply(*tensors, problem.return_sequence)
     return out
 
 
@@ -178,15 +172,9 @@ def _step(h: Tensor, transposed: Tensor, sums: Tensor, candidate: Tensor, out: T
     torch.lerp(candidate, h, sums[:, n : 2 * n], out=out)
 
 
-def _last_state(
-    x: Tensor,
-    w: Tensor,
-    h0: Tensor,
-    weight_ih: Tensor,
-    bias: Tensor | None,
-    bias_hn: Tensor | None,
-) -> Tensor:
+def _last_state(problem: GatedProblem) -> Tensor:
     """The loop for inference: two states in memory, whatever T."""
+    x, w, h0, weight_ih, bias, bias_hn = problem.tensors()
     h, following = h0.clone(), torch.empty_like(h0, memory_format=torch.contiguous_format)
     for x_t in x.unbind(0):
         _step(h, w.mT, *_from_inputs(x_t, weight_ih, bias, bias_hn), out=following)

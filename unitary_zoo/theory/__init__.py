@@ -4,7 +4,6 @@ from unitary_zoo.theory.bounds import (
     Bounds,
     eigenvalue_bounds,
     gradient_bounds,
-    slopes,
     trajectory_bounds,
 )
 from unitary_zoo.theory.dilation import halmos_dilation
@@ -28,6 +27,7 @@ from unitary_zoo.theory.sigmoid import (
     sigmoid_approximation,
     sigmoid_error_bound,
 )
+from unitary_zoo.theory.slopes import slopes
 
 __all__ = [
     "BoundExceededError",

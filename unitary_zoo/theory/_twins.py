@@ -45,7 +45,8 @@ def cells_of(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[Cell]:
     """The cells of a network, by layer, then direction.
 
     Raises:
-        ValueError: Another nonlinearity, or a dtype of half precision.
+        ValueError: Another nonlinearity, a dtype of half precision, a parameter that is not finite,
+            or dropout of everything.
         TypeError: ``rnn`` is neither an ``nn.RNN`` nor a ``UnitaryRNN``.
     """
     if not isinstance(rnn, (nn.RNN, UnitaryRNN)):
@@ -59,6 +60,11 @@ def cells_of(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[Cell]:
             f"nonlinearity is {kind!r}, and the theorem is about {nonlinearity!r}; build the "
             f"network with nonlinearity={nonlinearity!r} and a real scheme"
         )
+    if not rnn.dropout < 1:
+        raise ValueError(
+            f"dropout={rnn.dropout} leaves nothing of a layer for the next one; pass a network "
+            "whose dropout is below 1"
+        )
     count = rnn.num_layers * (2 if rnn.bidirectional else 1)
     if isinstance(rnn, nn.RNN):
         found = [_of_torch(rnn, index) for index in range(count)]
@@ -70,6 +76,14 @@ def cells_of(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[Cell]:
             f"the parameters are in {dtype}, in which no matrix is unitary; convert the network "
             "by .float() or .double()"
         )
+    for cell in found:
+        # A bound computed from them would be undefined, and no comparison with it true.
+        for name, x in (("W", cell.w), ("V", cell.v), ("b", cell.b), ("h0", cell.h0)):
+            if x is not None and not bool(x.isfinite().all()):
+                raise ValueError(
+                    f"{name} of {cell.where} has infinite or undefined entries; pass a network "
+                    "of finite parameters"
+                )
     return found
 
 
@@ -133,7 +147,7 @@ def padded_twin(
             "projunn_d",  # stores W, and reads what is stored
             nonlinearity,
             batch_first=rnn.batch_first,
-            dropout=rnn.dropout,
+            dropout=rnn.dropout if rnn.num_layers > 1 else 0.0,  # nn.RNN takes it there, idle
             bidirectional=rnn.bidirectional,
             learn_h0=cells[0].h0 is not None,
             return_sequence=keep,

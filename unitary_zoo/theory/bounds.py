@@ -17,16 +17,7 @@ from torch import Tensor
 
 from unitary_zoo import linalg, nonlinearities
 from unitary_zoo.base import LinearMap, Parametrization
-
-SLOPES: dict[str, tuple[float, float]] = {
-    "relu": (0.0, 1.0),
-    "leaky_relu": (nonlinearities.LEAKY_SLOPE, 1.0),
-    "abs": (1.0, 1.0),
-    "tanh": (0.0, 1.0),
-    "sigmoid": (0.0, 0.25),
-    "identity": (1.0, 1.0),
-}
-"""Least and largest :math:`|\\phi'|` of each nonlinearity that has no threshold."""
+from unitary_zoo.theory.slopes import slopes, slopes_at
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,6 +54,8 @@ class Bounds:
 
     def __repr__(self) -> str:
         shape = tuple(self.log_lower.shape)
+        if not self.log_lower.numel():
+            return f"Bounds(of shape {shape})"
         where = f", shape {shape}, from the least to the largest" if shape else ""
         low, high = self.log_lower.min(), self.log_upper.max()
         return f"Bounds({_power(low)} <= |Jv| / |v| <= {_power(high)}{where})"
@@ -79,50 +72,6 @@ def _power(log: Tensor) -> str:
     # The mantissa may round to 10, which carries.
     mantissa, carried = f"{math.exp(value - exponent * math.log(10)):.3e}".split("e")
     return f"{float(mantissa):g}e{exponent + int(carried):+d}"
-
-
-def slopes(
-    nonlinearity: str, threshold: Tensor | None = None, *, is_complex: bool = False
-) -> tuple[float, float]:
-    r""":math:`(\inf s, \sup s)` over the singular values s of the Jacobian of :math:`\phi`.
-
-    For an elementwise real function these are the values of :math:`|\phi'|`. ModReLU
-    :math:`\mathrm{ReLU}(|z| + b)\, z / |z|` of a complex z is no diagonal map: where it is active
-    its real 2 x 2 Jacobian has the singular values 1 along z and :math:`(|z| + b) / |z|` across,
-    and 0 where it is not (remarked by Wolter and Yao, 2018). They lie in [0, 1] for b <= 0, and
-    have no bound near z = 0 for b > 0. Of real numbers it has the slopes 0 and 1, and only 1 for
-    b >= 0. Without a bend, at b = 0, it is the identity.
-
-    A kink counts as a slope of either side. At a kink at 0 torch takes a slope between, which for
-    abs and modReLU is 0 and outside this range: pre-activations that are exactly 0, as those of a
-    zero state with a zero input, void a lower bound.
-
-    Args:
-        nonlinearity: A name of :mod:`unitary_zoo.nonlinearities`.
-        threshold: b of modReLU, any shape.
-        is_complex: Whether the states are complex.
-
-    Raises:
-        ValueError: An unknown name, one that is not defined on these states, modReLU without its
-            threshold, or with a positive one on complex states.
-    """
-    activation = nonlinearities.get(nonlinearity)
-    activation.check(is_complex)
-    if not activation.has_threshold:
-        return SLOPES[activation.name]
-    if threshold is None:
-        raise ValueError(
-            f"the slopes of {nonlinearity!r} depend on its threshold b: pass the pair (0, 1) if "
-            "all b <= 0, or the pair that slopes(nonlinearity, threshold) finds"
-        )
-    low, high = map(float, threshold.detach().aminmax())
-    if is_complex and high > 0:
-        raise ValueError(
-            f"{nonlinearity!r} of complex states with a threshold of {high:g} > 0 has no largest "
-            "slope: it is (|z| + b) / |z| across z, unbounded near z = 0; pass a pair that holds "
-            "for your |z|, or use trajectory_bounds at the inputs in question"
-        )
-    return (1.0 if low >= 0 else 0.0), 1.0
 
 
 def gradient_bounds(
@@ -150,7 +99,7 @@ def gradient_bounds(
 
     Raises:
         ValueError: W is not square or not finite, a range that is none, or negative steps.
-        TypeError: Steps that are no integers.
+        TypeError: Steps that are no integers, a range that is no pair, or W of another type.
 
     Source: Galvan, slides on the gradient of recurrent networks; Lin and Wang, CS224N report, 2019.
     """
@@ -219,7 +168,7 @@ def trajectory_bounds(
             f"pass {field} pre-activations (T, ..., {len(w)})"
         )
     s = torch.linalg.svdvals(linalg.double(w))
-    least, largest = _slopes_at(linalg.double(z), activation, threshold)
+    least, largest = slopes_at(linalg.double(z), activation, threshold)
     return Bounds(
         _to_the_end(s.min().log() + least.amin(-1).log()),
         _to_the_end(s.max().log() + largest.amax(-1).log()),
@@ -232,27 +181,10 @@ def _to_the_end(logs: Tensor) -> Tensor:
     return after.flip(0).cumsum(0).flip(0)
 
 
-def _slopes_at(
-    z: Tensor, activation: nonlinearities.Activation, threshold: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The least and the largest singular value of each unit's Jacobian, of the shape of z."""
-    if not z.is_complex():
-        with torch.enable_grad():
-            leaf = z.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(activation.function(leaf, threshold).sum(), leaf)
-        return slope.abs(), slope.abs()
-    one = torch.ones_like(z.real)
-    if not activation.has_threshold:
-        return one, one
-    modulus = z.abs()
-    length = modulus + (0.0 if threshold is None else threshold)
-    across = torch.where((length > 0) & (modulus > 0), length / modulus, 0.0)
-    along = torch.where(across > 0, one, 0.0)
-    return torch.minimum(across, along), torch.maximum(across, along)
-
-
 def _matrix(w: Tensor | Parametrization | LinearMap) -> Tensor:
     """W without its graph."""
+    if not isinstance(w, (Tensor, Parametrization, LinearMap)):
+        raise TypeError(f"W is a {type(w).__name__}; pass a tensor (n, n), or what has a matrix")
     with torch.no_grad():
         matrix = w.detach() if isinstance(w, Tensor) else w.matrix().detach()
     if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.numel():
@@ -266,6 +198,11 @@ def _range(slope_range: str | tuple[float, float], is_complex: bool) -> tuple[fl
     """The pair, looked up or checked."""
     if isinstance(slope_range, str):
         return slopes(slope_range, is_complex=is_complex)
+    if not isinstance(slope_range, Sequence) or len(slope_range) != 2:
+        raise TypeError(
+            f"slope_range={slope_range!r}; pass the pair of the least and the largest |phi'|, or "
+            "the name of a nonlinearity"
+        )
     low, high = map(float, slope_range)
     if not 0 <= low <= high < math.inf:
         raise ValueError(

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 
+_DTYPES = (torch.float32, torch.float64)
+
 
 def _slack(w: Tensor) -> float:
     # The norm of all that singular values may miss 1 by and count as 1: 8 eps each. That is what
@@ -38,7 +40,7 @@ def halmos_dilation(w: Tensor, minimal: bool = False) -> Tensor:
         Shape (2n, 2n), or (n + r, n + r) if ``minimal``; dtype of ``w``.
 
     Raises:
-        ValueError: The norm exceeds 1.
+        ValueError: The norm exceeds 1, or W is of another shape or dtype or not finite.
 
     Source: Halmos, Normal dilations and extensions of operators, 1950.
     """
@@ -68,9 +70,15 @@ def check_non_expansive(w: Tensor, where: str) -> float:
     """The norm of ``w`` (n, n), if it is 1 at most but for rounding.
 
     Raises:
-        ValueError: It is not; the message says ``where`` and names the norm, the limit and the
-            remedy.
+        ValueError: It is not, or ``w`` is no such matrix; the message says ``where``.
     """
+    if w.dim() != 2 or w.shape[0] != w.shape[1] or not w.numel() or w.dtype not in _DTYPES:
+        raise ValueError(
+            f"{where} is {w.dtype} of shape {tuple(w.shape)}; pass a matrix (n, n) in float32 or "
+            "float64"
+        )
+    if not bool(w.isfinite().all()):
+        raise ValueError(f"{where} has infinite or undefined entries; pass a finite matrix")
     s = torch.linalg.svdvals(linalg.double(w.detach()))
     norm = float(s.max())
     if not float((s - 1).clamp(min=0).norm()) <= _slack(w):

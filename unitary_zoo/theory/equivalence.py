@@ -71,7 +71,8 @@ def unitary_equivalent(
 
     Raises:
         ValueError: A norm exceeds 1, or reaches it without ``steps``; another nonlinearity,
-            field or dtype; a bound that is negative, not finite, or overflows the dtype.
+            field or dtype; a parameter that is not finite; dropout of everything; a bound that is
+            negative, not finite, or overflows the dtype.
         TypeError: ``rnn`` is neither an ``nn.RNN`` nor a ``UnitaryRNN``.
 
     Source: Emami, Sahraee-Ardakan, Rangan and Fletcher, Input-output equivalence of unitary and

@@ -50,7 +50,7 @@ class InputCheck:
                 f"steps={self.steps}; build the twin for the longest one{_OR_UNCHECKED}"
             )
         lengths = _lengths(data, twin.cells[0].recurrent.dtype)
-        if float(lengths.max()) <= self.input_bound * _slack(data.shape[-1], lengths):
+        if float(lengths.max()) <= _rounded_up(self.input_bound, data.shape[-1], lengths):
             return
         worst = lengths.argmax()
         if isinstance(x, PackedSequence):
@@ -68,7 +68,7 @@ class InputCheck:
             return
         lengths = _lengths(h_0, dtype)
         largest, limit = float(lengths.max()), self.initial_bound
-        if not largest <= limit * _slack(h_0.shape[-1], lengths):
+        if not largest <= _rounded_up(limit, h_0.shape[-1], lengths):
             raise BoundExceededError(
                 f"h_0 has norm {largest:.9g}, and initial_bound={limit:.9g}; build the twin for "
                 f"the largest initial state{_OR_UNCHECKED}"
@@ -84,9 +84,15 @@ _OR_UNCHECKED = ", or with check_inputs=False"
 
 
 def _lengths(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.linalg.vector_norm(x.detach(), dim=-1, dtype=torch.promote_types(x.dtype, dtype))
+    x = x.detach().to(torch.promote_types(x.dtype, dtype))
+    # The squares of numbers of 1e20 or 1e-25 are infinite or 0 in float32.
+    largest = x.abs().amax(-1, keepdim=True)
+    unit = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
+    return torch.linalg.vector_norm(x / unit, dim=-1) * unit.squeeze(-1)
 
 
-def _slack(terms: int, lengths: Tensor) -> float:
-    # The norm, and the number compared with, are rounded themselves.
-    return 1 + (terms + 4) * linalg.eps(lengths.dtype)
+def _rounded_up(bound: float, terms: int, lengths: Tensor) -> float:
+    # The norm, and the number compared with, are rounded themselves, and the latter may be so
+    # small that it has few digits.
+    eps, tiny = linalg.eps(lengths.dtype), torch.finfo(lengths.dtype).tiny
+    return bound + (terms + 4) * eps * max(bound, tiny)

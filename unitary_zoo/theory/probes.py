@@ -9,6 +9,7 @@ schemes count as vectors of 2n real numbers, whose norm is that of the complex v
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -39,13 +40,20 @@ def jacobian_norms(
     few vectors tell the story.
 
     Returns:
-        Float64, shape (T, B), or (T) of an unbatched sequence; the last row is 1.
+        Float64, shape (T, B), or (T) of an unbatched sequence; the last row is 1. Infinite or
+        undefined where a Jacobian is.
     """
-    norms = [
-        torch.linalg.matrix_norm(linalg.double(jacobian), 2)
-        for jacobian in jacobians(rnn, x, h_0, vectors=vectors, double=double)
-    ]
-    return torch.stack(norms[::-1])
+    found = jacobians(rnn, x, h_0, vectors=vectors, double=double)
+    return torch.stack([_spectral_norm(jacobian) for jacobian in found]).flip(0)
+
+
+def _spectral_norm(jacobian: Tensor) -> Tensor:
+    """Of each (k, N), in float64."""
+    j = linalg.double(jacobian)
+    # An SVD refuses the overflow of an exploding network; the sum of squares hands it on.
+    finite = j.isfinite().all(-1).all(-1)
+    norms = torch.linalg.matrix_norm(torch.where(finite[..., None, None], j, 0.0), 2)
+    return torch.where(finite, norms, torch.linalg.matrix_norm(j))
 
 
 def jacobians(
@@ -171,7 +179,8 @@ def gradient_norms(
     def replace(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         if found:
             raise ValueError(f"the model calls {name!r} twice; pass one that calls it once")
-        steps = Steps(module, *args, *kwargs.values())
+        call = inspect.signature(module.forward).bind(*args, **kwargs)
+        steps = Steps(module, *call.args)
         steps.check(layer)
         found.append((steps, steps.states(as_nodes=True)))
         return _as_output(*found[0], like=output)
@@ -254,9 +263,7 @@ def _sequence(rnn: nn.Module, x: Tensor, h_0: Given, layer: int, double: bool) -
 
 def _steps(rnn: nn.Module, x: Tensor, h_0: Given, double: bool) -> Steps:
     if double:
-        x = stepwise.as_double(x)
-        h_0 = tuple(map(stepwise.as_double, h_0)) if isinstance(h_0, tuple) else h_0
-        h_0 = stepwise.as_double(h_0)
+        x, h_0 = stepwise.as_double((x, h_0))
     return Steps(stepwise.frozen(rnn, double), x, h_0)
 
 

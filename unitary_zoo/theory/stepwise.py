@@ -22,7 +22,7 @@ State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State | None], State]
 """One layer: inputs (B, m) and the state before to the state after; None is the initial state."""
 
-Given = Tensor | tuple[Tensor, ...] | None
+Given = Tensor | Sequence[Tensor] | None
 """An initial state as torch's modules take it: (layers, B, n), or a pair of these."""
 
 
@@ -34,7 +34,13 @@ def frozen(module: nn.Module, double: bool) -> nn.Module:
 
 
 def as_double(x: Any) -> Any:
-    """A tensor of floating-point or complex numbers in double precision; anything else as it is."""
+    """``x`` with its tensors of floating-point or complex numbers in double precision.
+
+    Args:
+        x: A tensor, tuples and lists of them, or anything else, which is returned as it is.
+    """
+    if type(x) in (tuple, list):
+        return type(x)(map(as_double, x))
     is_number = isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
     return linalg.double(x) if is_number else x
 
@@ -62,6 +68,11 @@ class Steps:
             raise TypeError(f"x is a {type(x).__name__}; pass padded sequences, or one at a time")
         if x.dim() not in (2, 3) or not x.numel():
             raise ValueError(f"x has shape {tuple(x.shape)}; pass (T, B, m) or (T, m), and no 0")
+        if is_recurrent(rnn) and x.shape[-1] != rnn.input_size:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, and rnn reads {rnn.input_size} features a step; "
+                f"pass (T, B, {rnn.input_size})"
+            )
         self._layers = _layers(rnn)
         self._batched = x.dim() == 3
         self.batch_first = self._batched and getattr(rnn, "batch_first", False)
@@ -75,7 +86,7 @@ class Steps:
         count, batch = len(self._layers), self.x.shape[1]
         if h_0 is None:
             return [None] * count
-        parts = h_0 if isinstance(h_0, tuple) else (h_0,)
+        parts = (h_0,) if isinstance(h_0, Tensor) else tuple(h_0)
         if not self._batched:
             parts = tuple(part.unsqueeze(1) for part in parts)
         if any(part.dim() != 3 or part.shape[:2] != (count, batch) for part in parts):
