@@ -146,6 +146,11 @@ def mnist_iterations(epochs: int, batch: int) -> int:
     return epochs * math.ceil(60_000 / batch)
 
 
+def text_iterations(epochs: int, tokens: int, batch: int, length: int) -> int:
+    """Optimizer steps in so many epochs of a text: ``batch`` streams, read ``length`` at a time."""
+    return epochs * math.ceil((tokens // batch - 1) / length)
+
+
 def mnist_training(
     models: tuple[str, ...],
     setting: Setting,
