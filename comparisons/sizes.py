@@ -94,7 +94,6 @@ def _values(task: Task, paper: Paper) -> dict[tuple[str, str], dict[int, float]]
             and outcome.size is not None
             and outcome.value is not None
         ):
-            name = outcome.model.replace(f" {outcome.size}", "", 1).rstrip(",")
             for model in outcome.ours:
-                found[model, name][outcome.size] = outcome.value
+                found[model, outcome.series][outcome.size] = outcome.value
     return found

@@ -91,6 +91,11 @@ class Outcome:
         """Whether the words may be shown as the paper's own numbers."""
         return self.tag in EXACT
 
+    @property
+    def series(self) -> str:
+        """The paper's name for its model, without the size: what a line over the sizes is of."""
+        return self.model.replace(f" {self.size}", "", 1).rstrip(",")
+
 
 @dataclass(frozen=True)
 class Reading:

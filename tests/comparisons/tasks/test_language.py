@@ -80,6 +80,9 @@ def test_the_test_text_is_read_in_ten_streams_and_as_far_as_asked(name):
     valid = list(task.valid_batches(64, 10**9))
     assert sum(batch.targets.numel() for batch in valid) == 10 * (len(task.corpus.valid) // 10 - 1)
     assert next(task.valid_batches(3, 10**9)).inputs.shape == (20, 3)
+    few = list(task.valid_batches(64, 25))
+    assert len(few) == 3
+    assert all(torch.equal(a.targets, b.targets) for a, b in zip(few, valid, strict=False))
 
 
 @pytest.mark.parametrize("name", NAMES)
