@@ -76,10 +76,8 @@ def _nearest(compared: Sequence[Comparison]) -> list[Comparison]:
     for item in compared:
         told = item.outcome
         key = (item.cite, told.series, told.lengths, told.variant, told.setting)
-        size = told.size
-        groups[key][item] = min(
-            abs(math.log((size or ours.size) / ours.size)) for ours in item.ours
-        )
+        sizes = [ours.size for ours in item.ours]
+        groups[key][item] = min(abs(math.log((told.size or size) / size)) for size in sizes)
     return [
         item
         for group in groups.values()
