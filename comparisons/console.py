@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from comparisons.grid import PRESETS
-from comparisons.models import BASELINES
+from comparisons.models import BASELINES, training_of
 from comparisons.papers import PAPERS
 from comparisons.records import Failure, Result, Run
 from comparisons.tasks import TASKS, Task
@@ -112,7 +112,7 @@ def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
             str(run.seed),
             f"{setting.iterations:,}",
             str(setting.batch_size),
-            setting.summary,
+            training_of(run.model, setting),
             run.device,
             "finished" if run.id in finished else "to run",
         )

@@ -327,6 +327,18 @@ def test_a_layer_of_gates_is_named(make_result):
     assert "rank=2" in ranked.full_label
 
 
+def test_a_baseline_is_not_said_to_have_what_is_a_schemes(make_result):
+    told = {
+        model: Row((make_result(model, nonlinearity="relu", bias=True),), Copying(5)).training
+        for model in ("cayley", "rnn", "lstm", "contractive_rnn")
+    }
+    assert {"relu", "bias"} <= set(told["cayley"].split(", "))
+    assert "relu" in told["rnn"]
+    assert not any(
+        word in told[model] for model in ("lstm", "contractive_rnn") for word in ("relu", "bias")
+    )
+
+
 def test_the_report_of_a_paper_has_its_outcomes_alone(tmp_path, make_result):
     results = [make_result("arjovsky", length=100, losses=(2.0, 0.0123), hidden_size=128)]
     pages = saved(tmp_path, results, "arjovsky2016")[1]
