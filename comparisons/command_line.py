@@ -27,11 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(description: str) -> Parser:
     """The command line, with everything but the preset left to the preset."""
-    p = Parser(
-        description=description,
-        allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    p = Parser(description=description, allow_abbrev=False)
     what = p.add_mutually_exclusive_group()
     # No default here: argparse would not see that a value equal to it was given beside --paper.
     what.add_argument(
@@ -45,11 +41,13 @@ def parser(description: str) -> Parser:
         "--schemes", nargs="+", metavar="NAME", help="schemes and baselines; all, if not given"
     )
     p.add_argument(
-        "--lengths", nargs="+", type=_positive, metavar="T", help="instead of the preset's"
-    )
+        "--lengths", nargs="+", type=_positive, metavar="T",
+        help="instead of the preset's or the paper's",
+    )  # fmt: skip
     p.add_argument(
-        "--variants", nargs="+", metavar="NAME", help="data or forms of a task; the default one"
-    )
+        "--variants", nargs="+", metavar="NAME",
+        help="data or forms of the tasks, which --tasks has to name; --list has them",
+    )  # fmt: skip
     p.add_argument(
         "--data-dir", type=Path, metavar="DIR",
         help="real data, in folders mnist and ptb; $UNITARY_ZOO_DATA; else embedded data are used",
@@ -58,26 +56,33 @@ def parser(description: str) -> Parser:
     p.add_argument(
         "--seeds", nargs="+", type=int, metavar="SEED", help="a run for each; 0, or the paper's"
     )
-    p.add_argument("--iterations", type=_positive, metavar="N", help="instead of the preset's")
     p.add_argument(
-        "--hidden-size", type=_positive, metavar="N", help="units, instead of the preset's"
+        "--iterations", type=_positive, metavar="N", help="instead of the preset's or the paper's"
     )
-    p.add_argument("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ...")
+    p.add_argument(
+        "--hidden-size", type=_positive, metavar="N",
+        help="units: the paper's settings of that size, or else all settings at that size",
+    )  # fmt: skip
+    p.add_argument(
+        "--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ...; %(default)s"
+    )
     p.add_argument(
         "--jobs", type=_positive, default=usable_cpus(), metavar="N",
-        help="runs trained at the same time; they share the CPUs",
+        help="runs trained at the same time, which share the CPUs; %(default)s here",
     )  # fmt: skip
     p.add_argument(
         "--results", type=Path, metavar="DIR", help="where they are kept; results/PRESET or /PAPER"
     )
-    p.add_argument("--executor", default="local", choices=EXECUTORS, help="where runs are trained")
+    p.add_argument(
+        "--executor", default="local", choices=EXECUTORS, help="where runs are trained; %(default)s"
+    )
     p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
     p.add_argument("--list", action="store_true", help="show everything that has a name here")
     return p
 
 
 def chosen_runs(args: argparse.Namespace) -> list[Run]:
-    """The runs that the flags ask for, once their data are known to be there.
+    """The runs that the flags ask for; their data are known to be there, but in a dry run.
 
     Raises:
         GridError: The flags ask for what there is not.
@@ -98,8 +103,9 @@ def chosen_runs(args: argparse.Namespace) -> list[Run]:
         hidden_size=args.hidden_size,
         paper=args.paper,
     )
-    for task, variant in sorted({(run.task, run.variant) for run in runs}):
-        TASKS.get(task).prepare(variant, args.download)
+    if not args.dry_run:
+        for task, variant in sorted({(run.task, run.variant) for run in runs}):
+            TASKS.get(task).prepare(variant, args.download)
     return runs
 
 

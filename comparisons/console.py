@@ -20,10 +20,10 @@ from rich.progress import (
 from rich.table import Table
 
 from comparisons.grid import PRESETS
-from comparisons.models import BASELINES
+from comparisons.models import BASELINES, training_of
 from comparisons.papers import PAPERS
 from comparisons.records import Failure, Result, Run
-from comparisons.tasks import TASKS
+from comparisons.tasks import TASKS, Task
 from unitary_zoo import Parametrization
 
 if TYPE_CHECKING:  # drawing is slow to import, and every worker process imports this file
@@ -112,7 +112,7 @@ def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
             str(run.seed),
             f"{setting.iterations:,}",
             str(setting.batch_size),
-            setting.summary,
+            training_of(run.model, setting),
             run.device,
             "finished" if run.id in finished else "to run",
         )
@@ -122,7 +122,7 @@ def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
 def print_catalogue() -> None:
     """Everything that can be named on the command line, and the papers behind the settings."""
     entries = {
-        "tasks": {name: TASKS.get(name).title for name in TASKS.names()},
+        "tasks": {name: _task(TASKS.get(name)) for name in TASKS.names()},
         "schemes": {name: Parametrization.get(name).info.title for name in Parametrization.names()},
         "baselines": {name: BASELINES.get(name).__doc__ or "" for name in BASELINES.names()},
         "presets": {name: preset.title for name, preset in PRESETS.items()},
@@ -133,6 +133,12 @@ def print_catalogue() -> None:
         console.print(f"[bold]{kind}[/]")
         for name, title in group.items():
             console.print(f"  {name:<{width}}  {escape(title)}", highlight=False, soft_wrap=True)
+
+
+def _task(task: type[Task]) -> str:
+    """Its title, and the names that --variants takes."""
+    variants = f"; variants {', '.join(task.variants)}" if task.variants else ""
+    return task.title + variants
 
 
 def print_summary(sections: Iterable[Section]) -> None:

@@ -118,10 +118,17 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # Every optimizer imports torch._dynamo, and the embedded digits come with scikit-learn: three
-    # seconds that each worker would spend again.
-    context.set_forkserver_preload(["torch", "torch._dynamo", "sklearn.datasets"])
+    context.set_forkserver_preload(_preload())
     return context
+
+
+def _preload() -> list[str]:
+    """What the server imports once, so that no worker spends seconds on it again."""
+    # Every optimizer imports torch._dynamo, and the embedded digits come with scikit-learn.
+    modules = ["torch._dynamo", "sklearn.datasets"]
+    # The server looks for modules where it was started: elsewhere another copy of this may lie.
+    here = Path(__file__).resolve().parents[1]
+    return [__name__, *modules] if Path.cwd().resolve() == here else modules
 
 
 def _outcome(run: Run, future: concurrent.futures.Future[Result | Failure]) -> Result | Failure:

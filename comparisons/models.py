@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -150,6 +151,14 @@ def check_model(name: str) -> str:
 def is_baseline(name: str) -> bool:
     """Whether ``name`` is a baseline and no scheme."""
     return name in BASELINES.names()
+
+
+def training_of(model: str, setting: Setting) -> str:
+    """The setting's summary without what it says of schemes alone, if the model is a baseline."""
+    if is_baseline(model):
+        usual = setting.nonlinearity if model == "rnn" else "modrelu"
+        setting = replace(setting, nonlinearity=usual, bias=False, learn_h0=False)
+    return setting.summary
 
 
 def _in_layers(

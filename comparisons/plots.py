@@ -50,6 +50,12 @@ class Style:
     dash: Any
     marker: str
 
+    def varied(self, k: int) -> Style:
+        """The k-th of some lines of one model, apart in dashes and markers; itself for k = 0."""
+        markers = LINE_MARKERS if self.marker in LINE_MARKERS else MARKERS
+        dash = DASHES[(DASHES.index(self.dash) + k) % len(DASHES)]
+        return Style(self.color, dash, markers[(markers.index(self.marker) + k) % len(markers)])
+
 
 @dataclass(frozen=True)
 class Series:
@@ -247,6 +253,7 @@ def _finish(figure: Figure, axes: Axes, baseline: float, optimum: float | None) 
     axes.axhline(baseline, color="#c00000", lw=1, ls=(0, (2, 2)), label="memoryless baseline")
     if optimum is not None:
         axes.axhline(optimum, color="#007000", lw=1, ls=(0, (1, 1)), label="optimum")
+        axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.8 * optimum))
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
 

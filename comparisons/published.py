@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,7 @@ class Ours:
     text: str
     differs: str
     source: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def comparisons_on(
 ) -> tuple[tuple[Comparison, ...], int]:
     """What was published on a task, and how many results more have nothing of ours beside them.
 
-    Of one paper everything is listed; else only what is on data and of a model that were run.
+    Of one paper everything is listed; else only what is on data and of a model that were run, and
+    of a model that was published in several sizes only the one nearest to ours.
     """
     listed, left_out = [], 0
     for source in PAPERS.values() if paper is None else [paper]:
@@ -63,7 +67,24 @@ def comparisons_on(
                 listed.append(Comparison(source.cite, outcome, ours))
             else:
                 left_out += 1
-    return tuple(listed), left_out
+    near = listed if paper is not None else _nearest(listed)
+    return tuple(near), left_out + len(listed) - len(near)
+
+
+def _nearest(compared: Sequence[Comparison]) -> list[Comparison]:
+    """Without those whose model was also published in a size nearer to ours."""
+    groups: dict[tuple[Any, ...], dict[Comparison, float]] = defaultdict(dict)
+    for item in compared:
+        told = item.outcome
+        key = (item.cite, told.series, told.lengths, told.variant, told.setting)
+        sizes = [ours.size for ours in item.ours]
+        groups[key][item] = min(abs(math.log((told.size or size) / size)) for size in sizes)
+    return [
+        item
+        for group in groups.values()
+        for item, distance in group.items()
+        if distance == min(group.values())
+    ]
 
 
 def published_for(row: Row, paper: Paper) -> str:
@@ -104,7 +125,7 @@ def _ours(outcome: Outcome, rows: Sequence[Row], any_data: bool) -> tuple[Ours, 
     ]
     least = min((count for count, _, _ in found), default=0)
     return tuple(
-        Ours(_text(row), ", ".join(differs), row.setting.source)
+        Ours(_text(row), ", ".join(differs), row.setting.source, row.setting.hidden_size)
         for count, row, differs in found
         if count == least
     )[:SHOWN]

@@ -41,7 +41,8 @@ class Setting:
         nonlinearity: Of the recurrent layer of a scheme or of the baseline ``rnn``; the other
             baselines bring their own.
         learn_h0: Whether the initial state is learned; for schemes only.
-        test_size: Sequences of the test set, drawn once per run; of a given test set, at most.
+        test_size: Sequences of the test set, drawn once per run; of a given test set, and of a
+            validation set, at most.
         eval_every: Iterations between two evaluations.
         source: Where these values come from, in words; no part of a run's identity.
         best_test: Whether the least test loss of all evaluations is what counts, as in some papers,

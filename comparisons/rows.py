@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from comparisons.models import is_baseline
+from comparisons.models import is_baseline, training_of
 from comparisons.records import Point, Result, Setting
 from comparisons.tasks import Task
 
@@ -49,7 +49,12 @@ class Row:
     def full_label(self) -> str:
         """Model, size and everything else that tells two runs apart."""
         s, device = self.setting, self.results[0].run.device
-        return f"{self.label}, {s.iterations:,} × {s.batch_size}, {s.summary}, {device}"
+        return f"{self.label}, {s.iterations:,} × {s.batch_size}, {self.training}, {device}"
+
+    @property
+    def training(self) -> str:
+        """Optimizers, and all else in the setting that is not usual and goes for this model."""
+        return training_of(self.model, self.setting)
 
     @property
     def deviation(self) -> str:
@@ -128,7 +133,7 @@ class Row:
             "peak MB": self.mean(lambda result: result.peak_memory_mb),
             "defect start": self.mean(lambda result: result.defect_start, 2),
             "defect end": self.mean(lambda result: result.defect_end, 2),
-            "training": setting.summary,
+            "training": self.training,
             "settings": note,
         }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
@@ -43,17 +44,26 @@ def size_curves(
         for result in results
     }
     models = [model for model, _ in groups]
+    ordered = sorted(groups, key=lambda group: (group[0], group[1].summary))
     ours = [
         SizeCurve(
             model if models.count(model) == 1 else f"{model}, {setting.summary}",
-            styles[model],
-            {size: tuple(values[size]) for size in sorted(values)},
+            look,
+            {size: tuple(values) for size, values in sorted(groups[model, setting].items())},
             unitary[model],
         )
-        for (model, setting), values in sorted(groups.items(), key=lambda item: item[0][0])
+        for (model, setting), look in zip(ordered, _looks(ordered, styles), strict=True)
     ]
     sources = {result.run.setting.source for result in results}
     return (*ours, *_published(task, sources, styles, unitary))
+
+
+def _looks(groups: Sequence[tuple[str, Any]], styles: Mapping[str, Style]) -> Iterable[Style]:
+    """A style for each group: its model's, varied where an earlier group has that model."""
+    seen: Counter[str] = Counter()
+    for model, _ in groups:
+        yield styles[model].varied(seen[model])
+        seen[model] += 1
 
 
 def _published(
@@ -67,15 +77,16 @@ def _published(
             for source in sources
         ):
             continue
-        for (name, model), values in _values(task, paper).items():
-            if model in unitary:
-                points = {size: (values[size],) for size in sorted(values)}
-                label = f"{name}: {paper.cite}"
-                yield SizeCurve(label, styles[model], points, unitary[model], published=True)
+        found = {key: values for key, values in _values(task, paper).items() if key[0] in unitary}
+        ordered = sorted(found)  # as ours are: the same place has the same look
+        for (model, name), look in zip(ordered, _looks(ordered, styles), strict=True):
+            points = {size: (value,) for size, value in sorted(found[model, name].items())}
+            label = f"{name}: {paper.cite}"
+            yield SizeCurve(label, look, points, unitary[model], published=True)
 
 
 def _values(task: Task, paper: Paper) -> dict[tuple[str, str], dict[int, float]]:
-    """Its values of the task's metric by size, for each of its names and of our models."""
+    """Its values of the task's metric by size, for each of our models and its own names."""
     found: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for outcome in paper.outcomes:
         if (
@@ -85,7 +96,6 @@ def _values(task: Task, paper: Paper) -> dict[tuple[str, str], dict[int, float]]
             and outcome.size is not None
             and outcome.value is not None
         ):
-            name = outcome.model.replace(f" {outcome.size}", "", 1)
             for model in outcome.ours:
-                found[name, model][outcome.size] = outcome.value
+                found[model, outcome.series][outcome.size] = outcome.value
     return found

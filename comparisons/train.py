@@ -217,7 +217,7 @@ def _evaluated(
     """A point of the learning curve."""
     # In batches of the training size: larger ones would set the peak memory that is reported.
     size = run.setting.batch_size
-    validation = task.valid_batches(size)
+    validation = task.valid_batches(size, run.setting.test_size)
     valid_loss = None if validation is None else _measure(model, task, run, validation)[0]
     test = task.test_batches(size, run.setting.test_size, _stream(run, "test"))
     return Point(iteration, seconds, train_loss, *_measure(model, task, run, test), valid_loss)

@@ -56,7 +56,7 @@ def _record(row: Row, paper: Paper | None) -> dict[str, Any]:
         "T": task.length,
         "model": row.name,
         "n": row.setting.hidden_size,
-        "training": row.setting.summary,
+        "training": row.training,
         "source": row.setting.source,
         "seeds": len(row.results),
         "iterations": row.setting.iterations,

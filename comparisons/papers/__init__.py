@@ -91,6 +91,11 @@ class Outcome:
         """Whether the words may be shown as the paper's own numbers."""
         return self.tag in EXACT
 
+    @property
+    def series(self) -> str:
+        """The paper's name for its model, without the size: what a line over the sizes is of."""
+        return self.model.replace(f" {self.size}", "", 1).rstrip(",")
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -144,6 +149,11 @@ PIXELS = 784  # steps of an image of MNIST
 def mnist_iterations(epochs: int, batch: int) -> int:
     """Optimizer steps in so many epochs of all 60,000 images, the last batch of each smaller."""
     return epochs * math.ceil(60_000 / batch)
+
+
+def text_iterations(epochs: int, tokens: int, batch: int, length: int) -> int:
+    """Optimizer steps in so many epochs of a text: ``batch`` streams, read ``length`` at a time."""
+    return epochs * math.ceil((tokens // batch - 1) / length)
 
 
 def mnist_training(

@@ -9,6 +9,7 @@ from comparisons.papers import (
     mnist_accuracy,
     mnist_iterations,
     mnist_training,
+    text_iterations,
 )
 from comparisons.records import Optimizer, Setting
 
@@ -119,21 +120,20 @@ MNIST = (
 )
 
 TEXT = f"{CODE}; 100 epochs; the letters are those of the word-level files"
-CHARACTERS = 5_059_550
+CHARACTERS = 5_017_482
 """Of the training text: what an epoch is counted in."""
 
 
 def _char_lm(size: int, length: int, lr: float, unitary_lr: float | None = None) -> Setting:
-    epoch = CHARACTERS // (128 * length)
     return Setting(
         hidden_size=size,
         batch_size=128,
-        iterations=100 * epoch,
+        iterations=text_iterations(100, CHARACTERS, 128, length),
         optimizer=_rmsprop(lr, 0.99),
         unitary_optimizer=None if unitary_lr is None else _rmsprop(unitary_lr, 0.99),
         embedding=200,
         test_size=10**9,  # all of the text
-        eval_every=epoch,
+        eval_every=text_iterations(1, CHARACTERS, 128, length),
         source=f"{TEXT}; RMSprop decay .99 assumed",
     )
 

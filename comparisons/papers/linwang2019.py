@@ -6,7 +6,7 @@ like PyTorch's example word_language_model, and this project's choice on the oth
 
 from dataclasses import replace
 
-from comparisons.papers import Outcome, Paper, Training
+from comparisons.papers import Outcome, Paper, Training, text_iterations
 from comparisons.records import Optimizer, Setting
 
 POSTER = "Lin & Wang 2019 state no setting"
@@ -33,11 +33,10 @@ RECIPE = (
 
 
 def _word_lm(length: int) -> Setting:
-    epoch = TOKENS // (20 * length)
     return Setting(
         hidden_size=200,
         batch_size=20,
-        iterations=40 * epoch,
+        iterations=text_iterations(40, TOKENS, 20, length),
         optimizer=Optimizer("sgd", lr=20.0),
         layers=2,
         bias=True,
@@ -47,7 +46,7 @@ def _word_lm(length: int) -> Setting:
         anneal=4.0,
         init_range=0.1,
         test_size=10**9,  # all of the text
-        eval_every=epoch,
+        eval_every=text_iterations(1, TOKENS, 20, length),
         source=RECIPE,
     )
 

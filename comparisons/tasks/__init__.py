@@ -169,8 +169,8 @@ class Task(ABC):
     def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
         """The test set, ``count`` sequences or as many as there are, in batches of ``size``."""
 
-    def valid_batches(self, size: int) -> Iterator[Batch] | None:
-        """The validation set in batches of ``size``; None if there is none."""
+    def valid_batches(self, size: int, count: int) -> Iterator[Batch] | None:
+        """The validation set, ``count`` sequences at most, likewise; None if there is none."""
         return None
 
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Iterator
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -60,17 +61,30 @@ class LanguageModelling(Task):
     limit: ClassVar[int | None] = None
     tokenizer: ClassVar[Tokenizer]
 
-    def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
-        super().__init__(length, variant, seed)
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text; read when first needed, so that a report does without it."""
         tokenizer = type(self).tokenizer
         if self.variant == self.real:
-            self.corpus: Corpus = ptb_corpus(tokenizer)
-            source = "Penn Treebank"
-        else:
-            self.corpus = topics_corpus(tokenizer, self.limit)
-            source = f"documentation topics of Python {platform.python_version()}"
-        self.input_size = self.output_size = len(self.corpus.vocabulary)
-        self.data = f"{source} by {self.unit}: {self.corpus.counts()}"
+            return ptb_corpus(tokenizer)
+        return topics_corpus(tokenizer, self.limit)
+
+    @property
+    def input_size(self) -> int:  # type: ignore[override]
+        """Kinds of tokens."""
+        return len(self.corpus.vocabulary)
+
+    @property
+    def output_size(self) -> int:  # type: ignore[override]
+        """A score for each."""
+        return len(self.corpus.vocabulary)
+
+    @property
+    def data(self) -> str:  # type: ignore[override]
+        """Which text, and how long."""
+        topics = f"documentation topics of Python {platform.python_version()}"
+        source = "Penn Treebank" if self.variant == self.real else topics
+        return f"{source} by {self.unit}: {self.corpus.counts()}"
 
     @property
     def baseline(self) -> float:
@@ -91,14 +105,16 @@ class LanguageModelling(Task):
 
     def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
         """The first ``count`` segments of the test text, rounded up to whole batches."""
-        size = min(size, count, EVALUATION_STREAMS)
-        streams = _streams(self.corpus.test, size)
-        return _segments(streams[: self.length * math.ceil(count / size) + 1], self.length)
+        return self._evaluation(self.corpus.test, size, count)
 
-    def valid_batches(self, size: int) -> Iterator[Batch]:
-        """The whole validation text."""
-        streams = _streams(self.corpus.valid, min(size, EVALUATION_STREAMS))
-        return _segments(streams, self.length)
+    def valid_batches(self, size: int, count: int) -> Iterator[Batch]:
+        """Likewise, of the validation text."""
+        return self._evaluation(self.corpus.valid, size, count)
+
+    def _evaluation(self, text: Tensor, size: int, count: int) -> Iterator[Batch]:
+        size = min(size, count, EVALUATION_STREAMS)
+        steps = self.length * math.ceil(count / size)
+        return _segments(_streams(text, size)[: steps + 1], self.length)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy, in nats."""

@@ -51,6 +51,8 @@ def test_the_list_names_everything(capsys):
     words = capsys.readouterr().out.split()
     for name in (*TASKS.names(), *model_names(), "smoke", "quick", "paper", "arjovsky2016"):
         assert name in words
+    assert "digits," in words  # a variant
+    assert "ptb" in words
 
 
 def test_a_dry_run_shows_the_runs_and_trains_nothing(tmp_path, capsys):
@@ -61,6 +63,20 @@ def test_a_dry_run_shows_the_runs_and_trains_nothing(tmp_path, capsys):
     for name in model_names():
         assert name in out
     assert not folder.exists()
+
+
+def test_a_dry_run_needs_no_data_and_fetches_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNITARY_ZOO_DATA", "")  # so that what the flag sets is taken back
+    folder = tmp_path / "data"
+    flags = ["--paper", "arjovsky2016", "--tasks", "pixel_mnist", "--data-dir", str(folder)]
+    assert main([*flags, "--download", "--dry-run"]) == 0
+    assert "3 runs" in capsys.readouterr().out
+    assert not folder.exists()
+    with pytest.raises(SystemExit):
+        main(flags)
+    error = capsys.readouterr().err
+    assert "is missing" in error
+    assert error.count("\n") == 1
 
 
 def test_a_paper_has_its_own_folder(tmp_path, monkeypatch, capsys):

@@ -3,10 +3,12 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from comparisons import executors
 from comparisons.executors import EXECUTORS, ExecutorError, LocalExecutor, RayExecutor, attempt
 from comparisons.machine import usable_cpus
 from comparisons.records import Failure, Result
@@ -24,6 +26,14 @@ def test_runs_are_trained_and_watched(make_run):
     assert all(isinstance(outcome, Result) for outcome in outcomes)
     assert all(run in runs and 0 < done <= 300 for run, done, _ in news)
     assert {outcome.threads for outcome in outcomes} == {max(1, usable_cpus() // 2)}
+
+
+def test_workers_never_take_another_copy_of_this_package(tmp_path, monkeypatch):
+    # The server that they are forked from imports from its working directory first.
+    monkeypatch.chdir(Path(executors.__file__).parents[1])
+    assert "comparisons.executors" in executors._preload()
+    monkeypatch.chdir(tmp_path)
+    assert "comparisons.executors" not in executors._preload()
 
 
 def test_a_run_that_raises_fails_alone(make_run):

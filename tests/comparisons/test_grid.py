@@ -147,7 +147,7 @@ def test_what_there_is_not_is_refused_with_a_hint(flags, hint):
 
 
 def test_a_preset_without_settings_for_a_task_says_so(monkeypatch):
-    monkeypatch.setattr("comparisons.grid.QUICK", {})
+    monkeypatch.setattr("comparisons.presets.QUICK", {})
     with pytest.raises(GridError, match="no settings for these tasks"):
         expand("quick")
 

@@ -5,34 +5,40 @@ from collections import Counter
 from dataclasses import asdict, replace
 
 import pytest
+import torch
 
 from comparisons.grid import GridError, expand
 from comparisons.models import BASELINES, SequenceModel, check_model
-from comparisons.papers import EXACT, PAPERS, TAGS, Outcome, find_paper, mnist_iterations
+from comparisons.papers import (
+    EXACT,
+    PAPERS,
+    TAGS,
+    Outcome,
+    find_paper,
+    mnist_iterations,
+    text_iterations,
+)
 from comparisons.records import Run, Setting
 from comparisons.tasks import TASKS
 from comparisons.tasks.copying import Copying
+from comparisons.tasks.language import _segments, _streams
 from comparisons.train import OPTIMIZERS
 from unitary_zoo import Parametrization
 from unitary_zoo.nonlinearities import NONLINEARITIES
 
-TRAININGS = [
-    pytest.param(training, id=f"{name}-{i}-{training.task}")
-    for name, paper in PAPERS.items()
-    for i, training in enumerate(paper.trainings)
-]
-OUTCOMES = [(name, outcome) for name, paper in PAPERS.items() for outcome in paper.outcomes]
-TASK_NAMES = {
-    "copying", "adding", "first_term", "kth_highest", "pixel_mnist", "permuted_mnist", "word_lm",
-    "char_lm", "contractive_system", "unitary_system",
-}  # fmt: skip
-FOUNDING = ("psiml2017", "arjovsky2016", "linwang2019")
+FOUNDING = ("psiml2017", "arjovsky2016", "linwang2019", "emami2019")
+every_paper = pytest.mark.parametrize("name", PAPERS)
 
 
-@pytest.mark.parametrize("training", TRAININGS)
-def test_trainings_are_of_what_there_is(training):
+@every_paper
+def test_trainings_are_of_what_there_is(name):
+    for training in PAPERS[name].trainings:
+        check_training(training)
+
+
+def check_training(training):
+    """All that it names exists, and its options are those of its schemes."""
     setting = training.setting
-    assert training.task in TASK_NAMES
     assert setting.source
     for spec in (setting.optimizer, setting.unitary_optimizer):
         assert spec is None or spec.kind in OPTIMIZERS
@@ -47,12 +53,10 @@ def test_trainings_are_of_what_there_is(training):
             options = dict(setting.options)
             Parametrization.get(model)(min(setting.hidden_size, 128), **_small(options, setting))
             assert not (setting.learn_h0 and setting.identify)
-    if training.task in TASKS.names():
-        task = TASKS.get(training.task)
-        for variant in training.variants:
-            task.check_variant(variant)
-            for length in training.lengths:
-                task.check_length(length, variant)
+    task = TASKS.get(training.task)
+    for variant in training.variants:
+        for length in training.lengths:
+            task.check_length(length, variant)
 
 
 def _small(options, setting):
@@ -64,15 +68,16 @@ def _small(options, setting):
     return options
 
 
-@pytest.mark.parametrize("training", TRAININGS)
-def test_settings_keep_their_identity_on_disk(training):
-    run = Run(training.task, training.models[0], 10, 0, training.setting, "cpu", "")
-    again = Run.from_dict(json.loads(json.dumps(asdict(run))))
-    assert again == run
-    assert again.id == run.id
+@every_paper
+def test_settings_keep_their_identity_on_disk(name):
+    for training in PAPERS[name].trainings:
+        run = Run(training.task, training.models[0], 10, 0, training.setting, "cpu", "")
+        again = Run.from_dict(json.loads(json.dumps(asdict(run))))
+        assert again == run
+        assert again.id == run.id
 
 
-@pytest.mark.parametrize("name", PAPERS)
+@every_paper
 def test_no_two_trainings_of_a_paper_are_one(name):
     runs = Counter(
         Run(training.task, model, length, 0, training.setting, "cpu", variant).id
@@ -97,32 +102,52 @@ def test_trainings_say_how_often_images_are_seen():
                 assert 9.9 < epochs < 206, training
 
 
-@pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
-def test_outcomes_are_of_what_there_is(name, outcome):
-    assert outcome.task in TASK_NAMES
-    if outcome.task in TASKS.names():
+@every_paper
+def test_outcomes_are_of_what_there_is(name):
+    trainings = PAPERS[name].trainings
+    known = {option for training in trainings for option, _ in training.setting.options}
+    known |= set(Setting.__dataclass_fields__)
+    for outcome in PAPERS[name].outcomes:
         TASKS.get(outcome.task).check_variant(outcome.variant)
-    for model in outcome.ours:
-        assert check_model(model) == model
-    known = set(Setting.__dataclass_fields__)
-    for key, _ in outcome.setting:
-        trained = {
-            option for training in PAPERS[name].trainings for option, _ in training.setting.options
-        }
-        assert key in known | trained
+        for model in outcome.ours:
+            assert check_model(model) == model
+        assert {key for key, _ in outcome.setting} <= known, outcome
 
 
-@pytest.mark.parametrize(("name", "outcome"), OUTCOMES)
-def test_numbers_that_are_not_exact_do_not_look_exact(name, outcome):
-    if not outcome.exact and any(c.isdigit() for c in outcome.text):
-        assert "≈" in outcome.text or not {".", "%"} & set(outcome.text)
-    if outcome.value is not None:
-        # The text says the number too, as it was printed.
-        digits = f"{outcome.value:g}".lstrip("0")
-        assert any(f"{outcome.value:{form}}" in outcome.text for form in ("g", ".2f", ".3g")), (
-            digits
-        )
-        assert outcome.value > 0
+@every_paper
+def test_numbers_that_are_not_exact_do_not_look_exact(name):
+    for outcome in PAPERS[name].outcomes:
+        if not outcome.exact and any(c.isdigit() for c in outcome.text):
+            assert "≈" in outcome.text or not {".", "%"} & set(outcome.text), outcome
+        if outcome.value is not None:
+            # The text says the number too, as it was printed.
+            forms = (f"{outcome.value:{form}}" for form in ("g", ".2f", ".3g", ".3f"))
+            assert any(form in outcome.text for form in forms), outcome
+            assert outcome.value > 0
+
+
+def test_outcomes_at_two_learning_rates_are_those_of_two_trainings():
+    # Emami et al. train the RNN on permuted MNIST at 1e-3 and at 1e-4, with numbers for each.
+    paper = PAPERS["emami2019"]
+    trained = {
+        (t.setting.optimizer, t.setting.hidden_size)
+        for t in paper.trainings
+        if (t.task, t.models) == ("permuted_mnist", ("rnn",))
+    }
+    told = [
+        (dict(o.setting)["optimizer"], o.size)
+        for o in paper.outcomes
+        if (o.task, o.ours) == ("permuted_mnist", ("rnn",))
+    ]
+    assert set(told) == trained
+    assert len(told) == len(trained) == 12
+
+
+@pytest.mark.parametrize(("tokens", "batch", "length"), [(100, 3, 7), (1000, 20, 35), (22, 2, 10)])
+def test_an_epoch_of_a_text_is_as_long_as_the_task_makes_it(tokens, batch, length):
+    segments = list(_segments(_streams(torch.arange(tokens), batch), length))
+    assert text_iterations(1, tokens, batch, length) == len(segments)
+    assert text_iterations(7, tokens, batch, length) == 7 * len(segments)
 
 
 def test_tags_are_known():
@@ -131,7 +156,7 @@ def test_tags_are_known():
         Outcome("copying", (100,), "model", (), "text", "M-X")
 
 
-@pytest.mark.parametrize("name", PAPERS)
+@every_paper
 def test_a_paper_speaks_of_tasks_it_has(name):
     paper = PAPERS[name]
     tasks = {outcome.task for outcome in paper.outcomes}

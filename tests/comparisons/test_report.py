@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pytest
 
-from comparisons import published
-from comparisons.papers import Outcome
+from comparisons import plots, published
+from comparisons.papers import Outcome, Paper
 from comparisons.plots import DASHES, PALETTE, styles
 from comparisons.records import Failure
 from comparisons.report import Matrix, main, write_report
@@ -343,6 +343,18 @@ def test_the_best_of_several_starts_stands_beside_their_mean(make_result):
     assert "best" not in row("contractive_system", 0.5, 0.125).measured()
 
 
+def test_a_baseline_is_not_said_to_have_what_is_a_schemes(make_result):
+    told = {
+        model: Row((make_result(model, nonlinearity="relu", bias=True),), Copying(5)).training
+        for model in ("cayley", "rnn", "lstm", "contractive_rnn")
+    }
+    assert {"relu", "bias"} <= set(told["cayley"].split(", "))
+    assert "relu" in told["rnn"]
+    assert not any(
+        word in told[model] for model in ("lstm", "contractive_rnn") for word in ("relu", "bias")
+    )
+
+
 def test_the_report_of_a_paper_has_its_outcomes_alone(tmp_path, make_result):
     results = [make_result("arjovsky", length=100, losses=(2.0, 0.0123), hidden_size=128)]
     pages = saved(tmp_path, results, "arjovsky2016")[1]
@@ -354,6 +366,36 @@ def test_the_report_of_a_paper_has_its_outcomes_alone(tmp_path, make_result):
         assert text.count("not run") > 5
     row = next(line for line in pages[1].splitlines() if "after 15–20 thousand" in line)
     assert "(arjovsky, n = 128, T = 100, 6 iterations) |  | [1] |" in row  # nothing differs
+
+
+def test_each_row_beside_a_published_result_says_what_differs_in_it(tmp_path, make_result):
+    results = [
+        make_result("arjovsky", length=100, hidden_size=64),
+        make_result("arjovsky", length=150, hidden_size=128),
+    ]
+    page = saved(tmp_path, results, "arjovsky2016")[1][1]
+    row = next(line for line in page.splitlines() if "after 15–20 thousand" in line)
+    ours, differs = row.split(" | ")[5:7]
+    assert [text.partition("arjovsky, ")[2][:7] for text in ours.split("<br>")] == [
+        "n = 64,", "n = 128",
+    ]  # fmt: skip
+    assert differs == "other size: 64<br>other length: 150"
+
+
+def test_a_report_on_real_text_does_without_the_text(tmp_path, make_result, monkeypatch):
+    monkeypatch.delenv("UNITARY_ZOO_DATA", raising=False)
+    result = make_result("lie_exp", length=35, losses=(9.0, 5.0))  # of copying, which needs none
+    text = finished(result, task="word_lm", variant="ptb", valid=(9.0, 5.0))
+    assert "Penn Treebank" in saved(tmp_path, [text])[1][1]
+
+
+@pytest.mark.parametrize("optimum", [1e-3, 0.5])
+def test_the_optimum_is_on_the_figure(make_result, optimum):
+    series = [plots.Series("a", plots.styles(["a"], [])["a"], (make_result(losses=(2.0, 0.9)),))]
+    for draw in (plots.learning_curves, plots.loss_against_time, plots.loss_against_parameters):
+        (axes,) = draw(series, 1.0, "loss", optimum).axes
+        low, high = axes.get_ylim()
+        assert low < optimum < 0.9 < high
 
 
 def outcome(**changes):
@@ -395,6 +437,26 @@ def test_rows_that_differ_least_stand_beside_an_outcome(make_result, changes, la
     ours = published._ours(outcome(**changes), found, any_data=True)
     assert [row.source for row in ours] == labels
     assert all(row.differs == differs for row in ours)
+
+
+def test_of_several_published_sizes_the_nearest_stands_beside_ours(make_result, monkeypatch):
+    told = {
+        size: outcome(model=f"theirs {size}", size=size, text=f"{size} %") for size in (4, 8, 32)
+    }
+    other = outcome(model="another 99", size=99)
+    paper = Paper("A", "B", "C", outcomes=(*told.values(), other))
+    monkeypatch.setattr(published, "PAPERS", {"paper": paper})
+    rows = [Row((make_result("cayley", hidden_size=24),), Copying(5))]
+    listed, left_out = published.comparisons_on("copying", rows, None)
+    assert [item.outcome for item in listed] == [told[32], other]
+    assert left_out == 2
+    rows.append(Row((make_result("cayley", hidden_size=8),), Copying(5)))
+    listed, left_out = published.comparisons_on("copying", rows, None)
+    assert [item.outcome.size for item in listed] == [8, 99]  # 8 is ours as well
+    assert published.comparisons_on("copying", rows, paper) == (
+        tuple(published.Comparison("A", o, published._ours(o, rows, True)) for o in paper.outcomes),
+        0,
+    )
 
 
 def test_other_data_are_named_and_not_mixed(make_result, imaginary):

@@ -114,6 +114,33 @@ def test_two_settings_of_a_model_are_two_curves_with_names_of_their_own(results,
     )
 
 
+def test_curves_of_one_model_look_apart_and_the_published_ones_like_ours(make_result):
+    training = {
+        (t.setting.optimizer.lr, t.setting.hidden_size): t
+        for t in EMAMI.trainings
+        if (t.task, t.models) == ("permuted_mnist", ("rnn",))
+    }
+    result = make_result("rnn", length=3)
+    results = [
+        replace(result, run=replace(result.run, setting=training[lr, size].setting))
+        for lr in (1e-3, 1e-4)
+        for size in (16, 32, 48)
+    ]
+    ours, published = [], []
+    for curve in size_curves(TASKS.get("permuted_mnist")(784, "mnist"), results, STYLES):
+        (published if curve.published else ours).append(curve)
+    assert [curve.label for curve in published] == [
+        "RNN, lr 0.0001: Emami et al. 2019", "RNN, lr 0.001: Emami et al. 2019",
+    ]  # fmt: skip
+    assert ["0.0001" in curve.label for curve in ours] == [True, False]
+    assert [curve.style for curve in ours] == [curve.style for curve in published]
+    first, second = (curve.style for curve in ours)
+    assert first == STYLES["rnn"]
+    assert second.color == first.color
+    assert second.dash != first.dash
+    assert second.marker != first.marker
+
+
 def lines(axes):
     """By label or colour and whether hollow: places and values."""
     return {

@@ -65,6 +65,14 @@ def test_a_damaged_file_is_refused_by_name(folder, name, content):
     assert str(folder / name) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.gz"])
+def test_what_cannot_be_read_is_damaged(folder, name):
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(DataError, match="damaged") as caught:
+        files.find(dataset(name))
+    assert str(folder / name) in str(caught.value)
+
+
 def test_a_missing_file_says_where_to_get_it(folder):
     with pytest.raises(DataError, match="add --download") as caught:
         files.find(dataset("a.gz"))

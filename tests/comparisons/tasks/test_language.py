@@ -77,9 +77,12 @@ def test_the_test_text_is_read_in_ten_streams_and_as_far_as_asked(name):
         assert torch.equal(a.inputs, b.inputs)
         assert torch.equal(a.targets, b.targets)
     assert [batch.inputs.shape for batch in task.test_batches(64, 1, nobody)] == [(20, 1)]
-    valid = list(task.valid_batches(64))
+    valid = list(task.valid_batches(64, 10**9))
     assert sum(batch.targets.numel() for batch in valid) == 10 * (len(task.corpus.valid) // 10 - 1)
-    assert next(task.valid_batches(3)).inputs.shape == (20, 3)
+    assert next(task.valid_batches(3, 10**9)).inputs.shape == (20, 3)
+    few = list(task.valid_batches(64, 25))
+    assert len(few) == 3
+    assert all(torch.equal(a.targets, b.targets) for a, b in zip(few, valid, strict=False))
 
 
 @pytest.mark.parametrize("name", NAMES)
