@@ -205,7 +205,7 @@ def _borrow(setting: Setting, model: str, neighbour: str) -> Setting:
 
 
 PRESETS = {
-    "smoke": Preset("every model for a few iterations; two minutes; no result", smoke),
+    "smoke": Preset("every model for a few iterations, within 90 seconds; no result", smoke),
     "quick": Preset("the difference in under fifteen minutes on two cores", quick),
     "paper": Preset("the papers' own sizes, lengths and optimizers; days on a CPU", _paper),
 }

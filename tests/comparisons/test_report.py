@@ -270,6 +270,15 @@ def test_validation_chooses_what_is_reported(tmp_path, make_result, imaginary):
         assert "Optimum: 0.005" in text
 
 
+def test_the_best_model_is_the_one_that_validation_chose_best(tmp_path, make_result, imaginary):
+    results = [
+        finished(make_result("cayley", losses=(2.0, 0.02, 0.9)), valid=(2.0, 0.03, 0.8)),
+        finished(make_result("expm", losses=(2.0, 0.5, 0.1)), valid=(2.0, 0.5, 0.1)),
+    ]
+    (section,) = saved(tmp_path, results)[0].sections
+    assert [row.model for row in section.rows] == ["cayley", "expm"]
+
+
 def test_solved_counts_from_the_optimum(tmp_path, make_result, imaginary):
     # The baseline is 10 ln 8 / 25 = 0.8318: a tenth of the way is 0.005 + 0.0827 = 0.0877.
     results = [

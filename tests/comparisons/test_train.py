@@ -116,6 +116,59 @@ def test_clipping_bounds_every_entry(make_run, monkeypatch):
     assert max(seen) > 1.001e-3
 
 
+def test_the_norm_of_the_whole_gradient_is_bounded(make_run, monkeypatch):
+    seen = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            grads = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+            seen.append(torch.cat(grads).norm().item())
+            return super().step(closure)
+
+    monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
+    spy = Optimizer("spy", lr=0.0)
+    train(make_run("tanh_rnn", optimizer=spy, unitary_optimizer=None, iterations=1))
+    train(make_run("tanh_rnn", optimizer=spy, unitary_optimizer=None, clip_norm=1e-3, iterations=1))
+    free, bounded = seen
+    assert free > 1.001e-3
+    assert bounded == pytest.approx(1e-3, rel=1e-3)  # torch adds 1e-6 to the norm it divides by
+
+
+@pytest.mark.parametrize("task", ["char_lm", "copying"])
+def test_states_are_carried_over_where_a_text_goes_on_and_nowhere_else(make_run, task, monkeypatch):
+    seen = []
+    step = training._step
+
+    def spy(model, task, optimizers, batch, state, setting):
+        seen.append((batch.continues, state is not None))
+        loss, last = step(model, task, optimizers, batch, state, setting)
+        assert not last.requires_grad  # or gradients would reach back over all batches
+        return loss, last
+
+    monkeypatch.setattr(training, "_step", spy)
+    train(make_run("cayley", task=task, iterations=3))
+    goes_on = task == "char_lm"
+    assert seen == [(False, False), (goes_on, goes_on), (goes_on, goes_on)]
+
+
+def test_a_measured_loss_is_the_mean_over_all_targets(make_run):
+    run = make_run("expm")
+    copying = TASKS.get("copying")(5)
+    uneven = list(copying.test_batches(4, 6, torch.Generator().manual_seed(0)))
+    text = TASKS.get("char_lm")(7)
+    streams = list(text.valid_batches(4, 12))
+    assert [batch.targets.shape[1] for batch in uneven] == [4, 2]
+    assert [batch.continues for batch in streams] == [False, True, True]
+    for task, batches, dim in ((copying, uneven, 1), (text, streams, 0)):
+        model = SequenceModel("expm", run.setting, task)
+        inputs, targets = (torch.cat([batch[i] for batch in batches], dim) for i in (0, 1))
+        outputs = model(inputs)[0]
+        loss, accuracy = training._measure(model, task, run, batches)
+        # float32, sums in another order
+        assert loss == pytest.approx(task.loss(outputs, targets).item(), rel=1e-5)
+        assert accuracy == pytest.approx(task.accuracy(outputs, targets).item(), rel=1e-5)
+
+
 def test_theano_rmsprop_takes_the_steps_of_the_paper_code():
     gradients = [0.3, -2.0, 0.0, 1e-9]
     lr, decay = 1e-3, 0.9
@@ -196,6 +249,25 @@ def test_the_initialiser_of_a_setting_is_used(make_run):
 
     torch.testing.assert_close(start("identity"), torch.eye(8))
     assert (start(None) - torch.eye(8)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("lr", "divisors"), [(1e-12, [1, 1, 4, 4, 16, 16]), (0.1, [1] * 6)])
+def test_learning_rates_fall_when_validation_stands_still(make_run, monkeypatch, lr, divisors):
+    rates = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
+    run = make_run(
+        "gru", task="char_lm", optimizer=Optimizer("spy", lr=lr), unitary_optimizer=None,
+        anneal=4.0, eval_every=2,
+    )  # fmt: skip
+    losses = [point.valid_loss for point in train(run).curve]
+    assert (losses[-1] < losses[0]) == (lr == 0.1)
+    assert rates == pytest.approx([lr / divisor for divisor in divisors])
 
 
 def test_learning_rates_decay_at_their_time(make_run, monkeypatch):
