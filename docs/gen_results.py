@@ -14,6 +14,8 @@ sys.path.insert(0, str(HERE.parent))
 from comparisons.benchmarks import text  # noqa: E402 - found only now that the path is set
 
 MARKER = re.compile(r"<!-- results: (\w+) -->")
+MOST_TABLES = 8
+"""More tasks than that are a matrix."""
 COLUMNS = ("model", "n", "seeds", "iterations", "batch", "training", "metric", "loss", "published")
 
 
@@ -27,13 +29,35 @@ def results(name: str, folder: Path) -> str:
             f"then `python comparisons/benchmarks/distil.py results/{name}`"
         )
     found = json.loads(path.read_text(encoding="utf-8"))
-    parts = []
-    for (_, title, variant, length), group in groupby(found["runs"], _place):
-        runs = list(group)
-        where = ", ".join(part for part in (title, variant, f"T = {length}") if part)
-        parts += [f"**{where}** ({name}; {_bounds(runs[0])})", _table(runs)]
+    sections = [list(group) for _, group in groupby(found["runs"], _place)]
+    if len(sections) > MOST_TABLES:
+        parts = [_matrix(sections)]
+    else:
+        parts = []
+        for runs in sections:
+            parts += [f"**{_where(runs[0])}** ({name}; {_bounds(runs[0])})", _table(runs)]
     parts += [f"![Figure of {name}](images/{image})" for image in found["images"]]
     return "\n\n".join([*parts, _source(found["runs"])])
+
+
+def _where(run: dict[str, Any]) -> str:
+    parts = (run["title"], run["variant"], f"T = {run['T']}")
+    return ", ".join(part for part in parts if part)
+
+
+def _matrix(sections: list[list[dict[str, Any]]]) -> str:
+    """The metric of every model on every task, and of the memoryless baseline its loss."""
+    models = sorted({run["model"] for runs in sections for run in runs})
+    header = ["model", *(f"{_where(runs[0])}: {runs[0]['metric_name']}" for runs in sections)]
+    lines = [header, [":--", *["--:"] * len(sections)]]
+    for model in models:
+        cells = [
+            next((text(run["metric"]) for run in runs if run["model"] == model), "–")
+            for runs in sections
+        ]
+        lines.append([model, *cells])
+    lines.append(["*loss without memory*", *(text(runs[0]["baseline"]) for runs in sections)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _place(run: dict[str, Any]) -> tuple[str, str, str, int]:

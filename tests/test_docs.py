@@ -408,6 +408,26 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
     assert "Made 2026-01-02 by `python it` on Imaginary CPU 9000, torch 2." in lines
 
 
+def test_many_tasks_are_a_matrix(tmp_path):
+    hook = runpy.run_path(str(DOCS / "gen_results.py"))["on_page_markdown"]
+    run = {
+        "variant": "", "T": 5, "metric_name": "R²", "baseline": 1.0, "command": "python it",
+        "machine": {"gpu": None, "cpu": "Imaginary"}, "versions": {"torch": "2"},
+        "date": "2026-01-02",
+    }  # fmt: skip
+    runs = [
+        {**run, "task": f"t{i}", "title": f"Task {i}", "model": model, "metric": metric}
+        for i in range(9)
+        for model, metric in [("expm", 0.5), ("lstm", 0.25)][: 2 if i else 1]
+    ]
+    (tmp_path / "quick.json").write_text(json.dumps({"runs": runs, "images": []}))
+    lines = hook("<!-- results: quick -->", folder=tmp_path).splitlines()
+    assert lines[0].startswith("| model | Task 0, T = 5: R² | Task 1, T = 5: R² |")
+    assert lines[2] == "| expm |" + " 0.500 |" * 9
+    assert lines[3] == "| lstm | – |" + " 0.250 |" * 8
+    assert lines[4] == "| *loss without memory* |" + " 1.00 |" * 9
+
+
 def test_recorded_experiments_are_shown():
     source = (DOCS / "experiments.md").read_text(encoding="utf-8")
     recorded = {path.stem for path in (DOCS / "results").glob("*.json")}

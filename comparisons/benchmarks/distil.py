@@ -4,7 +4,7 @@ It trains nothing. For each model in each configuration it keeps what the runs r
 loss over the seeds, a thinned learning curve, and the command, machine and day behind them.
 
     python comparisons/run_all.py --paper arjovsky2016
-    python comparisons/benchmarks/distil.py results/arjovsky2016 [--docs docs]
+    python comparisons/benchmarks/distil.py results/arjovsky2016 [--docs docs] [--no-figures]
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def _curve(results: Sequence[Result]) -> list[tuple[int, float]]:
     ]
 
 
-def write(folder: Path, docs: Path) -> Path:
-    """Write ``results/NAME.json`` and ``images/NAME-*.png``, NAME that of the folder.
+def write(folder: Path, docs: Path, figures: bool = True) -> Path:
+    """Write ``results/NAME.json`` and, with figures, ``images/NAME-*.png``, NAME the folder's.
 
     Raises:
         ResultsError: Nothing in the folder finished.
@@ -99,7 +99,7 @@ def write(folder: Path, docs: Path) -> Path:
     if not contents.results:
         raise ResultsError(f"{folder} holds no finished run; let comparisons/run_all.py train some")
     images = []
-    for section in write_report(folder).sections:
+    for section in write_report(folder).sections if figures else ():
         figure = folder / "figures" / f"{section.drawings[0].name}.png"
         images.append(f"{folder.name}-{figure.name}")
         (docs / "images").mkdir(parents=True, exist_ok=True)
@@ -118,9 +118,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("folder", type=Path, help="a folder that run_all.py filled")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where pages are kept")
+    parser.add_argument("--no-figures", action="store_true", help="keep the numbers alone")
     arguments = parser.parse_args()
     try:
-        print(write(arguments.folder, arguments.docs))
+        print(write(arguments.folder, arguments.docs, not arguments.no_figures))
     except ResultsError as error:
         parser.error(str(error))
 

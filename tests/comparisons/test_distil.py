@@ -67,6 +67,18 @@ def test_files_are_written_where_the_pages_are(make_result, tmp_path, monkeypatc
     assert [run["model"] for run in found["runs"]] == ["cayley"]
 
 
+def test_numbers_can_be_kept_alone(make_result, tmp_path, monkeypatch):
+    folder = tmp_path / "quick"
+    Store(folder).save(make_result("cayley"))
+    argv = ["distil.py", str(folder), "--docs", str(tmp_path / "docs"), "--no-figures"]
+    monkeypatch.setattr("sys.argv", argv)
+    distil.main()
+    found = json.loads((tmp_path / "docs" / "results" / "quick.json").read_text(encoding="utf-8"))
+    assert found["images"] == []
+    assert len(found["runs"]) == 1
+    assert not (tmp_path / "docs" / "images").exists()
+
+
 def test_an_empty_folder_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["distil.py", str(tmp_path)])
     with pytest.raises(SystemExit, match="2"):
