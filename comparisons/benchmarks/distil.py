@@ -79,14 +79,18 @@ def _record(row: Row, paper: Paper | None) -> dict[str, Any]:
 
 
 def _curve(results: Sequence[Result]) -> list[tuple[int, float]]:
-    """Iteration and mean test loss; the first and the last point are kept."""
+    """Iteration and mean test loss, to four digits; the first and the last point are kept."""
     points = list(zip(*(result.curve for result in results), strict=True))
     count = min(POINTS, len(points))
     kept = {round(i * (len(points) - 1) / max(1, count - 1)) for i in range(count)}
     return [
-        (points[i][0].iteration, statistics.fmean(point.test_loss for point in points[i]))
+        (points[i][0].iteration, _rounded(statistics.fmean(p.test_loss for p in points[i])))
         for i in sorted(kept)
     ]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def write(folder: Path, docs: Path, figures: bool = True) -> Path:
@@ -108,8 +112,11 @@ def write(folder: Path, docs: Path, figures: bool = True) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     named = contents.plan.paper if contents.plan else ""
     runs = distil(contents.results, find_paper(named) if named else None)
-    found = {"runs": runs, "images": images}
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    # A line for each run: short files, and differences that can be read.
+    lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
+    path.write_text(
+        f'{{"images": {json.dumps(images)}, "runs": [\n{lines}\n]}}\n', encoding="utf-8"
+    )
     return path
 
 

@@ -49,7 +49,7 @@ def test_curves_are_thinned_to_their_ends(make_result, count):
     curve = record["curve"]
     assert len(curve) == min(count, 50)
     assert curve[0] == (0, 1.0)
-    assert curve[-1] == (3 * (count - 1), losses[-1])
+    assert curve[-1] == (3 * (count - 1), pytest.approx(losses[-1], rel=5e-4))  # four digits
     assert [point[0] for point in curve] == sorted({point[0] for point in curve})
 
 
