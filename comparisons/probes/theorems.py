@@ -151,7 +151,8 @@ def draw(searched: Sequence[Row], near: Sequence[Row]) -> Figure:
     with mpl.rc_context(plots.RC):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for n, color in zip(dict.fromkeys(row["n"] for row in searched), plots.PALETTE):  # noqa: B905
+        channels = dict.fromkeys(row["n"] for row in searched)
+        for n, color in zip(channels, plots.PALETTE, strict=False):
             own = [row for row in searched if row["n"] == n]
             # An exactly zero error has no place on a log scale.
             errors = [max(row["error"], 1e-17) for row in own]

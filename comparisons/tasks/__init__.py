@@ -69,15 +69,12 @@ class Task(ABC):
         fixed_lengths: The length of each variant whose data leave no choice.
         real: The variant that reads files of a data folder; "" if there is none.
         dataset: Those files.
-        input_size: Features per time step; of tokens, the size of the vocabulary.
-        output_size: Outputs of the read-out.
         tokens: True where inputs are token numbers instead of features.
         per_step: True where every step has an output, False where only the last state is read.
         twin_units: Whether figures over the size show unitary models at half their units as well:
             a ReLU RNN of n units is a unitary one of 2n (Emami et al., 2019).
         restarts: Whether seeds are starts on one and the same problem, of which papers report the
             best: it is shown beside the mean.
-        data: What it is trained and tested on, in words.
     """
 
     name: ClassVar[str]
@@ -91,13 +88,10 @@ class Task(ABC):
     fixed_lengths: ClassVar[dict[str, int]] = {}
     real: ClassVar[str] = ""
     dataset: ClassVar[DataSet | None] = None
-    input_size: int
-    output_size: int
     tokens: ClassVar[bool] = False
     per_step: ClassVar[bool]
     twin_units: ClassVar[bool] = False
     restarts: ClassVar[bool] = False
-    data: str = "generated sequences"
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
         self.variant = self.check_variant(variant)
@@ -150,6 +144,21 @@ class Task(ABC):
         """
         if cls.dataset is not None and variant == cls.real:
             files.find(cls.dataset, download)
+
+    @property
+    @abstractmethod
+    def input_size(self) -> int:
+        """Features per time step; of tokens, the size of the vocabulary."""
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """Outputs of the read-out."""
+
+    @property
+    def data(self) -> str:
+        """What it is trained and tested on, in words."""
+        return "generated sequences"
 
     @property
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,8 +31,11 @@ class Pixels(Task):
     accuracy_name = "share of images classified right"
     baseline_formula = "entropy of the classes in the test set, of ten about equal ones ln 10"
     shortest = 64
-    variants = {"digits": "scikit-learn's digits, 8 x 8", "mnist": "MNIST, 28 x 28"}  # noqa: RUF012
-    fixed_lengths = {"digits": 64, "mnist": 784}  # noqa: RUF012
+    variants: ClassVar[dict[str, str]] = {
+        "digits": "scikit-learn's digits, 8 x 8",
+        "mnist": "MNIST, 28 x 28",
+    }
+    fixed_lengths: ClassVar[dict[str, int]] = {"digits": 64, "mnist": 784}
     real = "mnist"
     dataset = images.MNIST
     input_size = 1
@@ -49,7 +53,7 @@ class Pixels(Task):
         """(T,): the pixel that is read at each step."""
 
     @property
-    def data(self) -> str:  # type: ignore[override]
+    def data(self) -> str:
         """Which images, and how many."""
         train, test = map(len, (part.labels for part in self._parts))
         return f"{self.variants[self.variant]}: {train:,} training and {test:,} test images"

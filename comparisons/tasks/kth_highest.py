@@ -40,9 +40,15 @@ class KthHighest(Generated):
     shortest = K
     per_step = False
 
-    def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
-        super().__init__(length, variant, seed)
-        self.input_size = self.output_size = length
+    @property
+    def input_size(self) -> int:
+        """T integers, one-hot."""
+        return self.length
+
+    @property
+    def output_size(self) -> int:
+        """One of them."""
+        return self.length
 
     def probabilities(self) -> list[float]:
         r""":math:`P(Y \le m) = \sum_{j<k} \binom{T}{j} (1 - m/T)^j (m/T)^{T-j}`, differenced.

@@ -70,17 +70,17 @@ class LanguageModelling(Task):
         return topics_corpus(tokenizer, self.limit)
 
     @property
-    def input_size(self) -> int:  # type: ignore[override]
+    def input_size(self) -> int:
         """Kinds of tokens."""
         return len(self.corpus.vocabulary)
 
     @property
-    def output_size(self) -> int:  # type: ignore[override]
+    def output_size(self) -> int:
         """A score for each."""
         return len(self.corpus.vocabulary)
 
     @property
-    def data(self) -> str:  # type: ignore[override]
+    def data(self) -> str:
         """Which text, and how long."""
         topics = f"documentation topics of Python {platform.python_version()}"
         source = "Penn Treebank" if self.variant == self.real else topics

@@ -97,7 +97,16 @@ class UnitarySystem(Generated):
         super().__init__(length, variant, seed)
         self.family, n = self.variant.split("-")
         self.units = int(n)
-        self.input_size = self.output_size = 2 * self.units
+
+    @property
+    def input_size(self) -> int:
+        """Real and imaginary parts."""
+        return 2 * self.units
+
+    @property
+    def output_size(self) -> int:
+        """Likewise."""
+        return 2 * self.units
 
     @cached_property
     def system(self) -> System:
