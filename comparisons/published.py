@@ -88,8 +88,10 @@ def _nearest(compared: Sequence[Comparison]) -> list[Comparison]:
 
 
 def published_for(row: Row, paper: Paper) -> str:
-    """What the paper reported of a row's model on its data: at its size or, named, at others."""
-    same, others = [], []
+    """What the paper reported of a row's model on its data: at its size or, named, the nearest."""
+    same: list[str] = []
+    others: dict[int, list[str]] = {}
+    n = row.setting.hidden_size
     for outcome in paper.outcomes:
         if outcome.task != row.task.name or row.model not in outcome.ours:
             continue
@@ -98,9 +100,10 @@ def published_for(row: Row, paper: Paper) -> str:
         differs = _differences(outcome, row)
         if not differs:
             same.append(text)
-        elif all(part.startswith(SIZE) for part in differs):
-            others.append(f"{text} (n = {outcome.size})")
-    return "; ".join(same or others)
+        elif outcome.size is not None and all(part.startswith(SIZE) for part in differs):
+            words = f"{text} (n = {outcome.size})"
+            others.setdefault(abs(outcome.size - n), []).append(words)
+    return "; ".join(same or others.get(min(others, default=0), []))
 
 
 def remarks_on(task: str, compared: Iterable[Comparison]) -> tuple[str, ...]:
