@@ -45,7 +45,7 @@ def expand(
     hidden_size: int | None = None,
     paper: str | None = None,
 ) -> list[Run]:
-    """Every run of a command, each once.
+    """Every run of a command, each once, seed by seed: cut short, it leaves whole repetitions.
 
     Args:
         preset: A key of :data:`PRESETS`.
@@ -93,7 +93,7 @@ def expand(
         raise GridError(f"{paper} trained nothing of that; {_trained(paper)}")
     if not runs:
         raise GridError(f"preset {preset!r} has no settings for these tasks; try another preset")
-    return list({run.id: run for run in runs}.values())
+    return sorted({run.id: run for run in runs}.values(), key=lambda run: run.seed)
 
 
 def _at(lengths: Sequence[int], choices: list[Choice]) -> list[Choice]:

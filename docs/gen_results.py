@@ -84,7 +84,7 @@ def _cell(run: dict[str, Any], key: str) -> str:
 
 
 def _source(runs: list[dict[str, Any]]) -> str:
-    commands = dict.fromkeys(f"`{run['command']}`" for run in runs)
+    commands = dict.fromkeys(f"`{command}`" for run in runs for command in run["commands"])
     machines = dict.fromkeys(
         f"{run['machine']['gpu'] or run['machine']['cpu']}, torch {run['versions']['torch']}"
         for run in runs

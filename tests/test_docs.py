@@ -384,7 +384,7 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
         "task": "adding", "title": "Adding problem", "variant": "", "T": 100, "n": 8, "seeds": 2,
         "iterations": 60, "batch": 4, "training": "sgd 1", "metric_name": "accuracy %",
         "loss": 0.25, "baseline": 0.1667, "optimum": None, "data": "generated sequences",
-        "command": "python it", "machine": {"gpu": None, "cpu": "Imaginary CPU 9000"},
+        "commands": ["python it"], "machine": {"gpu": None, "cpu": "Imaginary CPU 9000"},
         "versions": {"torch": "2"}, "date": "2026-01-02",
     }  # fmt: skip
     runs = [
@@ -411,7 +411,7 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
 def test_many_tasks_are_a_matrix(tmp_path):
     hook = runpy.run_path(str(DOCS / "gen_results.py"))["on_page_markdown"]
     run = {
-        "variant": "", "T": 5, "metric_name": "R²", "baseline": 1.0, "command": "python it",
+        "variant": "", "T": 5, "metric_name": "R²", "baseline": 1.0, "commands": ["python it"],
         "machine": {"gpu": None, "cpu": "Imaginary"}, "versions": {"torch": "2"},
         "date": "2026-01-02",
     }  # fmt: skip

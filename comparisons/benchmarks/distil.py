@@ -71,7 +71,7 @@ def _record(row: Row, paper: Paper | None) -> dict[str, Any]:
         "defect": max(defects, default=None),
         "curve": _curve(row.results),
         "data": first.data,
-        "command": first.command,
+        "commands": list(dict.fromkeys(result.command for result in row.results)),
         "machine": first.machine,
         "versions": first.versions,
         "date": max(result.date for result in row.results)[:10],

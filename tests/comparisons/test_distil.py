@@ -1,6 +1,7 @@
 """What is kept of a folder of results."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -22,9 +23,18 @@ def test_a_record_holds_the_means_over_seeds(make_result):
     assert cayley["loss"] == pytest.approx(0.3)
     assert cayley["metric"] == pytest.approx(25.0)  # per cent
     assert cayley["curve"] == [(0, 2.0), (3, pytest.approx(0.6)), (6, pytest.approx(0.3))]
-    assert cayley["command"] == "python comparisons/run_all.py --preset imaginary"
+    assert cayley["commands"] == ["python comparisons/run_all.py --preset imaginary"]
     assert cayley["machine"]["cpu"] == "Imaginary CPU 9000"
     assert cayley["date"] == "2026-01-02"
+
+
+def test_a_record_names_every_command_that_made_its_seeds(make_result):
+    results = [
+        replace(make_result("cayley", seed=seed), command=command)
+        for seed, command in enumerate(["first", "second", "first"])
+    ]
+    (record,) = distil.distil(results)
+    assert record["commands"] == ["first", "second"]
 
 
 def test_what_a_paper_reported_stands_beside_ours(make_result):

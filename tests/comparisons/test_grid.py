@@ -116,7 +116,7 @@ def test_flags_override_the_preset():
     runs = expand(
         "quick", ["adding"], ["cayley"], lengths=[7, 9], seeds=[1, 2], device="meta", iterations=5
     )
-    assert [(run.length, run.seed) for run in runs] == [(7, 1), (7, 2), (9, 1), (9, 2)]
+    assert [(run.length, run.seed) for run in runs] == [(7, 1), (9, 1), (7, 2), (9, 2)]
     assert {run.setting.iterations for run in runs} == {5}
     assert {run.device for run in runs} == {"meta"}
     assert "settings made for T = 50" in runs[0].setting.source
@@ -129,6 +129,12 @@ def test_another_length_takes_the_nearest_settings():
 
 def test_a_run_asked_for_twice_is_one_run():
     assert len(expand("smoke", ["adding"], ["gru", "gru"], seeds=[0, 0])) == 1
+
+
+def test_every_model_of_a_seed_comes_before_the_next_seed():
+    runs = expand("smoke", ["adding", "copying"], ["gru", "cayley"], seeds=[3, 1])
+    assert [run.seed for run in runs] == [1] * 4 + [3] * 4
+    assert [(run.task, run.model) for run in runs[:4]] == [(r.task, r.model) for r in runs[4:]]
 
 
 @pytest.mark.parametrize(
