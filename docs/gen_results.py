@@ -37,6 +37,8 @@ def results(name: str, folder: Path) -> str:
         for runs in sections:
             parts += [f"**{_where(runs[0])}** ({name}; {_bounds(runs[0])})", _table(runs)]
     parts += [f"![Figure of {name}](images/{image})" for image in found["images"]]
+    if found["failed"]:
+        parts.append(f"Failed, and counted in no row: {'; '.join(found['failed'])}.")
     return "\n\n".join([*parts, _source(found["runs"])])
 
 

@@ -20,6 +20,7 @@ PRIORITY = 200
 class Role(InlineProcessor):
     """One role: a formula, or the name of something."""
 
+    # Markdown's InlineProcessor itself has one argument more here than the Pattern it derives from.
     def handleMatch(  # type: ignore[override]
         self, match: re.Match[str], data: str
     ) -> tuple[Element | str, int, int]:

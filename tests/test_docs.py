@@ -391,7 +391,9 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
         {**run, "model": "cayley", "metric": 50.0, "metric_spread": 1.5, "published": ""},
         {**run, "model": "lstm", "metric": 25.0, "metric_spread": None, "published": "≈ 26 [F]"},
     ]
-    found = {"runs": runs, "images": ["psiml2017-adding-T100-curves.png"]}
+    failed = ["Adding problem, T = 100: rnn, n = 8 (DivergedError): seeds 0, 3"]
+    images = ["psiml2017-adding-T100-curves.png"]
+    found = {"runs": runs, "images": images, "failed": failed}
     (tmp_path / "psiml2017.json").write_text(json.dumps(found))
     page = hook(source, folder=tmp_path)
     assert page.count("No run is recorded yet") == 5
@@ -405,6 +407,7 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
     (tmp_path / "psiml2017.json").write_text(json.dumps(found))
     assert f"{header} |" in hook(source, folder=tmp_path).splitlines()
     assert "![Figure of psiml2017](images/psiml2017-adding-T100-curves.png)" in lines
+    assert f"Failed, and counted in no row: {failed[0]}." in lines
     assert "Made 2026-01-02 by `python it` on Imaginary CPU 9000, torch 2." in lines
 
 
@@ -420,7 +423,7 @@ def test_many_tasks_are_a_matrix(tmp_path):
         for i in range(9)
         for model, metric in [("expm", 0.5), ("lstm", 0.25)][: 2 if i else 1]
     ]
-    (tmp_path / "quick.json").write_text(json.dumps({"runs": runs, "images": []}))
+    (tmp_path / "quick.json").write_text(json.dumps({"runs": runs, "images": [], "failed": []}))
     lines = hook("<!-- results: quick -->", folder=tmp_path).splitlines()
     assert lines[0].startswith("| model | Task 0, T = 5: R² | Task 1, T = 5: R² |")
     assert lines[2] == "| expm |" + " 0.500 |" * 9

@@ -1,7 +1,8 @@
 """A folder of results as one small file and its figures, for docs/experiments.md.
 
 It trains nothing. For each model in each configuration it keeps what the runs recorded: metric and
-loss over the seeds, a thinned learning curve, and the command, machine and day behind them.
+loss over the seeds, a thinned learning curve, and the command, machine and day behind them. Runs
+that failed are listed; no mean counts them.
 
     python comparisons/run_all.py --paper arjovsky2016
     python comparisons/benchmarks/distil.py results/arjovsky2016 [--docs docs] [--no-figures]
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from comparisons.papers import Paper, find_paper
 from comparisons.published import published_for
-from comparisons.records import Result
+from comparisons.records import Failure, Result
 from comparisons.report import write_report
 from comparisons.rows import Row, rows
 from comparisons.store import Store
@@ -78,6 +79,21 @@ def _record(row: Row, paper: Paper | None) -> dict[str, Any]:
     }
 
 
+def failed(failures: Sequence[Failure]) -> list[str]:
+    """A line for each model in each place whose runs failed with one kind of error: its seeds."""
+    seeds: dict[str, list[int]] = {}
+    for failure in failures:
+        run = failure.run
+        task = TASKS.get(run.task)(run.length, run.variant)
+        where = ", ".join(filter(None, (task.title, run.variant, f"T = {run.length}")))
+        line = f"{where}: {run.model}, n = {run.setting.hidden_size}"
+        seeds.setdefault(f"{line} ({failure.error.partition(':')[0]})", []).append(run.seed)
+    return [
+        f"{line}: seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))}"
+        for line, found in seeds.items()
+    ]
+
+
 def _curve(results: Sequence[Result]) -> list[tuple[int, float]]:
     """Iteration and mean test loss, to four digits; the first and the last point are kept."""
     points = list(zip(*(result.curve for result in results), strict=True))
@@ -114,9 +130,8 @@ def write(folder: Path, docs: Path, figures: bool = True) -> Path:
     runs = distil(contents.results, find_paper(named) if named else None)
     # A line for each run: short files, and differences that can be read.
     lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
-    path.write_text(
-        f'{{"images": {json.dumps(images)}, "runs": [\n{lines}\n]}}\n', encoding="utf-8"
-    )
+    others = json.dumps({"images": images, "failed": failed(contents.failures)})
+    path.write_text(f'{others[:-1]}, "runs": [\n{lines}\n]}}\n', encoding="utf-8")
     return path
 
 

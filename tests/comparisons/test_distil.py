@@ -7,6 +7,7 @@ import pytest
 
 from comparisons.benchmarks import distil
 from comparisons.papers import find_paper
+from comparisons.records import Failure
 from comparisons.store import Store
 
 
@@ -35,6 +36,21 @@ def test_a_record_names_every_command_that_made_its_seeds(make_result):
     ]
     (record,) = distil.distil(results)
     assert record["commands"] == ["first", "second"]
+
+
+def test_runs_that_failed_are_named_with_their_seeds(make_run, make_result, tmp_path):
+    store = Store(tmp_path / "some")
+    store.save(make_result("cayley"))
+    for seed, error in ((2, "DivergedError: inf at 7"), (0, "DivergedError: nan at 9"), (1, "Odd")):
+        store.save_failure(Failure(make_run("rnn", seed=seed), error, "", "2026-01-02"))
+    path = distil.write(tmp_path / "some", tmp_path, figures=False)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    place = "Copying memory, T = 5: rnn, n = 8"
+    assert sorted(found["failed"]) == [
+        f"{place} (DivergedError): seeds 0, 2",
+        f"{place} (Odd): seed 1",
+    ]
+    assert [run["model"] for run in found["runs"]] == ["cayley"]
 
 
 def test_what_a_paper_reported_stands_beside_ours(make_result):
