@@ -98,6 +98,11 @@ def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]
     return chosen
 
 
+def looks(names: Sequence[str], styles: Mapping[str, Style]) -> list[Style]:
+    """A style for each line: its model's, varied where an earlier line has that model."""
+    return [styles[name].varied(names[:i].count(name)) for i, name in enumerate(names)]
+
+
 def learning_curves(
     series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
 ) -> Figure:
@@ -121,7 +126,7 @@ def loss_against_parameters(
 ) -> Figure:
     """Reported test loss against the number of trainable parameters."""
     with mpl.rc_context(RC):
-        figure, axes = _axes(loss_name, "trainable parameters", len(series))
+        figure, axes = _axes(loss_name, "trainable parameters", _lines(series))
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -189,7 +194,7 @@ def defects(series: Sequence[Series]) -> Figure:
     """Unitarity defect of each scheme's recurrent matrix, before and after training."""
     lines = [line for line in series if line.results[0].defect_end is not None]
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(7.2, 1.1 + 0.26 * len(lines)), layout="constrained")
+        figure = Figure(figsize=(7.2, 1.1 + 0.26 * _lines(lines)), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("log")
         for row, line in enumerate(lines):
@@ -216,7 +221,7 @@ def _curves(
     x: Callable[[Point], float],
 ) -> Figure:
     with mpl.rc_context(RC):
-        figure, axes = _axes(loss_name, x_name, len(series))
+        figure, axes = _axes(loss_name, x_name, _lines(series))
         for line in series:
             # Seeds of one configuration are evaluated at the same iterations.
             columns = list(zip(*(result.curve for result in line.results), strict=True))
@@ -237,6 +242,11 @@ def _curves(
         worst = max(result.final.test_loss for line in series for result in line.results)
         axes.set_ylim(top=min(axes.get_ylim()[1], max(5 * baseline, 1.5 * worst)))
         return _finish(figure, axes, baseline, optimum)
+
+
+def _lines(series: Sequence[Series]) -> int:
+    """Of text, in a list of their labels."""
+    return sum(line.label.count("\n") + 1 for line in series)
 
 
 def _axes(loss_name: str, x_name: str, lines: int) -> tuple[Figure, Axes]:

@@ -20,7 +20,7 @@ from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
 from comparisons.published import Comparison, comparisons_on, remarks_on
 from comparisons.records import Result
-from comparisons.rows import NOT_UNITARY, SOLVED, Row, number, rows
+from comparisons.rows import NOT_UNITARY, SOLVED, Row, labels, number, rows
 from comparisons.sizes import size_curves
 from comparisons.store import Contents, Store
 from comparisons.tasks import TASKS, Task
@@ -288,15 +288,10 @@ def _section(task: Task, rows: Sequence[Row], styles: dict[str, plots.Style]) ->
     if curves:
         # A line for each model and size in every other figure would be more than an eye can follow.
         return Section(task, tuple(rows), (_over_sizes(task, curves),))
-    labels = [row.label for row in rows]
+    looks = plots.looks([row.name for row in rows], styles)
     series = [
-        plots.Series(
-            # Two rows of one model and size differ elsewhere; all of it tells them apart.
-            row.label if labels.count(row.label) == 1 else row.full_label,
-            styles[row.name],
-            row.results,
-        )
-        for row in rows
+        plots.Series(label, look, row.results)
+        for label, look, row in zip(labels(rows), looks, rows, strict=True)
     ]
     name = _name(task)
     baseline = statistics.fmean(result.baseline for row in rows for result in row.results)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
+import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from comparisons.models import is_baseline, training_of
@@ -13,6 +14,7 @@ from comparisons.records import Point, Result, Setting
 from comparisons.tasks import Task
 
 SOLVED = 0.1  # a model has solved a task below this share of the way from optimum to baseline
+LABEL_WIDTH = 40  # characters of a line in a legend, beside which a figure has room for its axes
 NONE = "–"
 NOT_UNITARY = "†"
 
@@ -46,10 +48,10 @@ class Row:
         return f"{self.name}, n = {self.setting.hidden_size}"
 
     @property
-    def full_label(self) -> str:
-        """Model, size and everything else that tells two runs apart."""
+    def particulars(self) -> tuple[str, ...]:
+        """Everything beside model and size that can tell two rows apart."""
         s, device = self.setting, self.results[0].run.device
-        return f"{self.label}, {s.iterations:,} × {s.batch_size}, {self.training}, {device}"
+        return f"{s.iterations:,} × {s.batch_size}", *self.training.split(", "), device
 
     @property
     def training(self) -> str:
@@ -136,6 +138,17 @@ class Row:
             "training": self.training,
             "settings": note,
         }
+
+
+def labels(rows: Sequence[Row]) -> list[str]:
+    """For figures: model and size, and where rows share these, that in which they differ."""
+    found = []
+    for row in rows:
+        alike = [set(other.particulars) for other in rows if other.label == row.label]
+        shared = set.intersection(*alike)
+        own = [part for part in row.particulars if part not in shared]
+        found.append(textwrap.fill(", ".join([row.label, *own]), LABEL_WIDTH))
+    return found
 
 
 def rows(

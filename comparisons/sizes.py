@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
-from comparisons.plots import SizeCurve, Style
+from comparisons.plots import SizeCurve, Style, looks
 from comparisons.records import Result, Setting
 from comparisons.tasks import Task
 
@@ -52,18 +51,12 @@ def size_curves(
             {size: tuple(values) for size, values in sorted(groups[model, setting].items())},
             unitary[model],
         )
-        for (model, setting), look in zip(ordered, _looks(ordered, styles), strict=True)
+        for (model, setting), look in zip(
+            ordered, looks([model for model, _ in ordered], styles), strict=True
+        )
     ]
     sources = {result.run.setting.source for result in results}
     return (*ours, *_published(task, sources, styles, unitary))
-
-
-def _looks(groups: Sequence[tuple[str, Any]], styles: Mapping[str, Style]) -> Iterable[Style]:
-    """A style for each group: its model's, varied where an earlier group has that model."""
-    seen: Counter[str] = Counter()
-    for model, _ in groups:
-        yield styles[model].varied(seen[model])
-        seen[model] += 1
 
 
 def _published(
@@ -79,7 +72,8 @@ def _published(
             continue
         found = {key: values for key, values in _values(task, paper).items() if key[0] in unitary}
         ordered = sorted(found)  # as ours are: the same place has the same look
-        for (model, name), look in zip(ordered, _looks(ordered, styles), strict=True):
+        lines = looks([model for model, _ in ordered], styles)
+        for (model, name), look in zip(ordered, lines, strict=True):
             points = {size: (value,) for size, value in sorted(found[model, name].items())}
             label = f"{name}: {paper.cite}"
             yield SizeCurve(label, look, points, unitary[model], published=True)

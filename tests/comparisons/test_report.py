@@ -11,7 +11,7 @@ from comparisons.papers import Outcome, Paper
 from comparisons.plots import DASHES, PALETTE, styles
 from comparisons.records import Failure
 from comparisons.report import Matrix, main, write_report
-from comparisons.rows import Row
+from comparisons.rows import Row, labels
 from comparisons.store import Store
 from comparisons.tasks import TASKS
 from comparisons.tasks.copying import Copying
@@ -332,8 +332,26 @@ def test_a_layer_of_gates_is_named(make_result):
     assert unitary.cells("")["model"] == "lie_exp GRU"
     assert Row((make_result("lie_exp"),), task).label == "lie_exp, n = 8"
     assert Row((make_result("gru", layer="gru", unitary_optimizer=None),), task).name == "gru"
-    ranked = Row((make_result("projunn_d", options=(("rank", 2),)),), task)
-    assert "rank=2" in ranked.full_label
+
+
+def test_lines_of_one_model_are_told_apart_by_what_differs(make_result):
+    def row(**setting):
+        return Row((make_result("projunn_d", **setting),), Copying(5))
+
+    alone = row(hidden_size=16)
+    assert labels([alone, row()]) == ["projunn_d, n = 16", "projunn_d, n = 8"]
+    ranked, usual, longer = row(options=(("rank", 2),)), row(), row(iterations=70)
+    found = labels([alone, ranked, usual, longer])
+    assert found[0] == "projunn_d, n = 16"
+    assert [text.replace("\n", " ") for text in found[1:]] == [
+        f"projunn_d, n = 8, {usual.setting.iterations} × {usual.setting.batch_size}, rank=2",
+        f"projunn_d, n = 8, {usual.setting.iterations} × {usual.setting.batch_size}",
+        f"projunn_d, n = 8, 70 × {usual.setting.batch_size}",
+    ]
+    assert all(len(line) <= 40 for text in found for line in text.split("\n"))
+    looks = plots.looks(["a", "b", "a"], plots.styles(["a", "b"], []))
+    assert looks[0].color == looks[2].color
+    assert len({(look.color, look.dash) for look in looks}) == 3
 
 
 def test_the_best_of_several_starts_stands_beside_their_mean(make_result):
