@@ -92,8 +92,8 @@ def test_calibration_is_100_steps_on_the_share_of_active_units():
 def test_noise_has_the_snr_asked_for_and_the_true_system_reaches_the_optimum(variant, snr):
     task = ContractiveSystem(300, variant, seed=3)
     data = task.realization
-    clean = task.system.outputs(data.inputs.double())
-    noise = data.targets.double() - clean
+    clean = task.system.outputs(data.inputs.double().transpose(0, 1))
+    noise = data.targets.double().transpose(0, 1) - clean
     ratio = (clean.square().mean() / noise.square().mean()).item()
     # 600,000 squared normal numbers: a relative standard deviation of sqrt(2 / 600,000)
     assert ratio == pytest.approx(10 ** (snr / 10), rel=5 * math.sqrt(2 / 600_000))
