@@ -80,8 +80,10 @@ def _table(runs: list[dict[str, Any]]) -> str:
 
 
 def _cell(run: dict[str, Any], key: str) -> str:
-    spread = run["metric_spread"] if key == "metric" else None
-    shown = text(run[key]) + ("" if spread is None else f" ± {text(spread)}")
+    shown = text(run[key])
+    if key == "metric" and run["metric_spread"] is not None:
+        # One seed that is caught can pull the mean far from all the others.
+        shown += f" ± {text(run['metric_spread'])} (median {text(run['metric_median'])})"
     return shown.replace("|", "\\|")
 
 

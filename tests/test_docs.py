@@ -388,8 +388,22 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
         "versions": {"torch": "2"}, "date": "2026-01-02",
     }  # fmt: skip
     runs = [
-        {**run, "model": "cayley", "metric": 50.0, "metric_spread": 1.5, "published": ""},
-        {**run, "model": "lstm", "metric": 25.0, "metric_spread": None, "published": "≈ 26 [F]"},
+        {
+            **run,
+            "model": "cayley",
+            "metric": 50.0,
+            "metric_median": 50.5,
+            "metric_spread": 1.5,
+            "published": "",
+        },
+        {
+            **run,
+            "model": "lstm",
+            "metric": 25.0,
+            "metric_median": 25.0,
+            "metric_spread": None,
+            "published": "≈ 26 [F]",
+        },
     ]
     failed = ["Adding problem, T = 100: rnn, n = 8 (DivergedError): seeds 0, 3"]
     images = ["psiml2017-adding-T100-curves.png"]
@@ -400,7 +414,10 @@ def test_page_of_experiments_shows_what_is_recorded(tmp_path):
     lines = page.splitlines()
     header = "| model | n | seeds | iterations | batch | training | accuracy % | loss"
     at = lines.index(f"{header} | published |")
-    assert lines[at + 2] == "| cayley | 8 | 2 | 60 | 4 | sgd 1 | 50.00 ± 1.50 | 0.250 |  |"
+    assert (
+        lines[at + 2]
+        == "| cayley | 8 | 2 | 60 | 4 | sgd 1 | 50.00 ± 1.50 (median 50.50) | 0.250 |  |"
+    )
     assert lines[at + 3] == "| lstm | 8 | 2 | 60 | 4 | sgd 1 | 25.00 | 0.250 | ≈ 26 [F] |"
     for shown in runs:
         shown["published"] = ""

@@ -64,6 +64,7 @@ def _record(row: Row, paper: Paper | None) -> dict[str, Any]:
         "batch": row.setting.batch_size,
         "metric_name": task.metric_name,
         "metric": statistics.fmean(metrics),
+        "metric_median": statistics.median(metrics),
         "metric_spread": statistics.stdev(metrics) if len(metrics) > 1 else None,
         "loss": row.loss,
         "published": "" if paper is None else published_for(row, paper),

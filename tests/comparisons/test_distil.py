@@ -29,6 +29,16 @@ def test_a_record_holds_the_means_over_seeds(make_result):
     assert cayley["date"] == "2026-01-02"
 
 
+def test_a_seed_that_was_caught_moves_the_mean_and_not_the_median(make_result):
+    results = [
+        make_result("rnn", task="contractive_system", seed=seed, losses=(1.0, loss))
+        for seed, loss in enumerate([0.1, 0.9, 0.2])
+    ]
+    (record,) = distil.distil(results)
+    assert record["metric"] == pytest.approx(0.6)  # R² is 1 minus the loss
+    assert record["metric_median"] == pytest.approx(0.8)
+
+
 def test_a_record_names_every_command_that_made_its_seeds(make_result):
     results = [
         replace(make_result("cayley", seed=seed), command=command)
