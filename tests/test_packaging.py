@@ -1,6 +1,7 @@
 """The package as installed: what an import costs and brings in, version, extras, the kernel."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,13 @@ HEAVY = ("numpy", "scipy", "geotorch", "matplotlib", "hypothesis", "pytest", "_p
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # An installed package has its bytecode; where none may be written, a checkout has to be
+    # compiled at every import, which takes longer than all the rest of it.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=True, timeout=120
-    )
+        [sys.executable, *arguments],
+        capture_output=True, text=True, check=True, timeout=120, env=env,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ["unitary_zoo", "unitary_zoo.testing"])
