@@ -14,13 +14,13 @@ from pathlib import Path
 # Run as a script from a checkout, Python looks in this folder only; the packages are one above.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from comparisons import console
-from comparisons.command_line import chosen_runs, parser
+from comparisons.cli import console
+from comparisons.cli.arguments import chosen_runs, parser
 from comparisons.data import DataError
-from comparisons.executors import EXECUTORS, Executor, ExecutorError
-from comparisons.grid import USUAL, GridError
+from comparisons.execution.local import EXECUTORS, Executor, ExecutorError
+from comparisons.plan.grid import USUAL, GridError
 from comparisons.records import Failure, Run
-from comparisons.store import Store
+from comparisons.results.store import Store
 
 
 def main(argv: list[str]) -> int:
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
             p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
         failed = train(executor, missing, store, command)
         # Late: every worker process imports this file, and only this one process draws figures.
-        from comparisons.report import write_report
+        from comparisons.report.html import write_report
 
         report = write_report(store.folder)
     except KeyboardInterrupt:

@@ -18,8 +18,8 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from unitary_zoo import linalg
+from unitary_zoo._torch import is_traced, is_transformed
 from unitary_zoo.base import NotRepresentableError, Parametrization
-from unitary_zoo.context import is_traced, is_transformed
 
 M = TypeVar("M", bound=nn.Module)
 

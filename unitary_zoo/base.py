@@ -15,31 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
-from unitary_zoo.context import is_traced, largest, without_autocast
+from unitary_zoo._torch import is_traced, largest, without_autocast
+from unitary_zoo.errors import NotProjectedError, NotRepresentableError, UnknownSchemeError
 from unitary_zoo.registry import Registry
-
-# ------------------------------------------------------------------------------------- errors
-
-
-class UnknownSchemeError(LookupError):
-    """No scheme of that name is registered; the message suggests the nearest names."""
-
-
-class NotRepresentableError(ValueError):
-    """The scheme cannot represent the matrix it was asked to take.
-
-    Attributes:
-        residual: Spectral norm of the difference to the nearest matrix it found.
-    """
-
-    def __init__(self, message: str, residual: float) -> None:
-        super().__init__(message)
-        self.residual = residual
-
-
-class NotProjectedError(ValueError):
-    """A projected weight was read after an optimizer step but before its projection."""
-
 
 # --------------------------------------------------------------------------------------- info
 

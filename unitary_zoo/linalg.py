@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.function import once_differentiable
 
-from unitary_zoo.context import is_traced, is_transformed, largest, numbers, without_autocast
+from unitary_zoo._torch import is_traced, is_transformed, largest, numbers, without_autocast
+from unitary_zoo.errors import SingularMatrixError
 
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -747,10 +748,6 @@ def inverse_scaled_cayley(w: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # ---------------------------------------------------------------------------------- Gram-Schmidt
-
-
-class SingularMatrixError(ValueError):
-    """A matrix is singular, so its QR decomposition determines no unitary factor."""
 
 
 def gram_schmidt(x: Tensor) -> Tensor:

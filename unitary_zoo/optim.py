@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unitary_zoo.base import Parametrization, Rebased
-
-
-class AttachError(ValueError):
-    """A model and its optimizers do not fit together."""
+from unitary_zoo.errors import AttachError
 
 
 class AttachHandle:

@@ -22,11 +22,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from comparisons.papers import Paper, find_paper
-from comparisons.published import published_for
 from comparisons.records import Failure, Result
-from comparisons.report import write_report
-from comparisons.rows import Row, rows
-from comparisons.store import Store
+from comparisons.report.html import write_report
+from comparisons.results.published import published_for
+from comparisons.results.store import Store
+from comparisons.results.summary import Row, rows
 from comparisons.tasks import TASKS
 
 POINTS = 50

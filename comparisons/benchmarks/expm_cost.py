@@ -30,10 +30,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from comparisons import plots
 from comparisons.benchmarks.gate import GateError
 from comparisons.benchmarks.timing import Row, Step, medians, show, write_json
-from comparisons.console import console
+from comparisons.cli.console import console
+from comparisons.report import figures as plots
 from unitary_zoo import Parametrization, UnitaryRNN, attach
 
 SIZES = (64, 128, 256, 512)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from comparisons.benchmarks.timing import Row, medians, show, write_json
-from comparisons.console import console
+from comparisons.cli.console import console
 from unitary_zoo import linalg
 
 SIZES = (64, 128, 256, 512, 1024)

@@ -30,8 +30,8 @@ from comparisons.benchmarks import variants
 from comparisons.benchmarks.gate import passes
 from comparisons.benchmarks.timing import Row, show, write_json
 from comparisons.benchmarks.variants import Recurrence, Tensors, Variant
-from comparisons.console import console
-from comparisons.machine import PeakMemory
+from comparisons.cli.console import console
+from comparisons.training.machine import PeakMemory
 
 SIZE = 128
 STEPS = (1000, 10_000, 100_000)

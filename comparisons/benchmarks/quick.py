@@ -21,10 +21,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from comparisons.benchmarks.timing import Row, show
-from comparisons.console import console
+from comparisons.cli.console import console
 from comparisons.models import is_baseline
 from comparisons.records import Result
-from comparisons.store import Store
+from comparisons.results.store import Store
 from unitary_zoo import Parametrization
 
 TASKS = ("copying", "adding")

@@ -31,7 +31,7 @@ from comparisons.benchmarks import variants
 from comparisons.benchmarks.gate import passes
 from comparisons.benchmarks.timing import Row, gemm_limit, medians, show, write_json
 from comparisons.benchmarks.variants import Recurrence, Variant
-from comparisons.console import console
+from comparisons.cli.console import console
 from unitary_zoo import Parametrization
 from unitary_zoo.scan import recurrent_scan
 

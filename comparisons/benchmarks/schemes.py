@@ -46,7 +46,7 @@ from torch import Tensor
 
 from comparisons.benchmarks.gate import GateError
 from comparisons.benchmarks.timing import Row, Step, medians, show, write_json
-from comparisons.console import console
+from comparisons.cli.console import console
 from unitary_zoo import Parametrization, attach
 from unitary_zoo.base import LinearMap
 

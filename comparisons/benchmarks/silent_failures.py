@@ -37,7 +37,7 @@ from torch.nn.utils import parametrize
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from comparisons import records, train
+from comparisons import records
 from comparisons.benchmarks.subjects import (
     Ours,
     Subject,
@@ -48,9 +48,10 @@ from comparisons.benchmarks.subjects import (
     peers,
 )
 from comparisons.benchmarks.timing import show, write_json
-from comparisons.console import console
-from comparisons.rows import Row as RunRow
+from comparisons.cli.console import console
+from comparisons.results.summary import Row as RunRow
 from comparisons.tasks import TASKS
+from comparisons.training import trainer as train
 from unitary_zoo import UnitaryRNNCell
 from unitary_zoo.nonlinearities import modrelu
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from comparisons.benchmarks import text
-from comparisons.machine import describe_machine, versions
+from comparisons.training.machine import describe_machine, versions
 
 Step = Callable[[], object]
 Row = Mapping[str, Any]

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from comparisons import machine
 from comparisons.benchmarks import (
     gate,
     map_speed,
@@ -21,6 +20,7 @@ from comparisons.benchmarks import (
     variants,
 )  # fmt: skip
 from comparisons.benchmarks.variants import Recurrence
+from comparisons.training import machine
 from unitary_zoo import Parametrization
 from unitary_zoo.base import LinearMap
 from unitary_zoo.scan import recurrent_scan
@@ -271,7 +271,7 @@ def test_cells():
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_is_not_that_of_the_parent():
     parent = bytearray(b"\1") * 2**29  # resident, since written
-    code = "import resource, comparisons.machine as m; print(m._highest_resident_mb())"
+    code = "import resource, comparisons.training.machine as m; print(m._highest_resident_mb())"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=timing.ROOT
     )

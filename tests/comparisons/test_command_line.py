@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from comparisons import run_all
-from comparisons.executors import EXECUTORS, failure
+from comparisons.execution.local import EXECUTORS, failure
 from comparisons.models import model_names
+from comparisons.results.store import Store
 from comparisons.run_all import main
-from comparisons.store import Store
 from comparisons.tasks import TASKS
 
 SCRIPT = Path(run_all.__file__)

@@ -8,7 +8,7 @@ import pytest
 from comparisons.benchmarks import distil
 from comparisons.papers import find_paper
 from comparisons.records import Failure
-from comparisons.store import Store
+from comparisons.results.store import Store
 
 
 def test_a_record_holds_the_means_over_seeds(make_result):

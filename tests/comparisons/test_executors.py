@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from comparisons import executors
-from comparisons.executors import EXECUTORS, ExecutorError, LocalExecutor, RayExecutor, attempt
-from comparisons.machine import usable_cpus
+from comparisons.execution import local as executors
+from comparisons.execution.local import (
+    EXECUTORS,
+    ExecutorError,
+    LocalExecutor,
+    RayExecutor,
+    attempt,
+)
 from comparisons.records import Failure, Result
+from comparisons.training.machine import usable_cpus
 
 
 def silent(run, iteration, loss):
@@ -31,9 +37,9 @@ def test_runs_are_trained_and_watched(make_run):
 def test_workers_never_take_another_copy_of_this_package(tmp_path, monkeypatch):
     # The server that they are forked from imports from its working directory first.
     monkeypatch.chdir(Path(executors.__file__).parents[1])
-    assert "comparisons.executors" in executors._preload()
+    assert "comparisons.execution.local" in executors._preload()
     monkeypatch.chdir(tmp_path)
-    assert "comparisons.executors" not in executors._preload()
+    assert "comparisons.execution.local" not in executors._preload()
 
 
 def test_a_run_that_raises_fails_alone(make_run):

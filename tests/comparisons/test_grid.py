@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from comparisons import grid
-from comparisons.grid import PRESETS, GridError, expand
 from comparisons.models import BASELINES, SequenceModel, model_names
 from comparisons.papers import PAPERS, Paper, Training
+from comparisons.plan import grid
+from comparisons.plan.grid import PRESETS, GridError, expand
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
-from comparisons.train import OPTIMIZERS
+from comparisons.training.trainer import OPTIMIZERS
 
 RUN = Run(
     task="copying",
@@ -92,7 +92,7 @@ def test_who_cannot_be_the_system_borrows_the_setting_and_trains_as_a_whole(monk
         RUN.setting, hidden_size=6, unitary_optimizer=RUN.setting.optimizer, identify=True
     )
     training = Training("unitary_system", (150,), ("full_capacity",), setting, ("full-6",))
-    monkeypatch.setattr("comparisons.grid.PAPERS", {"p": Paper("A", "B", "C", (training,))})
+    monkeypatch.setattr("comparisons.plan.grid.PAPERS", {"p": Paper("A", "B", "C", (training,))})
     runs = {run.model: run.setting for run in expand("paper", ["unitary_system"])}
     assert runs.keys() == set(model_names())
     shapes = {name: (s.hidden_size, s.identify, s.options) for name, s in runs.items()}
@@ -153,7 +153,7 @@ def test_what_there_is_not_is_refused_with_a_hint(flags, hint):
 
 
 def test_a_preset_without_settings_for_a_task_says_so(monkeypatch):
-    monkeypatch.setattr("comparisons.presets.QUICK", {})
+    monkeypatch.setattr("comparisons.plan.presets.QUICK", {})
     with pytest.raises(GridError, match="no settings for these tasks"):
         expand("quick")
 

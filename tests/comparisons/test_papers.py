@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from comparisons.grid import GridError, expand
 from comparisons.models import BASELINES, SequenceModel, check_model
 from comparisons.papers import (
     EXACT,
@@ -18,11 +17,12 @@ from comparisons.papers import (
     mnist_iterations,
     text_iterations,
 )
+from comparisons.plan.grid import GridError, expand
 from comparisons.records import Run, Setting
 from comparisons.tasks import TASKS
 from comparisons.tasks.copying import Copying
 from comparisons.tasks.language import _segments, _streams
-from comparisons.train import OPTIMIZERS
+from comparisons.training.trainer import OPTIMIZERS
 from unitary_zoo import Parametrization
 from unitary_zoo.nonlinearities import NONLINEARITIES
 

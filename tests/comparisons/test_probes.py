@@ -8,9 +8,9 @@ import re
 import pytest
 import torch
 
+from comparisons.experiments import norms, theorems, vanishing
 from comparisons.models import SequenceModel, check_model
 from comparisons.papers import EXACT, PAPERS
-from comparisons.probes import norms, theorems, vanishing
 from comparisons.tasks import TASKS, Batch
 from unitary_zoo import theory
 

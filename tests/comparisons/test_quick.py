@@ -8,7 +8,7 @@ import pytest
 
 from comparisons.benchmarks import quick
 from comparisons.records import Failure
-from comparisons.store import Store
+from comparisons.results.store import Store
 
 MACHINE = {"cpu": "Imaginary CPU 9000", "instructions": "NONE", "cores": 2}
 

@@ -6,16 +6,17 @@ from typing import ClassVar
 
 import pytest
 
-from comparisons import plots, published
 from comparisons.papers import Outcome, Paper
-from comparisons.plots import DASHES, PALETTE, styles
 from comparisons.records import Failure
-from comparisons.report import Matrix, main, write_report
-from comparisons.rows import Row, labels
-from comparisons.store import Store
+from comparisons.report import figures as plots
+from comparisons.report.figures import DASHES, PALETTE, styles
+from comparisons.report.html import Matrix, main, write_report
+from comparisons.results import published
+from comparisons.results.store import Store
+from comparisons.results.summary import Row, labels
 from comparisons.tasks import TASKS
 from comparisons.tasks.copying import Copying
-from comparisons.train import train
+from comparisons.training.trainer import train
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
 
@@ -185,7 +186,7 @@ def test_no_two_schemes_look_alike():
 
 
 def test_a_scheme_that_is_not_unitary_by_construction_says_so(tmp_path, make_result, capsys):
-    from comparisons.console import print_summary
+    from comparisons.cli.console import print_summary
 
     store = Store(tmp_path)
     why = "unitary in the limit only: <= 0.5"

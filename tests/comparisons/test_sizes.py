@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from matplotlib.colors import to_hex
 
-from comparisons import plots
 from comparisons.papers import PAPERS
-from comparisons.report import write_report
-from comparisons.sizes import size_curves
-from comparisons.store import Store
+from comparisons.report import figures as plots
+from comparisons.report.html import write_report
+from comparisons.report.size_curves import size_curves
+from comparisons.results.store import Store
 from comparisons.tasks import TASKS
 
 EMAMI = PAPERS["emami2019"]

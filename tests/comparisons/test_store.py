@@ -4,7 +4,7 @@ import os
 import pytest
 
 from comparisons.records import Failure
-from comparisons.store import Store
+from comparisons.results.store import Store
 
 
 def failure_of(run) -> Failure:

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from comparisons import train as training
 from comparisons.models import BASELINES, SequenceModel, check_model, model_names
 from comparisons.records import Optimizer
 from comparisons.tasks import TASKS
-from comparisons.train import OPTIMIZERS, DivergedError, train
+from comparisons.training import trainer as training
+from comparisons.training.trainer import OPTIMIZERS, DivergedError, train
 from unitary_zoo import Parametrization, UnitaryGRU
 
 # A text gives as many targets as steps; an image has as many steps as pixels.

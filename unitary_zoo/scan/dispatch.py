@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from unitary_zoo import nonlinearities
+from unitary_zoo._torch import is_traced, is_transformed, without_autocast
 from unitary_zoo.base import DenseMap, LinearMap
-from unitary_zoo.context import is_traced, is_transformed, without_autocast
 from unitary_zoo.scan import native, portable, reference
 from unitary_zoo.scan.problem import (
     Problem,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unitary_zoo.context import is_traced, is_transformed, without_autocast
+from unitary_zoo._torch import is_traced, is_transformed, without_autocast
 from unitary_zoo.scan import reference, second_order
 from unitary_zoo.scan.dispatch import ENVIRONMENT
 from unitary_zoo.scan.problem import (

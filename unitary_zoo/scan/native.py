@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import nonlinearities
+from unitary_zoo._torch import is_traced, is_transformed
 from unitary_zoo.base import DenseMap, LinearMap
-from unitary_zoo.context import is_traced, is_transformed
 from unitary_zoo.scan import kernel, reference, second_order, threads
 from unitary_zoo.scan.kernel import Kernel, Sums, Task
 from unitary_zoo.scan.problem import Problem

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from unitary_zoo import nonlinearities
+from unitary_zoo._torch import without_autocast
 from unitary_zoo.base import DenseMap, LinearMap
-from unitary_zoo.context import without_autocast
 from unitary_zoo.scan import second_order
 from unitary_zoo.scan.problem import Problem
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
+from unitary_zoo._torch import is_transformed
 from unitary_zoo.base import (
     UNITARY,
     DenseMap,
@@ -20,7 +21,6 @@ from unitary_zoo.base import (
     Tolerance,
     real_skew_dimension,
 )
-from unitary_zoo.context import is_transformed
 
 _DEFAULT_ITERATIONS = 10
 # Singular values in [_NEAR, 1] are left to linalg.polar, which takes a few products from there.

@@ -8,7 +8,7 @@ from unitary_zoo.theory.bounds import (
 )
 from unitary_zoo.theory.dilation import halmos_dilation
 from unitary_zoo.theory.equivalence import unitary_equivalent
-from unitary_zoo.theory.input_check import BoundExceededError
+from unitary_zoo.errors import BoundExceededError
 from unitary_zoo.theory.necessity import (
     RankCertificate,
     contractive_witness,

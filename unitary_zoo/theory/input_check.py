@@ -10,12 +10,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unitary_zoo import linalg
-from unitary_zoo.context import is_traced, is_transformed
+from unitary_zoo._torch import is_traced, is_transformed
+from unitary_zoo.errors import BoundExceededError
 from unitary_zoo.layers import UnitaryRNN
-
-
-class BoundExceededError(ValueError):
-    """A sequence exceeds a bound for which a unitary twin was built."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparisons.data import DataError, images
-from comparisons.grid import GridError, expand
+from comparisons.plan.grid import GridError, expand
 from comparisons.tasks.permuted_mnist import PermutedMNIST
 from comparisons.tasks.pixel_mnist import PixelMNIST
 

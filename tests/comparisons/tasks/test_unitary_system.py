@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparisons.grid import expand
 from comparisons.models import SequenceModel
+from comparisons.plan.grid import expand
 from comparisons.tasks import TASKS
 from comparisons.tasks.unitary_system import System, UnitarySystem
-from comparisons.train import fit, train
+from comparisons.training.trainer import fit, train
 from unitary_zoo import Parametrization, UnitaryRNN, as_real
 
 VARIANTS = sorted(UnitarySystem.variants)

@@ -19,15 +19,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from comparisons.grid import PRESETS
 from comparisons.models import BASELINES, training_of
 from comparisons.papers import PAPERS
+from comparisons.plan.grid import PRESETS
 from comparisons.records import Failure, Result, Run
 from comparisons.tasks import TASKS, Task
 from unitary_zoo import Parametrization
 
 if TYPE_CHECKING:  # drawing is slow to import, and every worker process imports this file
-    from comparisons.report import Section
+    from comparisons.report.html import Section
 
 NARROWEST = 180  # columns, where no terminal says how many it has: tables must not be cut in files
 

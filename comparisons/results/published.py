@@ -10,7 +10,7 @@ from typing import Any
 
 from comparisons.papers import PAPERS, TAGS, Outcome, Paper
 from comparisons.records import Setting
-from comparisons.rows import Row
+from comparisons.results.summary import Row
 from comparisons.tasks import TASKS
 
 SIZE = "other size"

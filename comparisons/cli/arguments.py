@@ -8,13 +8,13 @@ from typing import NoReturn
 
 import torch
 
-from comparisons import grid
 from comparisons.data import files
-from comparisons.executors import EXECUTORS
-from comparisons.grid import PRESETS, USUAL
-from comparisons.machine import usable_cpus
+from comparisons.execution.local import EXECUTORS
+from comparisons.plan import grid
+from comparisons.plan.grid import PRESETS, USUAL
 from comparisons.records import Run
 from comparisons.tasks import TASKS
+from comparisons.training.machine import usable_cpus
 
 
 class Parser(argparse.ArgumentParser):

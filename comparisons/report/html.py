@@ -1,6 +1,6 @@
 """The report, made from the files of a store alone: one HTML page and one Markdown page.
 
-Run ``python -m comparisons.report FOLDER`` to make it again without training anything.
+Run ``python -m comparisons.report.html FOLDER`` to make it again without training anything.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 import jinja2
 from matplotlib.figure import Figure
 
-from comparisons import plots
 from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
-from comparisons.published import Comparison, comparisons_on, remarks_on
 from comparisons.records import Result
-from comparisons.rows import NOT_UNITARY, SOLVED, Row, labels, number, rows
-from comparisons.sizes import size_curves
-from comparisons.store import Contents, Store
+from comparisons.report import figures as plots
+from comparisons.report.size_curves import size_curves
+from comparisons.results.published import Comparison, comparisons_on, remarks_on
+from comparisons.results.store import Contents, Store
+from comparisons.results.summary import NOT_UNITARY, SOLVED, Row, labels, number, rows
 from comparisons.tasks import TASKS, Task
 
 WORDS = ("model", "training", "settings")

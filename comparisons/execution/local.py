@@ -24,9 +24,9 @@ import pebble
 import torch
 
 import unitary_zoo
-from comparisons.machine import usable_cpus
 from comparisons.records import Failure, Result, Run
-from comparisons.train import Progress, train
+from comparisons.training.machine import usable_cpus
+from comparisons.training.trainer import Progress, train
 
 POLL_SECONDS = 0.2
 
@@ -127,7 +127,7 @@ def _preload() -> list[str]:
     # Every optimizer imports torch._dynamo, and the embedded digits come with scikit-learn.
     modules = ["torch._dynamo", "sklearn.datasets"]
     # The server looks for modules where it was started: elsewhere another copy of this may lie.
-    here = Path(__file__).resolve().parents[1]
+    here = Path(__file__).resolve().parents[2]
     return [__name__, *modules] if Path.cwd().resolve() == here else modules
 
 
@@ -202,7 +202,7 @@ class RayExecutor:
     def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> Outcomes:
         """Train the runs; closing the iterator cancels what has not ended."""
         ray = self._ray
-        packages = [Path(unitary_zoo.__file__).parent, Path(__file__).parent]
+        packages = [Path(unitary_zoo.__file__).parent, Path(__file__).parents[1]]
         ray.init(
             ignore_reinit_error=True,
             log_to_driver=False,

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 import unitary_zoo
-from comparisons.machine import PeakMemory, describe_machine, versions
 from comparisons.models import SequenceModel, State
 from comparisons.records import Optimizer, Point, Result, Run, Setting
 from comparisons.tasks import TASKS, Batch, Task, stream
+from comparisons.training.machine import PeakMemory, describe_machine, versions
 
 Progress = Callable[[int, float], None]
 """Called with (iterations done, last training loss)."""

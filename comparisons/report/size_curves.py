@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
-from comparisons.plots import SizeCurve, Style, looks
 from comparisons.records import Result, Setting
+from comparisons.report.figures import SizeCurve, Style, looks
 from comparisons.tasks import Task
 
 ENOUGH = 3  # sizes of one model that make a curve

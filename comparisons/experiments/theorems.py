@@ -5,7 +5,7 @@ sequence. (2) Networks of n equal channels: how many states every unitary twin n
 error that a search by gradients finds with fewer. (3) A sigmoid network and its unitary
 approximations: the error against the depth of the new units' bias, and its bound.
 
-    python comparisons/probes/theorems.py [--steps 10000] [--results DIR]
+    python comparisons/experiments/theorems.py [--steps 10000] [--results DIR]
 
 writes theorems.json and theorems.png.
 """
@@ -26,9 +26,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from comparisons import plots
 from comparisons.benchmarks.timing import Row, show, write_json
-from comparisons.console import console
+from comparisons.cli.console import console
+from comparisons.report import figures as plots
 from comparisons.tasks.contractive_system import System
 from unitary_zoo import UnitaryRNN, theory
 from unitary_zoo.scan import recurrent_scan

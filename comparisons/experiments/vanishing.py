@@ -7,7 +7,7 @@ slopes are at most 1/4; tanh and ReLU lose it below the bound, as units saturate
 the absolute value meets the bound exactly, because all slopes are 1, and with mu = 1 the norm is
 constant (Lin and Wang). Nothing is trained.
 
-    python comparisons/probes/vanishing.py [--length 100] [--results DIR]
+    python comparisons/experiments/vanishing.py [--length 100] [--results DIR]
 
 writes vanishing.json and vanishing.png. It fails if a measured norm is above its bound.
 """
@@ -30,9 +30,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from comparisons import plots
 from comparisons.benchmarks.timing import write_json
-from comparisons.console import console
+from comparisons.cli.console import console
+from comparisons.report import figures as plots
 from comparisons.tasks import TASKS, stream
 from unitary_zoo import Parametrization, UnitaryRNN, theory
 

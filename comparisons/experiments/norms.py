@@ -8,7 +8,7 @@ gradients of different sequences would cancel. Settings are those of the papers,
 trained for how long stands in the caption; the points beside the curves were read off the published
 figure by eye.
 
-    python comparisons/probes/norms.py [--schemes arjovsky lstm tanh_rnn] [--results DIR]
+    python comparisons/experiments/norms.py [--schemes arjovsky lstm tanh_rnn] [--results DIR]
 
 writes norms.json and norms.png.
 """
@@ -29,14 +29,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from comparisons import grid, plots
 from comparisons.benchmarks.timing import write_json
-from comparisons.console import console
+from comparisons.cli.console import console
 from comparisons.models import SequenceModel, is_baseline
 from comparisons.papers import PAPERS, Reading
+from comparisons.plan import grid
 from comparisons.records import Run
+from comparisons.report import figures as plots
 from comparisons.tasks import TASKS, Batch, Task, stream
-from comparisons.train import fit
+from comparisons.training.trainer import fit
 from unitary_zoo import theory
 
 TASK = "adding"

@@ -9,7 +9,7 @@ from typing import Any
 
 from comparisons.models import check_model, is_baseline, model_names
 from comparisons.papers import PAPERS, Training, find_paper
-from comparisons.presets import Choice, accepted_size, field_of, of_field, quick, smoke
+from comparisons.plan.presets import Choice, accepted_size, field_of, of_field, quick, smoke
 from comparisons.records import Run, Setting
 from comparisons.tasks import TASKS
 

@@ -1,0 +1,1 @@
+"""The flags of a comparison and what the terminal shows."""

@@ -1,0 +1,1 @@
+"""From flags, presets and papers to the runs of a comparison."""

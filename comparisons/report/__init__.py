@@ -1,0 +1,1 @@
+"""The report of a comparison: plain data, built once, then read by pages and figures."""

@@ -1,0 +1,1 @@
+"""Results on disk, their summaries over seeds, and the published numbers beside them."""
