@@ -36,7 +36,7 @@ def test_runs_are_trained_and_watched(make_run):
 
 def test_workers_never_take_another_copy_of_this_package(tmp_path, monkeypatch):
     # The server that they are forked from imports from its working directory first.
-    monkeypatch.chdir(Path(executors.__file__).parents[1])
+    monkeypatch.chdir(Path(executors.__file__).parents[2])
     assert "comparisons.execution.local" in executors._preload()
     monkeypatch.chdir(tmp_path)
     assert "comparisons.execution.local" not in executors._preload()
