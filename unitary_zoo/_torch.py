@@ -1,8 +1,13 @@
-"""What may be watching an operation: tracers, and the transforms of torch.func."""
+"""Detect tracing (compile, export, make_fx) and torch.func or forward-mode transforms.
+
+This is the only file of the library that uses private names of torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +16,7 @@ from torch.autograd import forward_ad
 
 
 def is_traced() -> bool:
-    """Whether operations are being recorded, to be replayed on other numbers."""
+    """Whether torch.compile, torch.export, torch.jit.trace or make_fx records the operations."""
     return bool(
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
@@ -19,31 +24,84 @@ def is_traced() -> bool:
     )
 
 
+def has_values(x: Tensor) -> bool:
+    """Whether the entries of ``x`` may be read: it is not on the meta device, and not traced."""
+    return not (is_traced() or x.is_meta)
+
+
+def has_functional_transforms() -> bool:
+    """Whether a transform of torch.func (vmap, grad, jvp, ...) is active."""
+    return bool(torch._C._are_functorch_transforms_active())
+
+
 def is_transformed() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work."""
+    """Whether a transform of torch.func or a level of forward-mode differentiation is active."""
     return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
 
 
+def has_tangent(x: Tensor) -> bool:
+    """Whether forward-mode differentiation carries a tangent along with ``x``."""
+    return forward_ad.unpack_dual(x).tangent is not None
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """No casts to a lower precision on ``device``, where there could be any."""
+    """Return a context in which autocast is off on ``device``, if that device has autocast."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 
 
-def numbers(x: Tensor) -> list[list[float]]:
-    """The entries of ``x``, one list for each index of the first dimension.
+def to_lists(x: Tensor) -> list[list[float]]:
+    """The entries of ``x`` as one list for each index of its first dimension.
 
-    Under ``torch.func.vmap`` they are those of all members of the batch.
+    Under ``torch.func.vmap`` each list has the entries of all members of the batch.
     """
     while _functorch.is_functorch_wrapped_tensor(x):
         batched = _functorch.is_batchedtensor(x)
-        of = _functorch.maybe_get_bdim(x) if batched else -1
+        dim = _functorch.maybe_get_bdim(x) if batched else -1
         x = _functorch.get_unwrapped(x)
-        x = x.movedim(of, -1) if batched else x
+        x = x.movedim(dim, -1) if batched else x
     return x.detach().reshape(len(x), -1).tolist()
 
 
-def largest(x: Tensor) -> float:
-    """The largest entry of ``x``, of all members of the batch under ``torch.func.vmap``."""
-    return max(max(row) for row in numbers(x.reshape(1, -1)))
+def max_entry(x: Tensor) -> float:
+    """The largest entry of ``x``; under ``torch.func.vmap``, of all members of the batch."""
+    return max(max(row) for row in to_lists(x.reshape(1, -1)))
+
+
+def traceable_check(name: str, schema: str, check: Callable[..., None]) -> Callable[..., Tensor]:
+    """Return a function ``f(x, *arguments)`` that calls ``check(*arguments)`` and returns ``x``.
+
+    Traced code calls the check again whenever it runs, as the custom operator
+    ``unitary_zoo::name``. Nothing is checked on the meta device. Gradients pass through to ``x``.
+
+    Args:
+        name: Name of the operator.
+        schema: Its signature, such as ``"(Tensor x, Tensor distance, float limit) -> Tensor"``.
+        check: Raises an error if the arguments are bad.
+    """
+
+    def operate(x: Tensor, *arguments: Any) -> Tensor:
+        check(*arguments)
+        return x.clone()
+
+    operator = torch.library.custom_op(
+        f"unitary_zoo::{name}", operate, mutates_args=(), schema=schema
+    )
+    others = (None,) * schema.count(",")
+    operator.register_fake(lambda x, *arguments: torch.empty_like(x))
+    operator.register_autograd(lambda ctx, grad: (grad, *others))
+
+    def checked(x: Tensor, *arguments: Any) -> Tensor:
+        if x.is_meta:
+            return x
+        if is_traced():
+            return operator(x, *arguments)
+        check(*arguments)
+        return x
+
+    return checked
+
+
+numbers = to_lists  # old name: remove at integration
+largest = max_entry  # old name: remove at integration

@@ -1,0 +1,109 @@
+"""What every map of matrices does in batches, large, traced, and under transforms."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from tests.linalg.common import product_of_reflections, random_skew, random_unitary
+from tests.oracles import C64, C128, DTYPES, F32, F64, as_numpy, gap, normal, rounding
+from unitary_zoo import linalg
+from unitary_zoo.testing.strategies import batch_shapes, seeds
+
+MAPS = [linalg.expm_skew, linalg.cayley, linalg.householder]
+
+
+@given(
+    shape=batch_shapes(), n=st.integers(1, 9), dtype=st.sampled_from(DTYPES),
+    scale=st.sampled_from([1e-8, 1e-2, 0.5, 3.0, 1e2]), seed=seeds(),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_map_of_a_batch_equals_that_of_its_members(shape, n, dtype, scale, seed):
+    a = scale * random_skew(n, dtype, 1.0, seed=seed, batch=shape)
+    for function in (linalg.expm_skew, linalg.cayley):
+        together = function(a)
+        assert together.shape == a.shape
+        assert together.dtype == dtype
+        one_by_one = torch.stack([function(x) for x in a.reshape(-1, n, n)]).reshape(a.shape)
+        # Both are right within the bound on the error, so they differ by no more than twice that.
+        limit = 2 * rounding(n, dtype, 10) * max(1.0, scale)
+        assert (together - one_by_one).abs().max() <= limit
+
+
+# torch's own forward mode compiles its formulas by what torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("function", MAPS)
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_map_derivatives_in_forward_mode_and_torch_func_equal_differences(dtype, function):
+    a, direction = random_skew(5, dtype, 2.0), random_skew(5, dtype, 1.0, seed=1)
+    step = 1e-5
+    wanted = (function(a + step * direction) - function(a - step * direction)) / (2 * step)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(a, direction)
+        forward = torch.autograd.forward_ad.unpack_dual(function(dual)).tangent
+    # Central differences: step^2 times a third derivative, and eps / step.
+    assert gap(forward, wanted) <= 1e-9
+    assert gap(torch.func.jvp(function, (a,), (direction,))[1], wanted) <= 1e-9
+    weight = normal(5, 5, dtype=dtype, seed=2)
+    grad = torch.func.grad(lambda x: (weight.conj() * function(x)).real.sum())(a)
+    found = np.vdot(as_numpy(grad), as_numpy(direction)).real
+    assert abs(found - np.vdot(as_numpy(weight), as_numpy(wanted)).real) <= 1e-8
+
+
+@pytest.mark.parametrize("name", ["expm_skew", "cayley", "householder", "polar", "gram_schmidt"])
+def test_map_is_one_operator_where_traced_and_has_a_shape_on_meta(name):
+    function = getattr(linalg, name)
+    a = random_skew(5, F64, 2.0) + 0.01 * torch.eye(5, dtype=F64)
+    program = make_fx(function)(a)
+    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert targets == [f"unitary_zoo.{name}.default"]
+    assert torch.equal(program(2 * a), function(2 * a))
+    assert function(a.to("meta")).shape == (5, 5)
+
+
+@pytest.mark.parametrize("name", ["expm_skew", "cayley", "householder", "polar", "gram_schmidt"])
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_map_gradient_where_traced_equals_that_of_eager_mode(dtype, name):
+    function = getattr(linalg, name)
+    a = random_skew(5, dtype, 2.0) + 0.01 * torch.eye(5, dtype=dtype)
+    weight = normal(5, 5, dtype=dtype, seed=2)
+
+    def gradient(x):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad((weight.conj() * function(x)).real.sum(), x)[0]
+
+    wanted = gradient(a)
+    # polar and gram_schmidt divide by what the matrix of norm 2 has at least, some 0.1.
+    assert gap(make_fx(gradient)(a)(a), wanted) <= rounding(5, F64, 1000)
+
+
+@pytest.mark.parametrize("dtype", [F32, C64])
+@pytest.mark.parametrize("name", ["expm_skew", "cayley", "householder", "polar"])
+def test_map_of_a_large_matrix_is_right_to_two_millionths(name, dtype):
+    n = 512
+    if name == "expm_skew":
+        a = random_skew(n, dtype, math.pi)
+        pairs = [(linalg.expm_skew(a), scipy.linalg.expm(as_numpy(a)))]
+    elif name == "cayley":
+        arguments = [random_skew(n, dtype, norm) for norm in (1.0, 10.0)]
+        one = np.eye(n)
+        pairs = [(linalg.cayley(a), 2 * np.linalg.inv(one + as_numpy(a)) - one) for a in arguments]
+    elif name == "householder":
+        v = normal(n, 40, dtype=dtype)
+        pairs = [(linalg.householder(v), product_of_reflections(v))]
+    else:
+        # W is the polar factor of W H for any positive definite H. That is exact where an SVD by
+        # numpy would be the slowest part of the test by far.
+        w = random_unitary(n, C128 if dtype.is_complex else F64)
+        noise = normal(n, n, dtype=w.dtype) / math.sqrt(n)
+        hermitian = (noise + noise.mH) / 2
+        pairs = [
+            (linalg.polar((w + off * w @ hermitian).to(dtype)), w) for off in (1e-3, 1e-2, 0.05)
+        ]
+    for found, wanted in pairs:
+        assert gap(found, wanted) <= 2e-6

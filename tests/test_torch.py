@@ -1,0 +1,81 @@
+"""_torch: what it detects of tracers and transforms, and checks in traced code."""
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from unitary_zoo import _torch
+
+
+def seen(function, x):
+    """What is_traced, is_transformed and has_functional_transforms say inside ``function``."""
+    found = []
+
+    def look(x):
+        found.append(
+            (_torch.is_traced(), _torch.is_transformed(), _torch.has_functional_transforms())
+        )
+        return 2 * x
+
+    function(look, x)
+    return found[-1]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_detection_of_tracers_and_transforms():
+    x = torch.ones(2, 3)
+    assert seen(lambda f, x: f(x), x) == (False, False, False)
+    assert seen(lambda f, x: make_fx(f)(x), x) == (True, False, False)
+    assert seen(torch.jit.trace, x) == (True, False, False)
+    assert seen(lambda f, x: torch.func.vmap(f)(x), x) == (False, True, True)
+    with forward_ad.dual_level():
+        assert seen(lambda f, x: f(x), x) == (False, True, False)
+        assert not _torch.has_tangent(x)
+        assert _torch.has_tangent(forward_ad.make_dual(x, x))
+    assert not _torch.has_values(x.to("meta"))
+    assert _torch.has_values(x)
+
+
+def test_max_entry_under_vmap_is_that_of_all_members():
+    x = torch.tensor([[1.0, 5.0], [7.0, -9.0]])
+    assert _torch.max_entry(x) == 7.0
+    found = []
+    torch.func.vmap(lambda y: found.append(_torch.max_entry(y)) or y, in_dims=1)(x)
+    assert found == [7.0]
+    found = []
+    torch.func.vmap(lambda y: found.append(_torch.to_lists(y)) or y, in_dims=1)(x)
+    assert found == [[[1.0, 5.0], [7.0, -9.0]]]
+
+
+def refuse_distant(distance, limit, name):
+    if not float(distance) <= limit:
+        raise ValueError(f"{name}: {float(distance)} exceeds {limit}")
+
+
+refused = _torch.traceable_check(
+    "refuse_distant",
+    "(Tensor x, Tensor distance, float limit, str name) -> Tensor",
+    refuse_distant,
+)
+
+
+def test_traceable_check_raises_and_returns_its_argument():
+    x = torch.ones(3, requires_grad=True)
+    assert refused(x, torch.tensor(1.0), 2.0, "w") is x
+    with pytest.raises(ValueError, match=r"w: 3\.0 exceeds 2\.0"):
+        refused(x, torch.tensor(3.0), 2.0, "w")
+    meta = x.to("meta")
+    assert refused(meta, torch.tensor(3.0), 2.0, "w") is meta
+
+
+def test_traceable_check_is_repeated_by_traced_code():
+    def function(x, distance):
+        return 3 * refused(2 * x, distance, 2.0, "w")
+
+    x = torch.ones(3, requires_grad=True)
+    program = torch.compile(function, backend="aot_eager", fullgraph=True)
+    (grad,) = torch.autograd.grad(program(x, torch.tensor(1.0)).sum(), x)
+    assert torch.equal(grad, torch.full((3,), 6.0))
+    with pytest.raises(ValueError, match=r"w: 3\.0 exceeds 2\.0"):
+        program(x, torch.tensor(3.0))
