@@ -84,11 +84,10 @@ def test_cayley_has_first_and_second_derivatives(field):
     assert torch.autograd.gradgradcheck(function, theta)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_cayley_of_a_large_batch_equals_that_of_its_members(threads):
-    """With two threads torch's LU of a batch of 256 x 256 can be wrong without a word."""
+def test_cayley_of_a_large_batch_equals_that_of_its_members():
+    # With two or more threads, torch's LU of a batch of 256 x 256 can be wrong without an error.
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(2)
     try:
         for n in (256, 520):  # in one piece, and by halves
             a = torch.randn(2, n, n, dtype=torch.float64)
