@@ -20,7 +20,7 @@ from unitary_zoo import (
     Parametrization,
     attach,
 )
-from unitary_zoo.base import DenseMap
+from unitary_zoo.base import DenseMap, Determinant, Group
 from unitary_zoo.testing.strategies import dtypes, parametrizations, seeds
 from unitary_zoo.testing.subject import Subject
 
@@ -35,7 +35,7 @@ WHOLE_GROUP = [
     (name, field)
     for name, field in EXACT
     if Parametrization.get(name).info.assignable
-    and Parametrization.get(name).info.claims[field].group in ("SO(n)", "O(n)", "U(n)")
+    and Parametrization.get(name).info.claims[field].whole
 ]
 every_case = pytest.mark.parametrize(("name", "field"), CASES)
 every_exact_case = pytest.mark.parametrize(("name", "field"), EXACT)
@@ -100,9 +100,10 @@ def test_info_is_frozen():
 def test_info_of_an_instance_follows_its_field_and_that_of_the_class_does_not():
     scheme = Parametrization.get("expm")
     real, complex_ = scheme(4), scheme(4, field="complex")
-    assert (real.info.group, real.info.dimension(4), real.info.determinant) == ("SO(n)", 6, "+1")
-    assert (complex_.info.group, complex_.info.dimension(4)) == ("U(n)", 16)
-    assert complex_.info.determinant == "unit circle"
+    assert (real.info.group, real.info.dimension(4)) == (Group.SPECIAL_ORTHOGONAL, 6)
+    assert real.info.determinant is Determinant.PLUS_ONE
+    assert (complex_.info.group, complex_.info.dimension(4)) == (Group.UNITARY, 16)
+    assert complex_.info.determinant is Determinant.UNIT_CIRCLE
     assert complex_.info.fields == ("real", "complex")
     assert scheme.info.field == "real"
     assert scheme(4).info is scheme.info
@@ -155,31 +156,49 @@ def test_module_repr_states_size_field_and_group():
 # ---------------------------------------------------------------------------------- bad arguments
 
 
-@pytest.mark.parametrize("special", [0, 1, -1, "yes"])
+@pytest.mark.parametrize(
+    ("determinant", "error"),
+    [(True, TypeError), ("yes", TypeError), (1.0, TypeError), (0, ValueError), (2, ValueError)],
+)
 @pytest.mark.parametrize("name", ["lie_exp", "svd_projection", "eigenphase", "expm"])
-def test_special_must_be_a_truth_value(name, special):
-    with pytest.raises(TypeError, match=f"{name}: special={special!r}; pass True, False or None"):
-        Parametrization.create(name, 4, field="real", special=special)
+def test_determinant_must_be_a_sign(name, determinant, error):
+    with pytest.raises(error, match=f"{name}.*determinant="):
+        Parametrization.create(name, 4, field="real", determinant=determinant)
+
+
+@pytest.mark.parametrize(("special", "new"), [(True, "1"), (False, "-1"), (None, "None")])
+def test_special_is_refused_with_the_determinant_that_it_means(special, new):
+    with pytest.raises(TypeError, match=f"special={special}.*pass determinant={new}$"):
+        Parametrization.create("lie_exp", 4, special=special)
+
+
+def test_determinant_is_refused_where_there_is_no_choice():
+    with pytest.raises(ValueError, match=r"expm.*reaches SO\(n\).*determinant=-1.*lie_exp"):
+        Parametrization.create("expm", 5, determinant=-1)
+    p = Parametrization.create("expm", 5, determinant=1)  # no choice, but the truth
+    assert p.determinant == 1
+    assert p.info is type(p).info
 
 
 @pytest.mark.parametrize("name", ["expm", "lie_exp", "svd_projection", "eigenphase"])
 def test_determinant_minus_one_is_not_for_complex_schemes(name):
-    with pytest.raises(ValueError, match=f"{name} with field='complex'.*special=False"):
-        Parametrization.create(name, 4, field="complex", special=False)
+    with pytest.raises(ValueError, match=f"{name} with field='complex'.*determinant=-1"):
+        Parametrization.create(name, 4, field="complex", determinant=-1)
 
 
-@pytest.mark.parametrize("special", [True, False])
-def test_special_shows_in_the_claims_of_the_instance_only(special):
-    p = Parametrization.create("lie_exp", 4, special=special)
-    wanted = ("SO(n)", "+1") if special else ("O(n) with det -1", "-1")
-    assert (p.info.group, p.info.determinant, p.info.fields) == (*wanted, ("real",))
-    assert Parametrization.get("lie_exp").info.group == "O(n)"
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_determinant_shows_in_the_claims_of_the_instance_only(determinant):
+    p = Parametrization.create("lie_exp", 4, determinant=determinant)
+    assert p.determinant == determinant
+    wanted = ("SO(n)", "+1") if determinant == 1 else ("O(n) with det -1", "-1")
+    assert (p.info.reach, str(p.info.determinant), p.info.fields) == (*wanted, ("real",))
+    assert Parametrization.get("lie_exp").info.reach == "O(n)"
 
 
 @pytest.mark.parametrize("name", ["expm", "lie_exp"])
 def test_special_unitary(name):
-    p = Parametrization.create(name, 5, field="complex", special=True, dtype=torch.float64)
-    assert (p.info.group, p.info.dimension(5)) == ("SU(n)", 24)
+    p = Parametrization.create(name, 5, field="complex", determinant=1, dtype=torch.float64)
+    assert (p.info.group, p.info.dimension(5)) == (Group.SPECIAL_UNITARY, 24)
     w = p.matrix().detach()
     assert complex(torch.linalg.det(w)) == pytest.approx(1, abs=1e-13)
     turned = w * complex(np.exp(0.3j))
@@ -190,10 +209,10 @@ def test_special_unitary(name):
     torch.testing.assert_close(p.matrix(), w, rtol=0, atol=1e-12)
 
 
-def test_svd_projection_with_special_takes_the_nearest_rotation():
+def test_svd_projection_with_a_determinant_takes_the_nearest_rotation():
     from scipy.spatial.transform import Rotation
 
-    p = Parametrization.create("svd_projection", 3, special=True, dtype=torch.float64)
+    p = Parametrization.create("svd_projection", 3, determinant=1, dtype=torch.float64)
     source, target = np.random.default_rng(3).normal(size=(2, 20, 3))
     target[:, 0] *= -1  # a reflection fits best
     correlation = torch.from_numpy(target.T @ source)
@@ -247,7 +266,7 @@ def residual_of_the_nearest(x, group):
     On SO(n), where the bases have determinant -1, the least value is set to minus one instead.
     """
     s = np.linalg.svd(x, compute_uv=False)
-    if group == "SO(n)" and np.linalg.det(x) < 0:
+    if group is Group.SPECIAL_ORTHOGONAL and np.linalg.det(x) < 0:
         return max(abs(s[:-1] - 1).max(initial=0.0), s[-1] + 1)
     return abs(s - 1).max()
 

@@ -9,9 +9,8 @@ import scipy.optimize
 import scipy.stats
 import torch
 
-import unitary_zoo.initializers  # noqa: F401 - the import registers them
 from unitary_zoo import Parametrization
-from unitary_zoo.base import INITIALIZERS
+from unitary_zoo.initializers import INITIALIZERS
 
 SIZES = (1, 2, 3, 7, 17, 33)
 FIELDS = ("real", "complex")
@@ -278,7 +277,7 @@ def test_eigenphase_takes_the_spectrum_of_the_matrix(init, field, basis):
                 n,
                 field,
                 basis=basis,
-                special=determinant == 1 if field == "real" else None,
+                determinant=determinant if field == "real" else None,
             )
             p.reset_parameters(init, generator=torch.Generator().manual_seed(0))
             wanted = np.linalg.eigvals(draw(init, n, field, determinant))

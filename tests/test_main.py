@@ -13,15 +13,18 @@ from unitary_zoo.testing import yield_checks
 from unitary_zoo.testing.runner import CheckResult
 
 SCHEME = """
+from dataclasses import replace
 import torch
 from torch import nn
-from unitary_zoo.base import DenseMap, FieldClaims, Parametrization, SchemeInfo, Static, Tolerance
+from unitary_zoo.base import (
+    UNITARY, DenseMap, Parametrization, SchemeInfo, Static, Tolerance
+)
 
 class {name}(Static):
     info = SchemeInfo(
         name="{name}", title="W = diag(exp(i phi))", reference="@misc{{{name}, title = {{T}}}}",
         family="static", field="complex", tolerance=Tolerance(4.0, "one number an entry"),
-        claims={{"complex": FieldClaims("subset of U(n)", lambda n: {dimension}, "unit circle")}},
+        claims={{"complex": replace(UNITARY, dimension=lambda n: {dimension}, whole=False)}},
     )
 
     def __init__(self, n, *, scale=1.0, **options):
@@ -33,14 +36,14 @@ class {name}(Static):
         self.reset_parameters()
 
     def _prepare(self):
-        phases = self.scale * self._full(self.phases)
+        phases = self.scale * self._promoted(self.phases)
         return DenseMap(torch.diag(torch.polar(torch.ones_like(phases), phases)))
 
     def _assign(self, w):
         self.phases.copy_(w.diagonal().angle() / self.scale)
 
     def _initialize(self, init, generator):
-        self._assign(torch.diag(torch.linalg.eigvals(self._draw(init, generator))))
+        self._assign(torch.diag(torch.linalg.eigvals(self._sample(init, generator))))
 """
 
 
@@ -95,7 +98,7 @@ def test_list_has_a_row_for_each_scheme_and_field(capsys, arguments):
     for name, title, family, field, group, dimension, cost, unitary in rows:
         info = Parametrization.get(name).info
         claims = info.claims[field]
-        assert (title, family, group, cost) == (info.title, info.family, claims.group, claims.cost)
+        assert (title, family, group, cost) == (info.title, info.family, claims.reach, claims.cost)
         assert unitary == (info.deviation or "yes")
         if info.accepts(n):
             assert dimension == str(claims.dimension(n))

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from unitary_zoo import Parametrization, UnknownSchemeError, base
+from unitary_zoo import Parametrization, UnknownSchemeError
+from unitary_zoo.base import SCHEMES, Determinant, Group
 from unitary_zoo.registry import Registry
 from unitary_zoo.schemes import Cayley, Expm
 
@@ -14,9 +15,10 @@ MISSION = {
 
 
 @pytest.fixture(autouse=True)
-def _a_registry_to_spoil(monkeypatch):
+def _undo_registrations():
     """A registration that ought to fail, and does not, must not reach the other tests."""
-    monkeypatch.setattr(base._SCHEMES, "_entries", dict(base._SCHEMES._entries))
+    with SCHEMES.override():
+        yield
 
 
 @pytest.fixture
@@ -114,6 +116,21 @@ def test_registries_share_nothing(fruit):
     assert "kiwi" not in fruit.names()
 
 
+def test_override_replaces_and_adds_and_restores(fruit):
+    with fruit.override(pear="A PEAR", kiwi="KIWI"):
+        fruit.register("fig")("FIG")
+        assert fruit.names() == ("apple", "fig", "kiwi", "pear", "quince")
+        assert fruit.get("pear") == "A PEAR"
+    assert fruit.names() == ("apple", "pear", "quince")
+    assert fruit.get("pear") == "PEAR"
+
+
+def test_override_restores_after_an_error(fruit):
+    with pytest.raises(ZeroDivisionError), fruit.override(kiwi="KIWI"):
+        raise ZeroDivisionError
+    assert "kiwi" not in fruit.names()
+
+
 # ------------------------------------------------------------------------------ the schemes' own
 
 
@@ -188,7 +205,10 @@ def test_a_name_other_than_that_of_the_info_is_refused():
         ({"family": "static"}, {"cayley", "expm", "arjovsky", "eigenphase"}, {"lie_exp"}),
         ({"family": "rebased"}, {"lie_exp", "full_capacity"}, {"cayley", "svd_projection"}),
         ({"family": "projected"}, {"svd_projection"}, {"lie_exp", "expm"}),
-        ({"group": "U(n)"}, {"full_capacity"}, {"arjovsky", "expm"}),
+        ({"group": Group.UNITARY}, {"full_capacity", "arjovsky"}, {"expm"}),
+        ({"group": "U(n)", "whole": True}, {"full_capacity"}, {"arjovsky", "expm"}),
+        ({"reach": "subset of U(n)"}, {"arjovsky"}, {"full_capacity", "expm"}),
+        ({"determinant": Determinant.PLUS_ONE}, {"cayley", "expm"}, {"lie_exp", "svd_projection"}),
         ({"determinant": "+1"}, {"cayley", "expm"}, {"lie_exp", "svd_projection"}),
         ({"assignable": False}, {"arjovsky"}, {"cayley"}),
         ({"name": "expm"}, {"expm"}, MISSION - {"expm"}),

@@ -106,7 +106,7 @@ def _row(info: SchemeInfo, n: int) -> tuple[str, ...]:
     if size not in (n, None):
         dimension += f" (n={size})"
     unitary = info.deviation or "yes"
-    return info.name, info.title, info.family, info.field, info.group, dimension, info.cost, unitary
+    return info.name, info.title, info.family, info.field, info.reach, dimension, info.cost, unitary
 
 
 def _widths(rows: Iterable[Sequence[str]]) -> list[int]:

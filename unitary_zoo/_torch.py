@@ -6,13 +6,15 @@ This is the only file of the library that uses private names of torch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C import _functorch
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
 
 def is_traced() -> bool:
@@ -105,3 +107,53 @@ def traceable_check(name: str, schema: str, check: Callable[..., None]) -> Calla
 
 numbers = to_lists  # old name: remove at integration
 largest = max_entry  # old name: remove at integration
+def largest(x: Tensor) -> float:
+    """The largest entry of ``x``, of all members of the batch under ``torch.func.vmap``."""
+    return max(max(row) for row in numbers(x.reshape(1, -1)))
+
+
+# ------------------------------------------------------------------------------------------- base
+
+
+class ConversionHooks(nn.Module):
+    """A module with hooks around a change of dtype or device and after loading its state."""
+
+    def _before_conversion(self) -> Any:
+        """Return what :meth:`_after_conversion` needs from before ``.to()`` and its relatives."""
+
+    def _after_conversion(self, before: Any) -> None:
+        """Mend what a change of precision has broken."""
+
+    def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
+        """Mend or refuse what ``load_state_dict`` has read.
+
+        Args:
+            state: What was loaded; this module's entries are those with ``prefix``.
+            prefix: The module's place in the state.
+            errors: Messages that ``load_state_dict`` will raise; append one to refuse.
+        """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        before = self._before_conversion()
+        super()._apply(fn, recurse)
+        self._after_conversion(before)
+        return self
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+        self._after_loading(state_dict, prefix, args[-1])
+
+
+# ------------------------------------------------------------------------------------------ tests
+
+
+def reset_compiler() -> None:
+    """Forget compiled graphs; else the compiler gives up after some modules."""
+    torch._dynamo.reset()
+
+
+def current_backward_pass() -> int:
+    """Return the number of the backward pass that runs, -1 outside of one."""
+    return int(torch._C._current_graph_task_id())

@@ -33,3 +33,24 @@ class AttachError(ValueError):
 
 class BoundExceededError(ValueError):
     """A sequence exceeds a bound for which a unitary twin was built."""
+
+
+# ------------------------------------------------------------------------------------------- base
+
+
+def is_int(value: object) -> bool:
+    """Whether ``value`` is an int and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_int(name: str, value: object, least: int) -> None:
+    """Refuse what is no int of at least ``least``.
+
+    Raises:
+        TypeError: ``value`` is no int.
+        ValueError: It is smaller.
+    """
+    if not is_int(value):
+        raise TypeError(f"{name}={value!r}; pass an int of at least {least}")
+    if value < least:  # type: ignore[operator]
+        raise ValueError(f"{name}={value!r}; pass an int of at least {least}")

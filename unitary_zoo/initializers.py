@@ -1,24 +1,46 @@
 r"""Starting matrices, independent of the scheme: haar, henaff, cayley, torus, identity, dft.
 
 An initialiser draws W itself; each scheme then finds its own parameters for it. So "rotation by
-an angle t" means that W rotates by t, whatever the map. (The released expRNN code feeds the
-skew blocks made for the Cayley map to the exponential, and so rotates by tan(t/2) instead.)
+an angle t" means that W rotates by t, whatever the map. (The released expRNN code gives the skew
+blocks that were made for the Cayley map to the exponential, and so rotates by tan(t/2) instead.)
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from unitary_zoo.base import INITIALIZERS
 from unitary_zoo.linalg import complex_dtype
+from unitary_zoo.registry import Registry
+
+
+class Initializer(Protocol):
+    """A function that draws a unitary matrix (n, n).
+
+    ``field`` is "real" or "complex", ``dtype`` a real dtype, and ``determinant``, +1 or -1, the
+    one that a real matrix shall have.
+    """
+
+    def __call__(
+        self,
+        n: int,
+        field: str,
+        *,
+        determinant: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None,
+    ) -> Tensor: ...
+
+
+INITIALIZERS: Registry[Initializer] = Registry("initialiser")
 
 
 def _component(w: Tensor, determinant: int) -> Tensor:
-    """``w``, its last column negated where that gives a real W the determinant wanted."""
+    """Return ``w``; a real one with its last column negated if it has the other determinant."""
     if not w.is_complex() and torch.linalg.det(w) * determinant < 0:
         w = w.clone()
         w[:, -1].neg_()
@@ -26,7 +48,7 @@ def _component(w: Tensor, determinant: int) -> Tensor:
 
 
 def _rotations(angles: Tensor, n: int, field: str) -> Tensor:
-    r"""Block diagonal :math:`R(t_1) \oplus R(t_2) \oplus \dots (\oplus\, 1)`, R real 2 x 2."""
+    r"""Return the block diagonal :math:`R(t_1) \oplus R(t_2) \oplus \dots (\oplus\, 1)`, R real."""
     w = torch.eye(n, dtype=angles.dtype, device=angles.device)
     i = torch.arange(0, n - 1, 2, device=angles.device)
     w[i, i], w[i + 1, i + 1] = angles.cos(), angles.cos()

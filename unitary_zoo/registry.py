@@ -6,14 +6,15 @@ import difflib
 import importlib.metadata
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A mapping name -> object that third parties can extend and that explains its misses.
+    """A mapping name -> object that third parties can extend, with helpful errors.
 
     Args:
         kind: What the entries are, in the singular ("scheme", "task"); used in messages.
@@ -38,7 +39,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters an object under ``name``.
+        """Return a decorator that enters an object under ``name``.
 
         Raises:
             ValueError: The name is taken (the message names the owner) or is no plain name.
@@ -64,38 +65,41 @@ class Registry(Generic[T]):
         return enter
 
     def names(self) -> tuple[str, ...]:
-        """The registered names, sorted."""
+        """Return the registered names, sorted."""
         self._load_entry_points()
         return tuple(sorted(self._entries))
 
     def get(self, name: str) -> T:
-        """The entry called ``name``.
+        """Return the entry called ``name``.
 
         Raises:
             LookupError: (the subclass given at construction) No such name; the message suggests
                 the nearest names.
         """
-        if not isinstance(name, str):
-            raise self._error(self._miss(name))
-        if name not in self._entries:
+        if not isinstance(name, str) or name not in self._entries:
             self._load_entry_points()
-        if name not in self._entries:
-            raise self._error(self._miss(name))
+        if not isinstance(name, str) or name not in self._entries:
+            raise self._error(unknown_name(self.kind, name, self._entries))
         return self._entries[name]
 
-    def _miss(self, name: object) -> str:
-        near = difflib.get_close_matches(str(name).lower(), self._entries, n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(map(repr, near))}?"
-            if near
-            else (f"known: {', '.join(sorted(self._entries)) or 'none'}")
-        )
-        return f"unknown {self.kind} {name!r}; {hint}"
+    @contextmanager
+    def override(self, **entries: T) -> Iterator[None]:
+        """Enter or replace entries inside a ``with`` block, for tests.
+
+        When the block ends, the registry is as it was before; registrations inside the block are
+        undone too. The entries are not validated.
+        """
+        before = dict(self._entries)
+        self._entries.update(entries)
+        try:
+            yield
+        finally:
+            self._entries = before
 
     def _load_entry_points(self) -> None:
         if not self._pending:
             return
-        # Set first: a plug-in that looks a name up while it is being imported must not recurse.
+        # Set first: a plug-in may look a name up while it is being imported.
         self._pending = False
         failures = []
         for point in importlib.metadata.entry_points(group=self._group or ""):
@@ -106,10 +110,20 @@ class Registry(Generic[T]):
                     f"{self.kind} {point.name!r} of entry point {point.value!r} failed to load: "
                     f"{type(error).__name__}: {error}"
                 )
-        # One broken plug-in must not take the others down, nor vanish without a word. Last, for
-        # where warnings are errors.
+        # One broken plug-in must neither take the others down nor vanish silently. The warnings
+        # come last, since they may be errors.
         for failure in failures:
             warnings.warn(failure, RuntimeWarning, stacklevel=3)
+
+
+def unknown_name(kind: str, name: object, known: Collection[str]) -> str:
+    """Return the message for a name that is not ``known``, with the nearest ones."""
+    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    else:
+        hint = f"known: {', '.join(sorted(known)) or 'none'}"
+    return f"unknown {kind} {name!r}; {hint}"
 
 
 def _describe(entry: object) -> str:

@@ -1,7 +1,8 @@
 """What a computation writes, counted deterministically."""
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from unitary_zoo._torch import TorchDispatchMode
 
 
 class Written(TorchDispatchMode):

@@ -237,7 +237,7 @@ def test_orders_of_the_two_maps_are_claimed():
 
 @pytest.mark.parametrize("map", ["expm", "cayley"])
 def test_su_is_kept_far_out_and_over_rebases(map):
-    p = build(5, field="complex", special=True, map=map, rebase_every=2)
+    p = build(5, field="complex", determinant=1, map=map, rebase_every=2)
     for _ in range(5):
         with torch.no_grad():
             p.theta.add_(3 * torch.randn_like(p.theta))

@@ -27,7 +27,7 @@ def test_eigenphases_are_those_of_the_matrix(n, basis, field):
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 9])
 @pytest.mark.parametrize("determinant", [1, -1])
 def test_real_determinant_is_chosen(n, determinant):
-    p = build(n, field="real", special=determinant == 1)
+    p = build(n, field="real", determinant=determinant)
     assert torch.linalg.det(p.matrix()).item() == pytest.approx(determinant, abs=1e-13)
 
 
@@ -74,8 +74,8 @@ def test_bad_bases_are_refused():
         build(3, basis=torch.eye(4, dtype=torch.complex128))
     with pytest.raises(ValueError, match="'hilbert'"):
         build(3, basis="hilbert")
-    with pytest.raises(ValueError, match="special"):
-        build(3, field="complex", special=False)
+    with pytest.raises(ValueError, match="determinant"):
+        build(3, field="complex", determinant=-1)
 
 
 def test_nearest_in_the_fixed_basis_is_optimal():

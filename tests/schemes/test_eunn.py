@@ -85,7 +85,7 @@ def test_dimension_of_every_capacity(n, field):
         rank = np.linalg.matrix_rank(np.array(columns), tol=1e-6)
         assert rank == p.info.dimension(n), capacity
         whole = n * n if field == "complex" else n * (n - 1) // 2
-        assert (rank == whole) == (p.info.group in ("U(n)", "SO(n)"))
+        assert (rank == whole) == p.info.whole
         assert p.info.assignable == (rank == whole)
 
 

@@ -93,6 +93,6 @@ def test_bad_map_is_refused():
 def test_without_geotorch_it_is_listed_but_not_built(monkeypatch):
     monkeypatch.setitem(sys.modules, "geotorch", None)  # so import raises ImportError
     assert "geotorch_so" in Parametrization.names()
-    assert Parametrization.get("geotorch_so").info.group == "SO(n)"
+    assert Parametrization.get("geotorch_so").info.reach == "SO(n)"
     with pytest.raises(ImportError, match="pip install geotorch"):
         build(3)

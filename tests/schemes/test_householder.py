@@ -39,7 +39,7 @@ def naive_product(p):
         w = w @ (np.eye(p.n) - 2 * np.outer(x, x.conj()) / np.vdot(x, x).real)
     if p.field == "complex":
         phases = numpy(p.phases)
-        if p.special:
+        if p.determinant is not None:
             phases = phases - phases.mean() + p.reflections * np.pi / p.n
         return w * np.exp(1j * phases)
     w[:, -1] *= float(p.sign)
@@ -48,13 +48,13 @@ def naive_product(p):
 
 @given(
     n=st.sampled_from(SIZES), share=st.floats(0, 1), dtype=st.sampled_from(list(EPS)),
-    field=st.sampled_from(["real", "complex"]), special=st.sampled_from([None, True]),
+    field=st.sampled_from(["real", "complex"]), determinant=st.sampled_from([None, 1]),
     seed=st.integers(0, 2**31 - 1), scale=st.sampled_from([1e-6, 1.0, 1e3]),
 )  # fmt: skip
 @settings(max_examples=60)
-def test_equals_the_explicit_product(n, share, dtype, field, special, seed, scale):
+def test_equals_the_explicit_product(n, share, dtype, field, determinant, seed, scale):
     k = max(1, round(share * n))
-    p = build(n, dtype, seed, reflections=k, field=field, special=special)
+    p = build(n, dtype, seed, reflections=k, field=field, determinant=determinant)
     with torch.no_grad():
         p.reflectors.mul_(scale)
     wanted = naive_product(p)
@@ -98,12 +98,12 @@ def test_value_and_gradient_are_those_of_torch(n, k, field):
 
 
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("special", [True, False])
-def test_the_determinant_is_the_one_asked_for_with_any_number_of_reflections(n, special):
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_the_determinant_is_the_one_asked_for_with_any_number_of_reflections(n, determinant):
     for k in {1, (n + 1) // 2, n}:
-        p = build(n, reflections=k, special=special)
-        assert np.linalg.det(naive_product(p)) == pytest.approx(1 if special else -1, abs=1e-12)
-        assert float(p.sign) == (-1) ** k * (1 if special else -1)
+        p = build(n, reflections=k, determinant=determinant)
+        assert np.linalg.det(naive_product(p)) == pytest.approx(determinant, abs=1e-12)
+        assert float(p.sign) == (-1) ** k * determinant
 
 
 @pytest.mark.parametrize("n", [4, 6])
@@ -127,7 +127,7 @@ def test_dimension_is_that_of_the_set(n, k):
     p = build(n, reflections=k, field="complex")
     counted = 2 * k * (n - k) + k * k - 1 + n
     assert p.info.dimension(n) == min(n * n, counted)
-    assert build(n, reflections=k, field="complex", special=True).info.dimension(n) == (
+    assert build(n, reflections=k, field="complex", determinant=1).info.dimension(n) == (
         p.info.dimension(n) - 1
     )
 
@@ -150,7 +150,7 @@ def test_assigns_any_matrix_of_the_group(n, field, spare):
     points.append(np.linalg.qr(near)[0] * np.sign(np.diag(np.linalg.qr(near)[1]).real))
     for w in points:
         p = build(n, reflections=n - spare, field=field)
-        assert p.info.group == ("O(n)" if field == "real" else "U(n)")
+        assert p.info.reach == ("O(n)" if field == "real" else "U(n)")
         p.assign_(torch.from_numpy(w))
         assert np.abs(numpy(p.matrix()) - w).max() <= 40 * n * EPS[torch.float64]
         lengths = np.linalg.norm(columns(p), axis=0)
@@ -256,10 +256,10 @@ def tall_targets(n, k, field):
 
 @pytest.mark.parametrize(("n", "k"), [(2, 1), (5, 1), (7, 3), (7, 5), (7, 6), (33, 8), (33, 20)])
 @pytest.mark.parametrize("field", ["real", "complex"])
-@pytest.mark.parametrize("special", [None, True])
+@pytest.mark.parametrize("determinant", [None, 1])
 @pytest.mark.parametrize("dtype", list(EPS))
-def test_k_reflections_take_any_k_columns(n, k, field, special, dtype):
-    p = Householder.for_columns(n, k, field=field, special=special, dtype=dtype)
+def test_k_reflections_take_any_k_columns(n, k, field, determinant, dtype):
+    p = Householder.for_columns(n, k, field=field, determinant=determinant, dtype=dtype)
     assert p.reflections == k
     assert p.reaches_columns(k)
     before = np.linalg.det(naive_product(p))
@@ -270,7 +270,7 @@ def test_k_reflections_take_any_k_columns(n, k, field, special, dtype):
         product = naive_product(p)
         assert np.abs(product[:, :k] - w).max() <= limit
         np.testing.assert_allclose(numpy(p.columns(k)), w, rtol=0, atol=limit)
-        if field == "real" or special:
+        if field == "real" or determinant:
             assert np.linalg.det(product) == pytest.approx(before, abs=100 * limit)
         # No column is zero, which would never learn.
         assert np.abs(np.linalg.norm(columns(p), axis=0) - 1).max() <= 10 * EPS[dtype]
@@ -392,7 +392,7 @@ def test_whole_weights_keep_all_reflections():
 
 
 def test_the_phases_of_su_have_a_fixed_sum():
-    p = build(7, field="complex", special=True)
+    p = build(7, field="complex", determinant=1)
     w = numpy(p.matrix())
     with torch.no_grad():
         p.phases.add_(0.7)

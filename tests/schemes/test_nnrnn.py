@@ -194,5 +194,5 @@ def test_penalty(n):
 def test_only_real_matrices():
     with pytest.raises(ValueError, match="complex"):
         build(4, field="complex")
-    with pytest.raises(ValueError, match="special"):
-        build(4, special=True)
+    with pytest.raises(ValueError, match="determinant"):
+        build(4, determinant=1)

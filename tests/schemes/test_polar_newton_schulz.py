@@ -162,15 +162,15 @@ def test_weight_decay_for_long_leaves_w():
     torch.testing.assert_close(p.matrix(), w, rtol=0, atol=400 * 1.2e-7)
 
 
-@pytest.mark.parametrize("special", [True, False])
-def test_special_takes_the_nearest_of_that_sign(special):
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_determinant_option_takes_the_nearest_of_that_sign(determinant):
     crossed = 0
     for seed in range(12):
-        p = build(5, special=special)
+        p = build(5, determinant=determinant)
         x = np.random.default_rng(seed).standard_normal((5, 5))
         u, _, vh = np.linalg.svd(x)
         signs = np.ones(5)
-        signs[-1] = np.sign(np.linalg.det(u @ vh)) * (1 if special else -1)
+        signs[-1] = np.sign(np.linalg.det(u @ vh)) * determinant
         crossed += signs[-1] < 0
         found = numpy(put(p, x).matrix())
         assert np.abs(found - (u * signs) @ vh).max() < 1e-12

@@ -183,10 +183,10 @@ def test_inside_a_step_w_is_the_map_of_the_whole_move(name, field):
 
 
 @pytest.mark.parametrize("rank", [1, 2, 9])
-@pytest.mark.parametrize("special", [True, False])
-def test_projunn_d_with_special_takes_the_nearest_of_that_sign(rank, special):
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_projunn_d_with_a_determinant_takes_the_nearest_of_that_sign(rank, determinant):
     n, crossed = 7, 0
-    p = build("projunn_d", n, special=special, rank=rank)
+    p = build("projunn_d", n, determinant=determinant, rank=rank)
     free = build("projunn_d", n, rank=rank)
     for seed in range(12):
         r = min(rank, n)
@@ -195,7 +195,7 @@ def test_projunn_d_with_special_takes_the_nearest_of_that_sign(rank, special):
         free.assign_(p.matrix())
         u, _, vh = np.linalg.svd(w + x.numpy())
         signs = np.ones(n)
-        signs[-1] = np.sign(np.linalg.det(u @ vh)) * (1 if special else -1)
+        signs[-1] = np.sign(np.linalg.det(u @ vh)) * determinant
         crossed += signs[-1] < 0
         move(free, x)
         assert np.abs(numpy(free.matrix()) - u @ vh).max() < 1e-11
@@ -204,12 +204,12 @@ def test_projunn_d_with_special_takes_the_nearest_of_that_sign(rank, special):
     assert crossed > 1
 
 
-@pytest.mark.parametrize("special", [True, False])
-def test_projunn_t_never_leaves_its_component(special):
-    p = build("projunn_t", 6, special=special, rank=2)
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_projunn_t_never_leaves_its_component(determinant):
+    p = build("projunn_t", 6, determinant=determinant, rank=2)
     for seed in range(10):
         move(p, 10 * gaussian(6, 6, field="real", seed=seed))
-        assert np.linalg.det(numpy(p.matrix())) == pytest.approx(1 if special else -1, abs=1e-12)
+        assert np.linalg.det(numpy(p.matrix())) == pytest.approx(determinant, abs=1e-12)
 
 
 def test_a_singular_sum_still_gives_an_orthogonal_matrix():

@@ -91,18 +91,18 @@ def test_signs_and_determinant_agree(n):
         assert int((p.signs < 0).sum()) == m
         p.reset_parameters("haar")  # stays in the component
         assert np.linalg.det(p.matrix().detach().numpy()) == pytest.approx((-1) ** m, abs=1e-12)
-    for special in (True, False):
-        p = build(n, special=special)
+    for determinant in (1, -1):
+        p = build(n, determinant=determinant)
         assert abs(p.negative_ones - n // 2) <= 1
-        assert (-1) ** p.negative_ones == (1 if special else -1)
+        assert (-1) ** p.negative_ones == determinant
 
 
 def test_a_number_that_contradicts_the_determinant_is_refused():
-    assert build(5, negative_ones=3, special=False).negative_ones == 3
-    with pytest.raises(ValueError, match=r"negative_ones=3 gives determinant -1.*special=True"):
-        build(5, negative_ones=3, special=True)
+    assert build(5, negative_ones=3, determinant=-1).negative_ones == 3
+    with pytest.raises(ValueError, match=r"negative_ones=3 gives determinant -1.*determinant=\+1"):
+        build(5, negative_ones=3, determinant=1)
     with pytest.raises(ValueError, match=r"negative_ones=2 gives determinant \+1"):
-        build(5, negative_ones=2, special=False)
+        build(5, negative_ones=2, determinant=-1)
     for bad in (-1, 6):
         with pytest.raises(ValueError, match=f"negative_ones={bad}; pass a number from 0 to 5"):
             build(5, negative_ones=bad)

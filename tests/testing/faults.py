@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from unitary_zoo import Parametrization, linalg
-from unitary_zoo.base import DenseMap, LinearMap, NotRepresentableError
+from unitary_zoo.base import DenseMap, Group, LinearMap, NotRepresentableError
 
 Cayley = Parametrization.get("cayley")
 Expm = Parametrization.get("expm")
@@ -43,7 +43,9 @@ class UnbalancedReference(Cayley):
 
 @fault("info")
 class WrongGroup(Cayley):
-    info = replace(Cayley.info, claims={"real": replace(Cayley.info.claims["real"], group="U(n)")})
+    info = replace(
+        Cayley.info, claims={"real": replace(Cayley.info.claims["real"], group=Group.UNITARY)}
+    )
 
 
 @fault("bad_arguments")
@@ -77,14 +79,14 @@ class ComplexParameter(Cayley):
 class IgnoresTheSeed(Cayley):
     counter = itertools.count()
 
-    def _draw(self, init, generator):
-        return super()._draw(init, torch.Generator().manual_seed(next(self.counter)))
+    def _sample(self, init, generator):
+        return super()._sample(init, torch.Generator().manual_seed(next(self.counter)))
 
 
 @fault("reproducible")
 class IgnoresTheGenerator(Cayley):
-    def _draw(self, init, generator):
-        return super()._draw(init, None)
+    def _sample(self, init, generator):
+        return super()._sample(init, None)
 
 
 @fault("reading_is_pure")
@@ -150,14 +152,14 @@ class TooLong(Cayley):
 @fault("unitary")
 class TruncatedSeries(Cayley):
     def _prepare(self):
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
         return DenseMap(
             2 * sum(torch.linalg.matrix_power(-a, k) for k in range(6)) - torch.eye(self.n)
         )
 
 
 class _Transposed(DenseMap):
-    def _apply(self, h):
+    def _multiply(self, h):
         return h @ self._w
 
 
@@ -174,7 +176,7 @@ class DetachedApply(Cayley):
 
 
 class _Unconjugated(DenseMap):
-    def _adjoint(self, h):
+    def _multiply_adjoint(self, h):
         return h @ self._w
 
 
@@ -205,13 +207,13 @@ class IgnoresTheDeterminant(LieExp):
         self.base.copy_(torch.eye(self.n))
 
 
-@fault("special")
-class IgnoresSpecial(LieExp):
-    def _restrict(self, special):
+@fault("determinant_option")
+class IgnoresTheOption(LieExp):
+    def _restrict(self, determinant):
         pass
 
 
-@fault("special")
+@fault("determinant_option")
 class CrossesOver(Projection):
     def _project(self, x):
         return linalg.newton_schulz_step(linalg.polar(x))
@@ -244,7 +246,7 @@ class Boastful(Cayley):
 @fault("gradient")
 class StraightThrough(Expm):
     def _prepare(self):
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
         w = linalg.expm_skew(a)
         return DenseMap(a + (w - a).detach())
 
@@ -298,7 +300,7 @@ class NeverProjects(Projection):
     @torch.no_grad()
     def step_(self):
         self._stepping = False
-        self._assign(self._stored())
+        self._assign(self._stored_matrix())
 
 
 @fault("weight_decay")
@@ -359,7 +361,7 @@ class LosesTheStep(LieExp):
 @fault("rebase")
 class BaseDrifts(LieExp):
     def _prepare(self):
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
         return DenseMap(self._map(a) @ linalg.from_parts(self.base, self.field))
 
     @torch.no_grad()
@@ -371,11 +373,11 @@ class BaseDrifts(LieExp):
 @fault("stale_weight")
 class ReadsWhatIsStored(Projection):
     def _prepare(self):
-        return DenseMap(self._stored())
+        return DenseMap(self._stored_matrix())
 
 
 class _Leaking(DenseMap):
-    def _apply(self, h):
+    def _multiply(self, h):
         return 0.999 * h @ self._w.mT
 
 
@@ -394,10 +396,10 @@ class _Shifted(LinearMap):
     def matrix(self):
         return self._w.roll(1, 0)
 
-    def _apply(self, h):
+    def _multiply(self, h):
         return h @ self._w.mT
 
-    def _adjoint(self, h):
+    def _multiply_adjoint(self, h):
         return h @ self._w.conj()
 
 

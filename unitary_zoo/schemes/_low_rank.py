@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo.base import Anchored, Tolerance
+from unitary_zoo.base import ProjectedFromBase, Tolerance
+from unitary_zoo.errors import check_int
 
 REFERENCE = """@inproceedings{kiani2022projunn,
   title     = {{projUNN}: Efficient Method for Training Deep Networks with Unitary Matrices},
@@ -27,7 +28,7 @@ TOLERANCE = Tolerance(
 _SAMPLERS = ("lsi", "column")
 
 
-class LowRank(Anchored):
+class LowRank(ProjectedFromBase):
     r""":math:`W \leftarrow W f(W^H X_k)`, :math:`X_k` of rank k near the optimizer's move X.
 
     Args:
@@ -35,7 +36,7 @@ class LowRank(Anchored):
         rank: k; from n on X is taken whole.
         sampler: "lsi" or "column", see :func:`unitary_zoo.linalg.low_rank_factors`. The draws are
             seeded by the number of steps alone.
-        options: ``field``, ``special``, ``device`` and ``dtype``.
+        options: ``field``, ``determinant``, ``device`` and ``dtype``.
 
     Raises:
         ValueError: ``rank`` or ``sampler`` is not one of these.
@@ -47,52 +48,49 @@ class LowRank(Anchored):
 
     def __init__(self, n: int, *, rank: int = 1, sampler: str = "lsi", **options: Any) -> None:
         name = self.info.name
-        if isinstance(rank, bool) or not isinstance(rank, int):
-            raise TypeError(f"{name}: rank={rank!r}; pass an int of at least 1")
-        if rank < 1:
-            raise ValueError(f"{name}: rank={rank}; pass an int of at least 1")
+        check_int(f"{name}: rank", rank, 1)
         if sampler not in _SAMPLERS:
             raise ValueError(f"{name}: sampler={sampler!r}; pass one of {list(_SAMPLERS)}")
-        self.rank, self.sampler = rank, sampler
         super().__init__(n, **options)
+        self.rank, self.sampler = rank, sampler
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
         if rank >= n:
             self.info = replace(self.info, retraction_order=self._whole_order)
 
-    def _off_group(self, x: Tensor) -> Tensor:
+    def _violation(self, x: Tensor) -> Tensor:
         # The mean of two models has a mean for its weight and the same one for its base.
         missing = linalg.missing_length(x)
         # The roundings of the steps since the last refresh do not average out.
         limit = self.info.tolerance.factor * self.n * linalg.eps(self.weight.dtype)
-        return super()._off_group(x) + (missing - limit).clamp(min=0)
+        return self._displacement(x).norm() + (missing - limit).clamp(min=0)
 
     @abstractmethod
     def _turn(self, m: Tensor) -> Tensor:
         """The unitary f(M), differentiable; f(M) = I + (M - M^H) / 2 to first order."""
 
     def _project(self, x: Tensor) -> Tensor:
-        w = self._start()
-        return w @ self._turn(w.mH @ self._move(x))
+        w = self._base_matrix()
+        return w @ self._turn(w.mH @ self._displacement(x))
 
-    @torch.no_grad()
-    def step_(self) -> None:
-        """W <- W f(W^H X_k), X the change of the weight since the last step."""
-        self._stepping = False
+    def _nearest_member(self, x: Tensor) -> Tensor:
+        return self._nearest_in_group(linalg.double(x))
+
+    def _stepped(self) -> Tensor:
+        """W f(W^H X_k), where X is the change of the weight since the last step."""
         self.steps += 1
         count = int(self.steps)
         if self.rank >= self.n:
-            w = self._project(self._stored())
+            w = self._project(self._stored_matrix())
         else:
             # Of its own, so that the draw is the same on every process and after a resumption.
             generator = torch.Generator().manual_seed(count)
-            x = self._move(self._stored())
+            x = self._displacement(self._stored_matrix())
             a, b = linalg.low_rank_factors(x, self.rank, self.sampler, generator)
-            w = linalg.low_rank_turn(self._start(), a, b, self._turn)
+            w = linalg.low_rank_turn(self._base_matrix(), a, b, self._turn)
         # Every step adds its rounding. This costs about as much as the steps in between.
         if count % max(1, self.n // (4 * self.rank)) == 0:
             w = linalg.newton_schulz_step(w)
-        self._assign(w)
+        return w
 
-    def _forget(self) -> None:
-        if "steps" in self._buffers:  # not yet there at the first start
-            self.steps.zero_()
+    def _reset_state(self) -> None:
+        self.steps.zero_()

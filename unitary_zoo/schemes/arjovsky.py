@@ -3,13 +3,14 @@ r"""W = D3 R2 F^{-1} D2 P R1 F D1: the structured product of the first unitary R
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unitary_zoo.base import (
-    FieldClaims,
+    UNITARY,
     LinearMap,
     Parametrization,
     SchemeInfo,
@@ -42,12 +43,12 @@ class ArjovskyMap(LinearMap):
         """Two transforms of 2 n log2 n, three diagonals of 4 n, two reflections of 8 n."""
         return 4 * self.n * math.log2(self.n) + 28 * self.n
 
-    def _apply(self, h: Tensor) -> Tensor:
+    def _multiply(self, h: Tensor) -> Tensor:
         h = _reflect(torch.fft.fft(h * self._d1, norm="ortho"), self._v1)
         h = torch.fft.ifft(h[..., self._permutation] * self._d2, norm="ortho")
         return _reflect(h, self._v2) * self._d3
 
-    def _adjoint(self, h: Tensor) -> Tensor:
+    def _multiply_adjoint(self, h: Tensor) -> Tensor:
         h = torch.fft.fft(_reflect(h * self._d3.conj(), self._v2), norm="ortho")
         h = _reflect((h * self._d2.conj())[..., self._inverse], self._v1)
         return torch.fft.ifft(h, norm="ortho") * self._d1.conj()
@@ -97,7 +98,7 @@ class Arjovsky(Static):
 }""",
         family="static",
         claims={
-            "complex": FieldClaims("subset of U(n)", _dimension, "unit circle", "O(n log n)"),
+            "complex": replace(UNITARY, dimension=_dimension, cost="O(n log n)", whole=False),
         },
         field="complex",
         tolerance=Tolerance(
@@ -110,6 +111,7 @@ class Arjovsky(Static):
     )
 
     permutation: Tensor
+    _own_init = "arjovsky"
 
     def __init__(self, n: int, *, generator: torch.Generator | None = None, **options: Any) -> None:
         super().__init__(n, **options)
@@ -119,15 +121,12 @@ class Arjovsky(Static):
         self.reset_parameters(generator=generator)
 
     def _prepare(self) -> LinearMap:
-        return ArjovskyMap(self._full(self.phases), self._full(self.reflectors), self.permutation)
+        return ArjovskyMap(
+            self._promoted(self.phases), self._promoted(self.reflectors), self.permutation
+        )
 
-    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != self.info.default_init:
-            return super()._initialize(init, generator)  # which refuses
-        source: dict[str, Any] = {
-            "device": generator.device if generator is not None else self.device,
-            "generator": generator,
-        }
+    def _start_own(self, generator: torch.Generator | None) -> None:
+        source = self._random_source(generator)
         self.permutation.copy_(torch.randperm(self.n, **source))
         self.phases.copy_((2 * torch.rand(self.phases.shape, **source) - 1) * math.pi)
         self.reflectors.copy_(2 * torch.rand(self.reflectors.shape, **source) - 1)

@@ -2,21 +2,21 @@ r"""W = D F_L ... F_1: rotations of units 1, 2, 4, ... apart."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from unitary_zoo.base import (
-    FieldClaims,
+    SPECIAL_ORTHOGONAL,
+    UNITARY,
     Parametrization,
     SchemeInfo,
     Tolerance,
 )
-from unitary_zoo.schemes._pairs import (
-    PairProduct,
-    butterfly_angles,
-    butterfly_strides,
-    pair_count,
-)
+from unitary_zoo.schemes._butterfly import butterfly_angles, butterfly_strides
+from unitary_zoo.schemes._rotations import PairProduct, pair_count
 
 
 def _pairs(n: int) -> int:
@@ -70,10 +70,10 @@ class Butterfly(PairProduct):
 }""",
         family="static",
         claims={
-            "complex": FieldClaims(
-                "subset of U(n)", _complex_dimension, "unit circle", "O(n log n)"
+            "complex": replace(
+                UNITARY, dimension=_complex_dimension, cost="O(n log n)", whole=False
             ),
-            "real": FieldClaims("subset of SO(n)", _pairs, "+1", "O(n log n)"),
+            "real": replace(SPECIAL_ORTHOGONAL, dimension=_pairs, cost="O(n log n)", whole=False),
         },
         field="complex",
         tolerance=Tolerance(
@@ -84,6 +84,13 @@ class Butterfly(PairProduct):
         ),
         default_init="butterfly",
     )
+
+    _own_init = "butterfly"
+
+    def __init__(self, n: int, *, generator: torch.Generator | None = None, **options: Any) -> None:
+        super().__init__(n, **options)
+        self._create_angles()
+        self.reset_parameters(generator=generator)
 
     def _layouts(self) -> list[tuple[int, int]]:
         return [(stride, 0) for stride in butterfly_strides(self.n)]

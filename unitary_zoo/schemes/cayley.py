@@ -66,7 +66,7 @@ class Cayley(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
         return DenseMap(linalg.cayley(a))
 
     def _assign(self, w: Tensor) -> None:

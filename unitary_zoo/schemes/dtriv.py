@@ -42,7 +42,7 @@ class DTriv(Rebased):
         rebase_every: K; None or infinity is never.
         map: f, "expm" or "cayley".
         field: "real" (default) or "complex".
-        special: True for SO(n) or SU(n), False for determinant -1 (real), None for the whole group.
+        determinant: +1 for SO(n) or SU(n), -1 for determinant -1 (real), None for the whole group.
             (The Cayley map of a traceless A is not in SU(n); a common phase brings it there.)
         device: Device.
         dtype: Real dtype of the parameters.
@@ -78,13 +78,14 @@ class DTriv(Rebased):
     ) -> None:
         if map not in _ORDERS:
             raise ValueError(f"dtriv: map={map!r}; pass one of {sorted(_ORDERS)}")
-        self.map = map  # first: the base class reads the matrix when it draws the start
         super().__init__(n, rebase_every=rebase_every, **options)
+        self.map = map
         if map != "expm":
             self.info = replace(self.info, retraction_order=_ORDERS[map])
+        self.reset_parameters()
 
     def _map(self, a: Tensor) -> Tensor:
         if self.map == "expm":
             return linalg.expm_skew(a)
         w = linalg.cayley(-a / 2)
-        return linalg.special(w) if self._in_su else w
+        return linalg.special(w) if self._is_special_unitary else w

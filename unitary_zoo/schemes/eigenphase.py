@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
+    ORTHOGONAL,
+    UNITARY,
     DenseMap,
-    FieldClaims,
     LinearMap,
     Parametrization,
     SchemeInfo,
@@ -46,10 +47,10 @@ class CirculantMap(LinearMap):
         """Two transforms of 2 n log2 n, and a diagonal of 4 n."""
         return 4 * self.n * math.log2(self.n) + 4 * self.n
 
-    def _apply(self, h: Tensor) -> Tensor:
+    def _multiply(self, h: Tensor) -> Tensor:
         return torch.fft.ifft(self._eigenvalues * torch.fft.fft(h))
 
-    def _adjoint(self, h: Tensor) -> Tensor:
+    def _multiply_adjoint(self, h: Tensor) -> Tensor:
         return torch.fft.ifft(self._eigenvalues.conj() * torch.fft.fft(h))
 
 
@@ -60,7 +61,7 @@ class Eigenphase(Static):
     Complex: :math:`\Lambda = \mathrm{diag}(e^{i \phi_1}, \dots, e^{i \phi_n})`. Real: 2 x 2
     rotations by the learned angles on pairs of columns of an orthogonal Q, and fixed eigenvalues
     on the rest: +-1 on the last column for odd n, (+1, -1) on the last two for even n with
-    ``special=False``. The named initialisers set the spectrum: W gets the eigenvalues of the
+    ``determinant=-1``. The named initialisers set the spectrum: W gets the eigenvalues of the
     initialiser's matrix in the fixed basis.
 
     Args:
@@ -68,7 +69,7 @@ class Eigenphase(Static):
         basis: "haar" (drawn once), "dft" (complex: W is circulant and applied by FFT; real: the
             sines and cosines) or a matrix (n, n).
         field: "complex" (default) or "real".
-        special: False for determinant -1, real only.
+        determinant: +1 or -1, real only; None is +1.
         generator: Source of randomness for the basis and the phases.
         device: Device.
         dtype: Real dtype of the parameters.
@@ -86,8 +87,8 @@ class Eigenphase(Static):
 }""",
         family="static",
         claims={
-            "complex": FieldClaims("subset of U(n)", _all, "unit circle"),
-            "real": FieldClaims("subset of O(n)", _half, "fixed", special=True),
+            "complex": replace(UNITARY, dimension=_all, whole=False),
+            "real": replace(ORTHOGONAL, dimension=_half, whole=False),
         },
         field="complex",
         tolerance=Tolerance(
@@ -107,7 +108,7 @@ class Eigenphase(Static):
         **options: Any,
     ) -> None:
         super().__init__(n, **options)
-        if self.determinant == -1:
+        if self.initial_determinant == -1:
             claims = replace(self.info.claims["real"], dimension=_half_less_one)
             self.info = replace(self.info, claims={"real": claims})
         self.phases = nn.Parameter(torch.zeros(self.info.dimension(n), **self._factory))
@@ -116,7 +117,7 @@ class Eigenphase(Static):
         q = None
         if not self.circulant:
             q = linalg.parts(self._basis(basis, generator))
-            q = q.to(self._full(self.phases).dtype).clone()
+            q = q.to(self._promoted(self.phases).dtype).clone()
         self.register_buffer("q", q)
         self.reset_parameters(generator=generator)
 
@@ -139,7 +140,7 @@ class Eigenphase(Static):
         if basis == "haar":
             if self.device.type == "meta":
                 return linalg.identity_like(self.phases.new_empty(self.n, self.n)).to(self.dtype)
-            return self._draw("haar", generator)
+            return self._sample("haar", generator)
         if basis == "dft":
             return linalg.real_fourier(self.n, self.device)
         raise ValueError(f"eigenphase: basis={basis!r}; pass 'haar', 'dft' or a matrix")
@@ -150,12 +151,12 @@ class Eigenphase(Static):
 
     def _fixed(self) -> Tensor:
         """The fixed real eigenvalues, which stand on the last columns of Q."""
-        signs = self._full(self.phases).new_ones(self.n - 2 * self.phases.numel())
-        signs[-1:] = self.determinant  # none is there for even n with determinant +1
+        signs = self._promoted(self.phases).new_ones(self.n - 2 * self.phases.numel())
+        signs[-1:] = self.initial_determinant  # none is there for even n with determinant +1
         return signs
 
     def _prepare(self) -> LinearMap:
-        phases = self._full(self.phases)
+        phases = self._promoted(self.phases)
         if self.circulant:
             return CirculantMap(torch.polar(torch.ones_like(phases), phases))
         q = self._q()
@@ -170,7 +171,7 @@ class Eigenphase(Static):
 
     def eigenphases(self) -> Tensor:
         """The n eigenphases of W in (-pi, pi]; real: the angles, their negatives, the fixed."""
-        phases = self._full(self.phases)
+        phases = self._promoted(self.phases)
         if self.field == "real":
             phases = torch.cat([phases, -phases, math.pi * (self._fixed() < 0)])
         return math.pi - torch.remainder(math.pi - phases, 2 * math.pi)
@@ -194,10 +195,10 @@ class Eigenphase(Static):
         if self.q is not None and not linalg.unitarity_defect(self._q()) < 0.1:
             # Memory that was never filled, after a start on the meta device.
             self.q.copy_(linalg.parts(self._basis(self.basis, generator)))
-        angles = linalg.unitary_eigh(self._draw(init, generator))[0]
+        angles = linalg.unitary_eigh(self._sample(init, generator))[0]
         if self.field == "real":
             # Conjugate pairs stand side by side once sorted by size; a lone -1 comes first, a
             # lone +1 last, and those two are fixed.
             angles = angles.abs().sort(descending=True).values
-            angles = angles[self.determinant == -1 :: 2][: self.phases.numel()]
+            angles = angles[self.initial_determinant == -1 :: 2][: self.phases.numel()]
         self.phases.copy_(angles)

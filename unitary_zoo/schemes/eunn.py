@@ -14,12 +14,12 @@ from torch import Tensor
 from unitary_zoo.base import (
     SPECIAL_ORTHOGONAL,
     UNITARY,
-    FieldClaims,
     Parametrization,
     SchemeInfo,
     Tolerance,
 )
-from unitary_zoo.schemes._pairs import PairProduct
+from unitary_zoo.errors import is_int
+from unitary_zoo.schemes._rotations import PairProduct
 
 
 def _angles(n: int, capacity: int) -> int:
@@ -78,8 +78,10 @@ class EUNN(PairProduct):
 }""",
         family="static",
         claims={
-            "complex": FieldClaims("subset of U(n)", _complex_dimension, "unit circle", "O(n)"),
-            "real": FieldClaims("subset of SO(n)", _real_dimension, "+1", "O(n)"),
+            "complex": replace(UNITARY, dimension=_complex_dimension, cost="O(n)", whole=False),
+            "real": replace(
+                SPECIAL_ORTHOGONAL, dimension=_real_dimension, cost="O(n)", whole=False
+            ),
         },
         field="complex",
         tolerance=Tolerance(
@@ -91,6 +93,8 @@ class EUNN(PairProduct):
         default_init="eunn",
     )
 
+    _own_init = "eunn"
+
     def __init__(
         self,
         n: int,
@@ -99,14 +103,16 @@ class EUNN(PairProduct):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+        if not is_int(capacity) or capacity < 1:
             raise ValueError(
                 f"eunn: capacity={capacity!r}; pass the number of layers, an int of at least 1 "
                 f"(n={n} layers reach the whole group)"
             )
+        super().__init__(n, **options)
         self.capacity = capacity
-        super().__init__(n, generator=generator, **options)
         self._claim()
+        self._create_angles()
+        self.reset_parameters(generator=generator)
 
     def _claim(self) -> None:
         """State what so many layers reach."""

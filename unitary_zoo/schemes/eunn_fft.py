@@ -2,24 +2,21 @@ r"""W = D F_L ... F_1: rotations of units n/2, n/4, ..., 1 apart, the FFT's flow
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unitary_zoo.base import (
-    FieldClaims,
+    SPECIAL_ORTHOGONAL,
+    UNITARY,
     Parametrization,
     SchemeInfo,
     Tolerance,
 )
-from unitary_zoo.schemes._pairs import (
-    PairProduct,
-    bit_reversal,
-    butterfly_angles,
-    butterfly_strides,
-    pair_indices,
-)
+from unitary_zoo.schemes._butterfly import bit_reversal, butterfly_angles, butterfly_strides
+from unitary_zoo.schemes._rotations import PairProduct, pair_indices
 
 
 def _power_of_two(n: int) -> bool:
@@ -82,10 +79,12 @@ class EUNNFFT(PairProduct):
 }""",
         family="static",
         claims={
-            "complex": FieldClaims(
-                "subset of U(n)", _complex_dimension, "unit circle", "O(n log n)"
+            "complex": replace(
+                UNITARY, dimension=_complex_dimension, cost="O(n log n)", whole=False
             ),
-            "real": FieldClaims("subset of SO(n)", _real_dimension, "+1", "O(n log n)"),
+            "real": replace(
+                SPECIAL_ORTHOGONAL, dimension=_real_dimension, cost="O(n log n)", whole=False
+            ),
         },
         field="complex",
         tolerance=Tolerance(
@@ -98,6 +97,8 @@ class EUNNFFT(PairProduct):
         accepts=_power_of_two,
     )
 
+    _own_init = "eunn_fft"
+
     def __init__(
         self,
         n: int,
@@ -106,13 +107,15 @@ class EUNNFFT(PairProduct):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
-        self.permute = permute
-        super().__init__(n, generator=generator, **options)
+        super().__init__(n, **options)
         if permute and self.field == "real":
             raise ValueError(
                 f"eunn_fft: permute={permute!r} with field='real' would leave SO(n) for some n; "
                 "leave it out, or use field='complex'"
             )
+        self.permute = permute
+        self._create_angles()
+        self.reset_parameters(generator=generator)
 
     def _layouts(self) -> list[tuple[int, int]]:
         return [(s, 0) for s in reversed(butterfly_strides(self.n))]

@@ -30,7 +30,7 @@ class Expm(Static):
     Args:
         n: Size of W.
         field: "real" (default) or "complex".
-        special: True for SU(n), with ``field="complex"``: the trace of A is left out.
+        determinant: +1 for SU(n), with ``field="complex"``: the trace of A is left out.
         device: Device.
         dtype: Real dtype of the parameters.
 
@@ -64,10 +64,12 @@ class Expm(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
-        if self._in_su:
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
+        if self._is_special_unitary:
             a = linalg.traceless(a)
         return DenseMap(linalg.expm_skew(a))
 
     def _assign(self, w: Tensor) -> None:
-        self.theta.copy_(linalg.skew_to_coordinates(linalg.log_unitary(w, traceless=self._in_su)))
+        self.theta.copy_(
+            linalg.skew_to_coordinates(linalg.log_unitary(w, traceless=self._is_special_unitary))
+        )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
+from unitary_zoo._torch import current_backward_pass
 from unitary_zoo.base import (
     UNITARY,
     DenseMap,
@@ -78,9 +79,8 @@ class FullCapacity(Rebased):
     ) -> None:
         if not 0 <= rms_decay < 1:
             raise ValueError(f"full_capacity: rms_decay={rms_decay!r}; pass a number in [0, 1)")
-        # Set first: the base class reads the matrix when it draws the start.
-        self.rms_normalize, self.rms_decay, self.rms_eps = rms_normalize, rms_decay, rms_eps
         super().__init__(n, **options)
+        self.rms_normalize, self.rms_decay, self.rms_eps = rms_normalize, rms_decay, rms_eps
         if rms_normalize and self.rebase_every != 1:
             raise ValueError(
                 f"full_capacity: rms_normalize=True with rebase_every={self.rebase_every}; G "
@@ -90,6 +90,7 @@ class FullCapacity(Rebased):
             self.register_buffer("square_average", torch.zeros_like(self.base))
             hook = "G is collected by a hook in Python, which a graph leaves out"
             self.info = replace(self.info, expected_failures={"compiled": hook})
+        self.reset_parameters()
 
     def _map(self, a: Tensor) -> Tensor:
         return linalg.cayley(-a / 2)
@@ -105,7 +106,7 @@ class FullCapacity(Rebased):
         grad = self.theta.grad
         # After zero_grad() a new sum begins, but not with every read of W in one backward pass,
         # at whose end only the coordinates get their gradient.
-        present = torch._C._current_graph_task_id()
+        present = current_backward_pass()
         cleared = (grad is None or not grad.any()) and present != self._backward_pass
         before = None if cleared else self._gradient
         self._backward_pass = present
@@ -157,10 +158,10 @@ class FullCapacity(Rebased):
             self._gradient = None
         super().step_()
 
-    def _forget(self) -> None:
-        super()._forget()
+    def _reset_state(self) -> None:
+        super()._reset_state()
         self._gradient = None
-        if "square_average" in self._buffers:  # not yet there at the first start
+        if self.rms_normalize:
             self.square_average.zero_()
 
     def _coordinates(self, g: Tensor, w: Tensor) -> Tensor:

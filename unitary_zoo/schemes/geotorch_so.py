@@ -75,14 +75,14 @@ class GeotorchSO(Static):
             raise ValueError(f"geotorch_so: triv={triv!r}; choose one of ['expm', 'cayley']")
         super().__init__(n, **options)
         self.original = nn.Parameter(torch.zeros(n, n, **self._factory))
-        dtype = self._full(self.original).dtype
+        dtype = self._promoted(self.original).dtype
         self.register_buffer("base", torch.eye(n, dtype=dtype, device=self.device))
         # In a tuple, so that geotorch's own base, of size 1, is no part of the state.
         self._manifold = (_manifold(triv),)
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        state, x = {"base": self.base}, self._full(self.original)
+        state, x = {"base": self.base}, self._promoted(self.original)
         return DenseMap(functional_call(self._manifold[0], state, (x,)))
 
     def _assign(self, w: Tensor) -> None:

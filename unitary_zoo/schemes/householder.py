@@ -20,7 +20,9 @@ from unitary_zoo.base import (
     SchemeInfo,
     Static,
     Tolerance,
+    fit_columns,
 )
+from unitary_zoo.errors import check_int
 from unitary_zoo.schemes._reflectors import (
     nearest_columns,
     reflectors_and_phases,
@@ -29,14 +31,14 @@ from unitary_zoo.schemes._reflectors import (
 )
 
 
-def _dimension(n: int, k: int, field: str, special: bool) -> int:
+def _dimension(n: int, k: int, field: str, in_su: bool) -> int:
     # Real: the k-plane that W S moves, k (n - k), and O(k) in it. Complex: the plane has twice as
     # many, the products of k reflections in it are of determinant +-1 and else, for k > 1, of any
     # kind, and n phases come in, as far as there is room in U(n).
     k = min(k, n)
     if field == "real":
         return n * k - k * (k + 1) // 2
-    return min(n * n, 2 * n * k - k * k - 1 + n) - special
+    return min(n * n, 2 * n * k - k * k - 1 + n) - in_su
 
 
 class ReflectionsMap(LinearMap):
@@ -58,11 +60,11 @@ class ReflectionsMap(LinearMap):
         eye = torch.eye(self.n, k, dtype=self.dtype, device=self.device)
         return (eye - self._u @ self._y[:, :k]) * self._d[:k]
 
-    def _apply(self, h: Tensor) -> Tensor:
+    def _multiply(self, h: Tensor) -> Tensor:
         h = h * self._d
         return h - (h @ self._y.mT) @ self._u.mT
 
-    def _adjoint(self, h: Tensor) -> Tensor:
+    def _multiply_adjoint(self, h: Tensor) -> Tensor:
         return (h - (h @ self._u.conj()) @ self._y.conj()) * self._d.conj()
 
 
@@ -96,7 +98,7 @@ class Householder(Static):
         n: Size of W.
         reflections: k, from 1 to n; None is n, or for a tall or wide weight its shorter side.
         field: "real" (default) or "complex".
-        special: True for SO(n) or SU(n) (the phases then have a fixed sum), False for determinant
+        determinant: +1 for SO(n) or SU(n) (the phases then have a fixed sum), -1 for determinant
             -1 (real), None for what k reflections reach.
         device: Device.
         dtype: Real dtype of the parameters.
@@ -131,14 +133,14 @@ class Householder(Static):
     )
 
     sign: Tensor
+    _own_init = "householder"
     _wanted: int = 0  # number of columns that are, if not all
 
     def __init__(self, n: int, *, reflections: int | None = None, **options: Any) -> None:
         super().__init__(n, **options)
         k = n if reflections is None else reflections
-        if isinstance(k, bool) or not isinstance(k, int):
-            raise TypeError(f"householder: reflections={k!r}; pass an int from 1 to {n}, or None")
-        if not 1 <= k <= n:
+        check_int("householder: reflections", k, 1)
+        if k > n:
             raise ValueError(
                 f"householder: reflections={k}; pass a number from 1 to n={n}: n of them reach "
                 "the whole group already"
@@ -170,8 +172,8 @@ class Householder(Static):
     def _narrow(self, k: int) -> None:
         claims = replace(
             self.info.claims[self.field],
-            group=f"subset of {self.info.group}",
-            dimension=partial(_dimension, k=k, field=self.field, special=self._in_su),
+            whole=False,
+            dimension=partial(_dimension, k=k, field=self.field, in_su=self._is_special_unitary),
             cost="O(n)",
         )
         self.info = replace(
@@ -181,15 +183,15 @@ class Householder(Static):
     def _diagonal(self) -> Tensor:
         """S, shape (n,)."""
         if self.field == "real":
-            sign = self._full(self.sign)
+            sign = self._promoted(self.sign)
             return torch.cat([sign.new_ones(self.n - 1), sign])
-        phases = self._full(self.phases)
-        if self._in_su:
+        phases = self._promoted(self.phases)
+        if self._is_special_unitary:
             phases = phases - phases.mean() + self.reflections * math.pi / self.n
         return torch.polar(torch.ones_like(phases), phases)
 
     def _prepare(self) -> LinearMap:
-        v, d = linalg.from_parts(self._full(self.reflectors), self.field), self._diagonal()
+        v, d = linalg.from_parts(self._promoted(self.reflectors), self.field), self._diagonal()
         if 2 * self.reflections < self.n:
             return ReflectionsMap(v, d)
         return DenseMap(linalg.householder(v) * d)
@@ -204,7 +206,7 @@ class Householder(Static):
             return super()._assign(w)
         else:
             v, phases = reflectors_and_phases(w, self.reflections)
-            if self._in_su:
+            if self._is_special_unitary:
                 excess = phases.sum() - self.reflections * math.pi
                 turns = round(float(excess) / (2 * math.pi))
                 order = phases.argsort(descending=turns > 0)[: abs(turns)]
@@ -219,7 +221,7 @@ class Householder(Static):
             enough = k <= self.reflections
             v = (reflectors_of_columns if enough else reflectors_of_rank)(q, self.reflections)
         elif k > self.reflections:
-            return Parametrization._assign(self, nearest_columns(q))  # which fits them
+            return fit_columns(self, nearest_columns(q))
         else:
             q = nearest_columns(q.to(torch.complex128))
             v, phases = reflectors_and_phases(q, self.reflections)
@@ -229,22 +231,23 @@ class Householder(Static):
         self.reflectors.copy_(linalg.parts(v))
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        device = generator.device if generator is not None else self.device
-        if init != "householder":
-            k = self._wanted
-            if self.info.assignable or not 1 <= k <= self.reflections:
-                return super()._initialize(init, generator)
-            if init != "haar":
-                return self._assign_columns(self._draw(init, generator)[:, :k])
-            # The polar factor of Gaussian columns has the Haar measure.
-            dtype = torch.complex128 if self.field == "complex" else torch.float64
-            drawn = torch.randn(self.n, k, dtype=dtype, device=device, generator=generator)
-            return self._assign_columns(drawn.to(self.device))
-        v = torch.randn(self.reflectors.shape, device=device, generator=generator)
+        k = self._wanted
+        if self.info.assignable or not 1 <= k <= self.reflections:
+            return super()._initialize(init, generator)
+        if init != "haar":
+            return self._assign_columns(self._sample(init, generator)[:, :k])
+        # The polar factor of Gaussian columns has the Haar measure.
+        dtype = torch.complex128 if self.field == "complex" else torch.float64
+        drawn = torch.randn(self.n, k, dtype=dtype, **self._random_source(generator))
+        self._assign_columns(drawn.to(self.device))
+
+    def _start_own(self, generator: torch.Generator | None) -> None:
+        source = self._random_source(generator)
+        v = torch.randn(self.reflectors.shape, **source)
         others = tuple(range(v.ndim))[::2]  # but for the one that counts the columns
         self.reflectors.copy_(v / torch.linalg.vector_norm(v, dim=others, keepdim=True))
         if self.field == "complex":
-            uniform = torch.rand(self.n, device=device, generator=generator)
+            uniform = torch.rand(self.n, **source)
             self.phases.copy_((2 * uniform - 1) * math.pi)
         else:
-            self.sign.fill_((-1) ** self.reflections * self.determinant)
+            self.sign.fill_((-1) ** self.reflections * self.initial_determinant)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
-    FieldClaims,
+    SPECIAL_ORTHOGONAL,
+    UNITARY,
     LinearMap,
     Parametrization,
     SchemeInfo,
@@ -65,10 +66,10 @@ class KroneckerMap(LinearMap):
         width = sum([w.shape[0] for w in self._factors])
         return self.n * width * (4 if self.dtype.is_complex else 1)
 
-    def _apply(self, h: Tensor) -> Tensor:
+    def _multiply(self, h: Tensor) -> Tensor:
         return self._along([w.mT for w in self._factors], h)
 
-    def _adjoint(self, h: Tensor) -> Tensor:
+    def _multiply_adjoint(self, h: Tensor) -> Tensor:
         return self._along([w.conj() for w in self._factors], h)
 
     def _along(self, factors: Sequence[Tensor], h: Tensor) -> Tensor:
@@ -121,11 +122,17 @@ class Kronecker(Static):
 }""",
         family="static",
         claims={
-            "complex": FieldClaims(
-                "subset of U(n)", partial(_dimension, field="complex"), "unit circle", "O(n log n)"
+            "complex": replace(
+                UNITARY,
+                dimension=partial(_dimension, field="complex"),
+                cost="O(n log n)",
+                whole=False,
             ),
-            "real": FieldClaims(
-                "subset of SO(n)", partial(_dimension, field="real"), "+1", "O(n log n)"
+            "real": replace(
+                SPECIAL_ORTHOGONAL,
+                dimension=partial(_dimension, field="real"),
+                cost="O(n log n)",
+                whole=False,
             ),
         },
         field="complex",
@@ -136,6 +143,8 @@ class Kronecker(Static):
         ),
         default_init="kronecker",
     )
+
+    _own_init = "kronecker"
 
     def __init__(
         self,
@@ -168,7 +177,7 @@ class Kronecker(Static):
         return [linalg.skew_dimension(p, self.field) for p in self.factors]
 
     def _prepare(self) -> LinearMap:
-        coordinates = self._full(self.theta).split(self._sizes())
+        coordinates = self._promoted(self.theta).split(self._sizes())
         found: dict[int, list[Tensor]] = {}
         for p in set(self.factors):  # one exponential for all of a size
             of_size = [x for x, q in zip(coordinates, self.factors, strict=True) if q == p]
@@ -189,14 +198,8 @@ class Kronecker(Static):
             w = linalg.polar_of_sign(w, 1)
         self._set([*found, w])
 
-    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != self.info.default_init:
-            return super()._initialize(init, generator)  # which refuses what it cannot hold
-        source: dict[str, Any] = {
-            "dtype": torch.float64,
-            "device": generator.device if generator is not None else self.device,
-            "generator": generator,
-        }
+    def _start_own(self, generator: torch.Generator | None) -> None:
+        source = {"dtype": torch.float64, **self._random_source(generator)}
         drawn = [haar(p, self.field, determinant=1, **source) for p in self.factors]
         self._set([w.to(self.device) for w in drawn])
 

@@ -10,11 +10,15 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
-    Anchored,
+    Determinant,
     FieldClaims,
+    Group,
     Parametrization,
+    ProjectedFromBase,
     SchemeInfo,
     Tolerance,
+    complex_matrix_dimension,
+    real_matrix_dimension,
 )
 
 # A shortened step ends this far inside the safe region, so that rounding does not carry it out;
@@ -22,20 +26,12 @@ from unitary_zoo.base import (
 _INSIDE, _EDGE = 1 - 1e-3, 1 - 2e-3
 
 
-def _square(n: int) -> int:
-    return n * n
-
-
-def _twice_square(n: int) -> int:
-    return 2 * n * n
-
-
 def _deviation(safe_step: float) -> str:
     return f"unitary only in the limit: ||W W^H - I||_F <= {safe_step:g} on the way"
 
 
 @Parametrization.register("landing")
-class Landing(Anchored):
+class Landing(ProjectedFromBase):
     r""":math:`W \leftarrow W - \eta \Lambda(W)`, :math:`\Lambda = \psi W + \lambda (W W^H - I) W`.
 
     :math:`\psi = \tfrac12 (G W^H - W G^H)`, G the gradient. No retraction: W is near the group,
@@ -81,8 +77,12 @@ class Landing(Anchored):
 }""",
         family="projected",
         claims={
-            "real": FieldClaims("near O(n)", _square, "near +1 or -1"),
-            "complex": FieldClaims("near U(n)", _twice_square, "near the unit circle"),
+            "real": FieldClaims(
+                Group.NEAR_ORTHOGONAL, real_matrix_dimension, Determinant.NEAR_SIGN
+            ),
+            "complex": FieldClaims(
+                Group.NEAR_UNITARY, complex_matrix_dimension, Determinant.NEAR_UNIT_CIRCLE
+            ),
         },
         field="real",
         retraction_order=1,
@@ -103,49 +103,50 @@ class Landing(Anchored):
                 f"landing: safe_step={safe_step!r}; pass a number between 0 and 1: from 1 on the "
                 "region holds singular matrices"
             )
-        self.attraction, self.safe_step = attraction, safe_step
         super().__init__(n, **options)
+        self.attraction, self.safe_step = attraction, safe_step
         self.info = replace(self.info, deviation=_deviation(safe_step))
+        self.reset_parameters()
 
     def _project(self, x: Tensor) -> Tensor:
         return x
 
-    def _admits(self, w: Tensor) -> bool:
+    def _is_feasible(self, w: Tensor) -> bool:
         limit = self.safe_step + 4 * self.n**0.5 * linalg.eps(self.weight.dtype)
         return bool(_excess(w).norm() <= limit)
 
-    def _nearest(self, w: Tensor) -> Tensor:
-        own = w.real if w.is_complex() and self.field == "real" else w
-        own = own.to(torch.complex128) if self.field == "complex" else own
-        return own if self._admits(own) else linalg.polar(own)
+    def _violation(self, x: Tensor) -> Tensor:
+        return self._displacement(x).norm()
 
-    def _forget(self) -> None:
+    def _nearest_member(self, x: Tensor) -> Tensor:
+        x = linalg.double(x)
+        return x if self._is_feasible(x) else linalg.polar(x)
+
+    def _reset_state(self) -> None:
         self._direction = None
 
     @torch.no_grad()
-    def begin_step_(self) -> None:
+    def _transform_gradient(self) -> None:
         """Put Lambda at the present W in the place of the gradient."""
-        super().begin_step_()
         grad, before = self.weight.grad, self._direction
         if grad is not None and before is not None and _same(grad, before):
             return  # a step that raised has left Lambda there
         self._direction = None
         if grad is not None:
-            w = self._start()
-            relative = linalg.from_parts(self._full(grad), self.field) @ w.mH
+            w = self._base_matrix()
+            relative = linalg.from_parts(self._promoted(grad), self.field) @ w.mH
             field = (relative - relative.mH) / 2 + self.attraction * _excess(w)
             grad.copy_(linalg.parts(field @ w))
             self._direction = grad.clone()
 
-    @torch.no_grad()
-    def step_(self) -> None:
+    def _stepped(self) -> Tensor:
         """Take the optimizer's move as far as it stays in the safe region."""
         direction, grad, begun = self._direction, self.weight.grad, self._stepping
-        self._stepping, self._direction = False, None
-        w, move = self._start(), self._move(self._stored())
+        self._direction = None
+        w, move = self._base_matrix(), self._displacement(self._stored_matrix())
         used = grad is None if direction is None else grad is not None and _same(grad, direction)
         if not used and bool(move.any()):
-            self._assign(w)
+            self._store(w)
             cause = (
                 "the gradient changed inside the optimizer's step; compute it before "
                 "optimizer.step(), not in a closure (so without LBFGS), and where the optimizer "
@@ -156,7 +157,7 @@ class Landing(Anchored):
                 "was; call unitary_zoo.attach(model, optimizer)"
             )
             raise ValueError(f"landing: {cause}. The weight is as before the step")
-        self._assign(self._safely(w, move))
+        return self._safely(w, move)
 
     def _safely(self, w: Tensor, move: Tensor) -> Tensor:
         """``w + s move`` with the s in (0, 1] that keeps it in the safe region."""

@@ -3,6 +3,7 @@ r"""W <- exp(-alpha g) W with g = G W^H - W G^H: the exponential Lie update."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 
@@ -28,7 +29,7 @@ class LieExp(Rebased):
     Args:
         n: Size of W.
         field: "real" (default) or "complex".
-        special: True for SO(n) or SU(n), False for determinant -1 (real), None for the whole group.
+        determinant: +1 for SO(n) or SU(n), -1 for determinant -1 (real), None for the whole group.
         rebase_every: Steps between rebases; 1 is the update above.
         device: Device.
         dtype: Real dtype of the parameters.
@@ -56,6 +57,10 @@ class LieExp(Rebased):
         ),
         default_init="henaff",
     )
+
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
+        self.reset_parameters()
 
     def _map(self, a: Tensor) -> Tensor:
         return linalg.expm_skew(a)

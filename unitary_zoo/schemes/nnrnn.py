@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from unitary_zoo import linalg
 from unitary_zoo.base import (
     DenseMap,
+    Determinant,
     FieldClaims,
+    Group,
     LinearMap,
     Parametrization,
     SchemeInfo,
@@ -71,9 +73,7 @@ class NonNormal(Static):
 }""",
         family="static",
         claims={
-            "real": FieldClaims(
-                "normal blocks in a Schur form", _dimension, "any, but none below 0 for even n"
-            )
+            "real": FieldClaims(Group.SCHUR_FORMS, _dimension, Determinant.NEVER_NEGATIVE_IF_EVEN)
         },
         field="real",
         tolerance=Tolerance(
@@ -105,7 +105,7 @@ class NonNormal(Static):
         Returns:
             A scalar.
         """
-        gains, transients = self._full(self.gains), self._full(self.transients)
+        gains, transients = self._promoted(self.gains), self._promoted(self.transients)
         return delta * (gains - 1).square().sum() + decay / 2 * transients.square().sum()
 
     def schur(self) -> tuple[Tensor, Tensor]:
@@ -113,13 +113,16 @@ class NonNormal(Static):
         lower = self._schur_form()
         if self.n < 3:
             return linalg.identity_like(lower), lower
-        a = linalg.skew_from_coordinates(self._full(self.skew), self.n, "real")
+        a = linalg.skew_from_coordinates(self._promoted(self.skew), self.n, "real")
         return linalg.expm_skew(a), lower
 
     def _schur_form(self) -> Tensor:
         k = self.n // 2
-        gains, transients = self._full(self.gains), self._full(self.transients)
-        c, s = gains[:k] * self._full(self.angles).cos(), gains[:k] * self._full(self.angles).sin()
+        gains, transients = self._promoted(self.gains), self._promoted(self.transients)
+        c, s = (
+            gains[:k] * self._promoted(self.angles).cos(),
+            gains[:k] * self._promoted(self.angles).sin(),
+        )
         rotations = torch.stack([c, -s, s, c], dim=-1)
         row, column = torch.tril_indices(k, k, -1, device=c.device)
         below = transients[: 4 * len(row)].reshape(-1, 4)
@@ -137,10 +140,10 @@ class NonNormal(Static):
         return DenseMap(p @ lower @ p.mT)
 
     def _nearest(self, w: Tensor) -> Tensor:
-        return w.real if w.is_complex() else w
+        return self._in_own_field(w)
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        self._assign(self._draw(init, generator))
+        self._assign(self._sample(init, generator))
 
     def _assign(self, w: Tensor) -> None:
         if not _is_block_diagonal(w) and linalg.unitarity_defect(w) > 1e-3:

@@ -11,16 +11,16 @@ from torch import Tensor
 from unitary_zoo import linalg
 from unitary_zoo._torch import is_transformed
 from unitary_zoo.base import (
+    ORTHOGONAL_CROSSING,
     UNITARY,
     DenseMap,
-    FieldClaims,
     LinearMap,
     Parametrization,
     SchemeInfo,
     Static,
     Tolerance,
-    real_skew_dimension,
 )
+from unitary_zoo.errors import check_int
 
 _DEFAULT_ITERATIONS = 10
 # Singular values in [_NEAR, 1] are left to linalg.polar, which takes a few products from there.
@@ -90,9 +90,9 @@ class PolarNewtonSchulz(Static):
         n: Size of W.
         iterations: Number of scaled steps; None is 10. More serve a larger condition number.
         field: "real" (default) or "complex".
-        special: True or False keeps the determinant at +1 or -1, by turning the direction of the
-            least singular value where that of X has the other sign, at the cost of an SVD; None
-            lets X cross.
+        determinant: +1 or -1 keeps it there, by turning the direction of the least singular value
+            where the determinant of X has the other sign, at the cost of an SVD; None lets X
+            cross.
         device: Device.
         dtype: Real dtype of the parameters.
 
@@ -118,7 +118,7 @@ class PolarNewtonSchulz(Static):
 }""",
         family="static",
         claims={
-            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "real": ORTHOGONAL_CROSSING,
             "complex": UNITARY,
         },
         field="real",
@@ -129,10 +129,7 @@ class PolarNewtonSchulz(Static):
 
     def __init__(self, n: int, *, iterations: int | None = None, **options: Any) -> None:
         iterations = _DEFAULT_ITERATIONS if iterations is None else iterations
-        if isinstance(iterations, bool) or not isinstance(iterations, int):
-            raise TypeError(f"polar_newton_schulz: iterations={iterations!r}; pass an int or None")
-        if iterations < 0:
-            raise ValueError(f"polar_newton_schulz: iterations={iterations}; pass 0 or more")
+        check_int("polar_newton_schulz: iterations", iterations, 0)
         super().__init__(n, **options)
         self.iterations = iterations
         least, self._factors = _scalings(iterations)
@@ -141,7 +138,7 @@ class PolarNewtonSchulz(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        y = self._full(self.x)
+        y = self._promoted(self.x)
         # W does not depend on the sizes taken out, so they take no part in derivatives. The first
         # keeps squares from underflowing; the second bounds the norm, by that of (Y^H Y)^2.
         largest = y.detach().abs().amax()
@@ -156,7 +153,7 @@ class PolarNewtonSchulz(Static):
         if start.requires_grad and not transformed:
             polar = w.detach()
             start.register_hook(lambda grad: _tangent(polar, grad))
-        if self.special is not None:
+        if self.determinant is not None:
             w = self._turned(w, start.detach())
         return DenseMap(linalg.newton_schulz_step(w))
 
@@ -165,7 +162,7 @@ class PolarNewtonSchulz(Static):
         # Without a branch on values. The steps keep singular vectors, but not the order of the
         # values, so the least is that of X itself; it takes no part in derivatives.
         v = torch.linalg.svd(x).Vh[-1]
-        wrong = torch.linalg.det(w.detach()) * self.determinant < 0
+        wrong = torch.linalg.det(w.detach()) * self.initial_determinant < 0
         return w - torch.where(wrong, 2.0, 0.0).to(w.dtype) * torch.outer(w @ v, v)
 
     def _assign(self, w: Tensor) -> None:
@@ -178,5 +175,5 @@ class PolarNewtonSchulz(Static):
         far = max(torch.finfo(self.x.dtype).tiny ** 0.5, 2.0**-60)
         away = (largest < far) | (largest > 1 / far)
         # Dividing by a power of two is exact, and one of at most 2^100 is finite in any precision.
-        exponent = torch.frexp(self._full(largest)).exponent.clamp(-100, 100)
-        self.x.copy_(torch.where(away, torch.ldexp(self._full(self.x), -exponent), self.x))
+        exponent = torch.frexp(self._promoted(largest)).exponent.clamp(-100, 100)
+        self.x.copy_(torch.where(away, torch.ldexp(self._promoted(self.x), -exponent), self.x))

@@ -2,15 +2,16 @@ r"""W <- polar(W + X_k) after every optimizer step, X_k a rank-k sketch of its m
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
+    ORTHOGONAL_CROSSING,
     UNITARY,
-    FieldClaims,
     Parametrization,
     SchemeInfo,
-    real_skew_dimension,
 )
 from unitary_zoo.schemes._low_rank import REFERENCE, TOLERANCE, LowRank
 
@@ -34,7 +35,7 @@ class ProjUNND(LowRank):
         rank: k; from n on X is taken whole, and the step is that of ``svd_projection``.
         sampler: "lsi", the rows of a random projection, or "column", columns by their norms.
         field: "real" (default) or "complex".
-        special: True or False keeps the determinant at +1 or -1; with None, a step that crosses
+        determinant: +1 or -1 keeps it there; with None, a step that crosses
             a singular matrix ends in the other component.
         device: Device.
         dtype: Real dtype of the parameters.
@@ -50,7 +51,7 @@ class ProjUNND(LowRank):
         reference=REFERENCE,
         family="projected",
         claims={
-            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "real": ORTHOGONAL_CROSSING,
             "complex": UNITARY,
         },
         field="real",
@@ -59,8 +60,12 @@ class ProjUNND(LowRank):
     )
     _whole_order = 2
 
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
+        self.reset_parameters()
+
     def _turn(self, m: Tensor) -> Tensor:
         x = linalg.identity_like(m) + m
         # W has the right sign already, so the turn must keep it.
-        w = linalg.polar_of_sign(x, None if self.special is None else 1)
+        w = linalg.polar_of_sign(x, None if self.determinant is None else 1)
         return linalg.newton_schulz_step(w)

@@ -3,6 +3,7 @@ r"""W <- W exp(W^H Pi(X_k)) after every optimizer step, X_k a rank-k sketch: pro
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 
@@ -34,7 +35,7 @@ class ProjUNNT(LowRank):
         rank: k; from n on X is taken whole, and the step is the geodesic.
         sampler: "lsi", the rows of a random projection, or "column", columns by their norms.
         field: "real" (default) or "complex".
-        special: False for determinant -1, True for SO(n), real only; a step keeps the sign.
+        determinant: +1 for SO(n), -1 for the other component, real only; a step keeps the sign.
         device: Device.
         dtype: Real dtype of the parameters.
 
@@ -54,6 +55,10 @@ class ProjUNNT(LowRank):
         tolerance=TOLERANCE,
     )
     _whole_order = math.inf
+
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
+        self.reset_parameters()
 
     def _turn(self, m: Tensor) -> Tensor:
         return linalg.expm_skew((m - m.mH) / 2)

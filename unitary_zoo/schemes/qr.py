@@ -9,15 +9,14 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
+    ORTHOGONAL_CROSSING,
     UNITARY_OR_SPECIAL,
     DenseMap,
-    FieldClaims,
     LinearMap,
     Parametrization,
     SchemeInfo,
     Static,
     Tolerance,
-    real_skew_dimension,
 )
 
 
@@ -38,8 +37,8 @@ class QR(Static):
     Args:
         n: Size of W.
         field: "real" (default) or "complex".
-        special: True or False keeps the determinant at 1 or -1: the last column is multiplied by
-            what is missing, a sign if real, a phase if complex (SU(n), True only).
+        determinant: +1 or -1 keeps it there: the last column is multiplied by what is missing, a
+            sign if real, a phase if complex (SU(n), +1 only).
         device: Device.
         dtype: Real dtype of the parameters.
 
@@ -61,7 +60,7 @@ class QR(Static):
 }""",
         family="static",
         claims={
-            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "real": ORTHOGONAL_CROSSING,
             "complex": UNITARY_OR_SPECIAL,
         },
         field="real",
@@ -76,12 +75,12 @@ class QR(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        x = linalg.from_parts(self._full(self.x), self.field)
+        x = linalg.from_parts(self._promoted(self.x), self.field)
         # W does not depend on the lengths of the columns; of order 1 their squares are in range.
         largest = linalg.parts(x.detach()).abs()
         largest = largest.amax((0, 2) if self.field == "complex" else 0)
         w = linalg.gram_schmidt(x / torch.where(largest > 0, largest, 1.0))
-        if self.special is not None:
+        if self.determinant is not None:
             missing = self._missing(w)
             w = torch.cat([w[:, :-1], w[:, -1:] * missing], dim=1)
         return DenseMap(w)
@@ -91,7 +90,7 @@ class QR(Static):
         if self.field == "complex":
             det = torch.linalg.det(w)
             return det.conj() / det.abs()
-        return torch.where(torch.linalg.det(w.detach()) * self.determinant < 0, -1.0, 1.0)
+        return torch.where(torch.linalg.det(w.detach()) * self.initial_determinant < 0, -1.0, 1.0)
 
     def _assign(self, w: Tensor) -> None:
         self.x.copy_(linalg.parts(w))

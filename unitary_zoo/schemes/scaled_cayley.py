@@ -18,6 +18,7 @@ from unitary_zoo.base import (
     Static,
     Tolerance,
 )
+from unitary_zoo.errors import check_int
 
 
 @Parametrization.register("scaled_cayley")
@@ -37,13 +38,13 @@ class ScaledCayley(Static):
         n: Size of W.
         negative_ones: m, the number of -1 in D at that start. None is n/2, as in the paper's
             copying task (it is a hyperparameter there), rounded to the number of the
-            determinant wanted, +1 unless ``special=False``.
-        special: True for SO(n), False for determinant -1, None for all of O(n).
+            determinant wanted, +1 unless ``determinant=-1``.
+        determinant: +1 for SO(n), -1 for the other component, None for all of O(n).
         device: Device.
         dtype: Real dtype of the parameters.
 
     Raises:
-        ValueError: ``negative_ones`` is not in 0..n, or its parity contradicts ``special``.
+        ValueError: ``negative_ones`` is not in 0..n, or its parity contradicts ``determinant``.
         TypeError: ``negative_ones`` is no int.
 
     Source: Helfrich, Willmott and Ye, Orthogonal recurrent neural networks with scaled Cayley
@@ -71,6 +72,7 @@ class ScaledCayley(Static):
     )
 
     signs: Tensor
+    _own_init = "scaled_cayley"
 
     def __init__(self, n: int, *, negative_ones: int | None = None, **options: Any) -> None:
         super().__init__(n, **options)
@@ -83,41 +85,34 @@ class ScaledCayley(Static):
     def _count(self, negative_ones: int | None) -> int:
         half = self.n // 2
         if negative_ones is None:
-            return half if (-1) ** half == self.determinant else half + 1
-        if isinstance(negative_ones, bool) or not isinstance(negative_ones, int):
-            raise TypeError(
-                f"scaled_cayley: negative_ones={negative_ones!r}; pass an int from 0 to {self.n}, "
-                "or None for half of the signs"
-            )
-        if not 0 <= negative_ones <= self.n:
+            return half if (-1) ** half == self.initial_determinant else half + 1
+        check_int("scaled_cayley: negative_ones", negative_ones, 0)
+        if negative_ones > self.n:
             raise ValueError(
                 f"scaled_cayley: negative_ones={negative_ones}; pass a number from 0 to {self.n}"
             )
         sign = (-1) ** negative_ones
-        if self.special is not None and sign != self.determinant:
+        if self.determinant is not None and sign != self.determinant:
             raise ValueError(
                 f"scaled_cayley: negative_ones={negative_ones} gives determinant {sign:+d}, but "
-                f"special={self.special} asks for {self.determinant:+d}; pass a number of the "
+                f"determinant={self.determinant:+d} asks for the other; pass a number of the "
                 "other parity, or leave one of the two out"
             )
-        self.determinant = sign  # of what the named initialisers draw, too
+        self.initial_determinant = sign
         return negative_ones
 
     def _prepare(self) -> LinearMap:
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, "real")
-        return DenseMap(linalg.cayley(a) * self._full(self.signs))
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, "real")
+        return DenseMap(linalg.cayley(a) * self._promoted(self.signs))
 
     def _assign(self, w: Tensor) -> None:
         a, signs = linalg.inverse_scaled_cayley(w)
         self.theta.copy_(linalg.skew_to_coordinates(a))
         self.signs.copy_(signs)
 
-    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != self.info.default_init:
-            return super()._initialize(init, generator)
-        device = generator.device if generator is not None else self.device
-        t = torch.rand(self.n // 2, device=device, generator=generator) * (math.pi / 2)
-        a = self._full(self.theta).new_zeros(self.n, self.n)
+    def _start_own(self, generator: torch.Generator | None) -> None:
+        t = torch.rand(self.n // 2, **self._random_source(generator)) * (math.pi / 2)
+        a = self._promoted(self.theta).new_zeros(self.n, self.n)
         i = torch.arange(0, self.n - 1, 2, device=self.device)
         a[i, i + 1] = -(t / 2).tan().to(a)
         self.theta.copy_(linalg.skew_to_coordinates(a - a.mT))

@@ -62,6 +62,8 @@ class ScaledCayleyUnitary(Static):
         default_init="scaled_cayley",
     )
 
+    _own_init = "scaled_cayley"
+
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(n, **options)
         self.theta = nn.Parameter(torch.zeros(n * n, **self._factory))
@@ -69,8 +71,8 @@ class ScaledCayleyUnitary(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, "complex")
-        phases = self._full(self.phases)
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, "complex")
+        phases = self._promoted(self.phases)
         return DenseMap(linalg.cayley(a) * torch.polar(torch.ones_like(phases), phases))
 
     def _assign(self, w: Tensor) -> None:
@@ -78,13 +80,10 @@ class ScaledCayleyUnitary(Static):
         self.theta.copy_(linalg.skew_to_coordinates(a))
         self.phases.copy_(d.angle())
 
-    def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if init != self.info.default_init:
-            return super()._initialize(init, generator)
-        device = generator.device if generator is not None else self.device
+    def _start_own(self, generator: torch.Generator | None) -> None:
         m = self.n // 2
-        drawn = torch.rand(m + self.n, device=device, generator=generator).to(self.device)
-        a = self._full(self.theta).new_zeros(self.n, self.n)
+        drawn = torch.rand(m + self.n, **self._random_source(generator)).to(self.device)
+        a = self._promoted(self.theta).new_zeros(self.n, self.n)
         i = torch.arange(0, self.n - 1, 2, device=self.device)
         a[i, i + 1] = -(drawn[:m] * (math.pi / 4)).tan().to(a)
         self.theta.copy_(linalg.skew_to_coordinates((a - a.mT).to(linalg.complex_dtype(a.dtype))))

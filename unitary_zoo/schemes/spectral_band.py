@@ -11,22 +11,17 @@ from torch import Tensor, nn
 from unitary_zoo import linalg
 from unitary_zoo.base import (
     DenseMap,
+    Determinant,
     FieldClaims,
+    Group,
     LinearMap,
     Parametrization,
     SchemeInfo,
     Static,
     Tolerance,
+    complex_matrix_dimension,
+    real_matrix_dimension,
 )
-
-
-def _square(n: int) -> int:
-    return n * n
-
-
-def _twice_square(n: int) -> int:
-    # Of n^2 numbers for U, n^2 for V and n values, n phases common to u_i and v_i move nothing.
-    return 2 * n * n
 
 
 @Parametrization.register("spectral_band")
@@ -68,9 +63,12 @@ class SpectralBand(Static):
   year      = {2017}
 }""",
         family="static",
+        # Of n^2 numbers for U, n^2 for V and n values, n phases common to u_i and v_i move nothing.
         claims={
-            "real": FieldClaims("singular values in 1 ± r", _square, "positive"),
-            "complex": FieldClaims("singular values in 1 ± r", _twice_square, "any but 0"),
+            "real": FieldClaims(Group.SPECTRAL_BAND, real_matrix_dimension, Determinant.POSITIVE),
+            "complex": FieldClaims(
+                Group.SPECTRAL_BAND, complex_matrix_dimension, Determinant.NONZERO
+            ),
         },
         field="real",
         tolerance=Tolerance(
@@ -96,17 +94,15 @@ class SpectralBand(Static):
 
     def singular_values(self) -> Tensor:
         r""":math:`1 + 2r(\sigma(p_i) - \tfrac12) = 1 + r \tanh(p_i / 2)`, shape (n), unsorted."""
-        return 1 + self.radius * torch.tanh(self._full(self.spectrum) / 2)
+        return 1 + self.radius * torch.tanh(self._promoted(self.spectrum) / 2)
 
     def _prepare(self) -> LinearMap:
-        a = linalg.skew_from_coordinates(self._full(self.theta), self.n, self.field)
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
         u, v = linalg.cayley(a)
         return DenseMap((u * self.singular_values()) @ v.mH)
 
     def _nearest(self, w: Tensor) -> Tensor:
-        if self.field == "real":
-            return w.real if w.is_complex() else w
-        return w.to(torch.complex128)
+        return self._in_own_field(w)
 
     def _assign(self, w: Tensor) -> None:
         eps = linalg.eps(self.theta.dtype)

@@ -10,22 +10,18 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
+    ORTHOGONAL_CROSSING,
     UNITARY,
+    Determinant,
     FieldClaims,
+    Group,
     Parametrization,
     Projected,
     SchemeInfo,
     Tolerance,
-    real_skew_dimension,
+    complex_matrix_dimension,
+    real_matrix_dimension,
 )
-
-
-def _square(n: int) -> int:
-    return n * n
-
-
-def _twice_square(n: int) -> int:
-    return 2 * n * n
 
 
 @Parametrization.register("svd_projection")
@@ -39,7 +35,7 @@ class SVDProjection(Projected):
         n: Size of W.
         contractive: Clip the singular values at 1 instead of setting them to 1.
         field: "real" (default) or "complex".
-        special: True or False keeps the determinant at +1 or -1; with None, a step that crosses
+        determinant: +1 or -1 keeps it there; with None, a step that crosses
             a singular matrix ends in the other component.
         device: Device.
         dtype: Real dtype of the parameters.
@@ -60,7 +56,7 @@ class SVDProjection(Projected):
 }""",
         family="projected",
         claims={
-            "real": FieldClaims("O(n)", real_skew_dimension, "+-1", special=True),
+            "real": ORTHOGONAL_CROSSING,
             "complex": UNITARY,
         },
         field="real",
@@ -71,32 +67,36 @@ class SVDProjection(Projected):
     )
 
     def __init__(self, n: int, *, contractive: bool = False, **options: Any) -> None:
-        if contractive and options.get("special") is not None:
+        if contractive and options.get("determinant") is not None:
             raise ValueError(
-                f"svd_projection: special={options['special']!r} with contractive=True; a "
+                f"svd_projection: determinant={options['determinant']!r} with contractive=True; a "
                 "contraction has any determinant in [-1, 1], so leave one of them out"
             )
-        self.contractive = contractive  # first: the base class projects when it draws the start
         super().__init__(n, **options)
+        self.contractive = contractive
         if contractive:
             contraction = {
-                "real": FieldClaims("contractions", _square, "any in [-1, 1]"),
-                "complex": FieldClaims("contractions", _twice_square, "any in the unit disc"),
+                "real": FieldClaims(
+                    Group.CONTRACTIONS, real_matrix_dimension, Determinant.INTERVAL
+                ),
+                "complex": FieldClaims(
+                    Group.CONTRACTIONS, complex_matrix_dimension, Determinant.UNIT_DISC
+                ),
             }
             self.info = replace(
                 self.info, deviation="a contraction: singular values up to 1", claims=contraction
             )
+        self.reset_parameters()
 
     def _project(self, x: Tensor) -> Tensor:
         if self.contractive:
             return linalg.contract(x)
-        sign = None if self.special is None else self.determinant
-        w = linalg.polar_of_sign(x, sign)
+        w = linalg.polar_of_sign(x, self.determinant)
         # The step squares what the two singular bases lack in orthogonality.
         return linalg.newton_schulz_step(w)
 
-    def _off_group(self, x: Tensor) -> Tensor:
+    def _violation(self, x: Tensor) -> Tensor:
         if self.contractive:
             # In single precision these would round by as much as is allowed for the weight.
             return (torch.linalg.svdvals(linalg.double(x)) - 1).clamp(min=0).norm()
-        return super()._off_group(x)
+        return super()._violation(x)

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import orthogonal
 
 from unitary_zoo import linalg
 from unitary_zoo.base import (
+    ORTHOGONAL,
     SPECIAL_ORTHOGONAL,
     UNITARY,
     DenseMap,
@@ -21,11 +22,10 @@ from unitary_zoo.base import (
     SchemeInfo,
     Static,
     Tolerance,
-    real_skew_dimension,
 )
 
 _MAPS = ("matrix_exp", "cayley", "householder")
-_COMPONENT = FieldClaims("O(n)", real_skew_dimension, "fixed")
+_COMPONENT = replace(ORTHOGONAL, determinants=())
 _ZEROED = (
     "the signs of the columns are entries of the parameter, cut to integers: one that leaves +-1, "
     "as by weight decay, makes its column 0"
@@ -115,7 +115,7 @@ class TorchOrthogonal(Static):
         self.original = nn.Parameter(torch.zeros(shape, **self._factory))
         self.register_buffer("base", None)
         if use_trivialization:
-            eye = torch.eye(n, dtype=self._full(self.original).dtype, device=self.device)
+            eye = torch.eye(n, dtype=self._promoted(self.original).dtype, device=self.device)
             eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
             self.base = linalg.parts(eye).clone()
         # Without parameters and without B, so any shape will do; torch's module with B would keep
@@ -125,7 +125,7 @@ class TorchOrthogonal(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        w = self.map(linalg.from_parts(self._full(self.original), self.field))
+        w = self.map(linalg.from_parts(self._promoted(self.original), self.field))
         if self.base is not None:
             w = linalg.from_parts(self.base, self.field) @ w
         return DenseMap(w)

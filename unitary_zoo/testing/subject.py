@@ -76,7 +76,7 @@ class Subject:
     ) -> Parametrization:
         """An instance drawn from ``seed``; the global random state is left as it was."""
         options = dict(self.options)
-        if field is not None and len(self.scheme.info.fields) > 1:
+        if field is not None:
             options["field"] = field
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

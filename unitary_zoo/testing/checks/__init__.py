@@ -4,7 +4,14 @@ A check takes a :class:`~unitary_zoo.testing.subject.Subject` and yields ``Measu
 fails if one does not hold, or if it raises. The first line of its docstring is the property.
 """
 
-from unitary_zoo.testing.checks import algebra, calculus, interface, motion, recurrence, tools
-from unitary_zoo.testing.checks.common import CHECKS
+from unitary_zoo.testing.checks import (
+    algebra,
+    calculus,
+    interface,
+    recurrence,
+    training,
+    transforms,
+)
+from unitary_zoo.testing.checks.registry import CHECKS
 
-__all__ = ["CHECKS", "algebra", "calculus", "interface", "motion", "recurrence", "tools"]
+__all__ = ["CHECKS", "algebra", "calculus", "interface", "recurrence", "training", "transforms"]

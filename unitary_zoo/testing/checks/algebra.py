@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from unitary_zoo import linalg
+from unitary_zoo._torch import TorchDispatchMode
 from unitary_zoo.base import (
+    Determinant,
     NotRepresentableError,
     Parametrization,
     Projected,
 )
-from unitary_zoo.testing.checks.common import FLOAT64, check, exact, holds, refuses, rounding
+from unitary_zoo.testing.checks.registry import FLOAT64, check, exact, holds, refuses, rounding
 from unitary_zoo.testing.subject import (
     Measure,
     Subject,
@@ -125,38 +126,36 @@ def check_determinant(subject: Subject) -> Iterator[Measure]:
         limit = 100 * p.n * linalg.eps(p.dtype)
         det = torch.linalg.det(p.matrix().detach())
         claim = p.info.determinant
-        if claim == "unit circle":
+        if claim is Determinant.UNIT_CIRCLE:
             yield Measure(abs(float(det.abs()) - 1), limit, f"{where}: modulus")
-            yield holds(p.field == "complex", f"{where}: {claim!r} is for complex matrices")
+            yield holds(p.field == "complex", f"{where}: {claim} is for complex matrices")
         else:
-            wanted = -1.0 if claim == "-1" else 1.0
+            wanted = -1.0 if claim is Determinant.MINUS_ONE else 1.0
             yield Measure(float((det - wanted).abs()), limit, f"{where}: {claim}")
-            yield holds(claim in ("+1", "-1", "fixed", "+-1"), f"{where}: {claim!r} is a claim")
+            signed = claim.sign or claim in (Determinant.FIXED, Determinant.EITHER)
+            yield holds(bool(signed), f"{where}: {claim} is for unitary matrices")
 
 
 @check(exact)
-def check_special(subject: Subject) -> Iterator[Measure]:
-    """special=True and False keep the determinant, whatever the parameters, or are refused."""
-    if "special" in subject.options:
+def check_determinant_option(subject: Subject) -> Iterator[Measure]:
+    """determinant=+1 and -1 keep it, whatever the parameters, or are refused as claimed."""
+    if "determinant" in subject.options:
         return  # chosen already: check_determinant has looked
     for where, p in subject.cases(1, 2, 3, 5, dtypes=FLOAT64):
-        for special in (True, False):
+        for sign in (1, -1):
 
-            def build(p: Parametrization = p, special: bool = special) -> Parametrization:
-                options = {**subject.options, "special": special}
+            def build(p: Parametrization = p, sign: int = sign) -> Parametrization:
+                options = {**subject.options, "determinant": sign}
                 return Subject(subject.scheme, options).build(p.n, p.field)
 
-            claims = p.info.claims[p.field]
-            served = special if p.field == "complex" or claims.determinant == "+1" else True
-            if not served or not (claims.special or claims.determinant == "+1"):
-                name = p.info.name
-                yield refuses(f"{where}: special={special}", ValueError, name, build)
+            if not p.info.claims[p.field].serves(sign):
+                yield refuses(f"{where}: {sign:+d}", ValueError, "determinant", build)
                 continue
-            q, sign = build(), 1.0 if special else -1.0
+            q = build()
             limit = 100 * q.n * linalg.eps(q.dtype)
             for point in ("start", "parameters times 10"):
                 det = torch.linalg.det(q.matrix().detach())
-                yield Measure(float((det - sign).abs()), limit, f"{where}: {special}, {point}")
+                yield Measure(float((det - sign).abs()), limit, f"{where}: {sign:+d}, {point}")
                 with torch.no_grad():
                     for r in q.parameters():
                         r.mul_(10).add_(normal(*r.shape, dtype=r.dtype))

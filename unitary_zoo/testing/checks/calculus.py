@@ -12,7 +12,7 @@ from unitary_zoo.base import (
     Parametrization,
     Projected,
 )
-from unitary_zoo.testing.checks.common import FLOAT64, check, holds
+from unitary_zoo.testing.checks.registry import FLOAT64, check, holds
 from unitary_zoo.testing.subject import (
     Measure,
     Subject,

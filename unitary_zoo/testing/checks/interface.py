@@ -15,13 +15,15 @@ from torch import Tensor
 from unitary_zoo import linalg
 from unitary_zoo.base import (
     INITIALIZERS,
+    Determinant,
     FieldClaims,
+    Group,
     NotRepresentableError,
     Projected,
     Rebased,
     Static,
 )
-from unitary_zoo.testing.checks.common import (
+from unitary_zoo.testing.checks.registry import (
     CHECKS,
     FLOAT64,
     HALF,
@@ -39,6 +41,13 @@ from unitary_zoo.testing.subject import (
 )
 
 _FAMILIES = {"static": Static, "rebased": Rebased, "projected": Projected}
+_UNITARY_GROUPS = {  # its field, and what the determinant can be
+    Group.ORTHOGONAL: ("real", (Determinant.FIXED, Determinant.EITHER)),
+    Group.SPECIAL_ORTHOGONAL: ("real", (Determinant.PLUS_ONE,)),
+    Group.NEGATIVE_ORTHOGONAL: ("real", (Determinant.MINUS_ONE,)),
+    Group.UNITARY: ("complex", (Determinant.UNIT_CIRCLE,)),
+    Group.SPECIAL_UNITARY: ("complex", (Determinant.PLUS_ONE,)),
+}
 
 
 @check()
@@ -71,22 +80,18 @@ def check_info(subject: Subject) -> Iterator[Measure]:
 
 def _group_agrees(field: str, claims: FieldClaims) -> Measure:
     """Dimension and determinant claimed are those of the group claimed."""
+    where = f"{field}: group {claims.reach!r}, dimension and determinant agree"
+    if claims.group not in _UNITARY_GROUPS:
+        return holds(True, where)
+    own_field, determinants = _UNITARY_GROUPS[claims.group]
     sizes = range(1, 10)
-    full = [linalg.skew_dimension(n, field) for n in sizes]
+    fewer = claims.group is Group.SPECIAL_UNITARY
+    full = [linalg.skew_dimension(n, field) - fewer for n in sizes]
     dimensions = [claims.dimension(n) for n in sizes]
-    signs = {"fixed", "+-1"}
-    known: dict[str, bool] = {
-        "SO(n)": field == "real" and dimensions == full and claims.determinant == "+1",
-        "O(n) with det -1": field == "real" and dimensions == full and claims.determinant == "-1",
-        "SU(n)": field == "complex"
-        and dimensions == [d - 1 for d in full]
-        and claims.determinant == "+1",
-        "O(n)": field == "real" and dimensions == full and claims.determinant in signs,
-        "U(n)": field == "complex" and dimensions == full and claims.determinant == "unit circle",
-    }
     inside = all(d <= whole for d, whole in zip(dimensions, full, strict=True))
-    agrees = known.get(claims.group, inside if claims.group.startswith("subset of ") else True)
-    return holds(agrees, f"{field}: group {claims.group!r}, dimension and determinant agree")
+    right_size = dimensions == full if claims.whole else inside
+    agrees = field == own_field and claims.determinant in determinants and right_size
+    return holds(agrees, where)
 
 
 @check()
@@ -210,14 +215,19 @@ def check_initializers(subject: Subject) -> Iterator[Measure]:
                 p.reset_parameters(name, generator=generator)
             except NotRepresentableError as error:
                 # A scheme that reaches a part of the group may lack this matrix.
-                partial = p.info.group.startswith("subset of ")
-                yield holds(partial and name in str(error), f"{where}: {name} refused: {error}")
+                yield holds(
+                    not p.info.whole and name in str(error), f"{where}: {name} refused: {error}"
+                )
                 continue
             wanted = INITIALIZERS.get(name)(
-                p.n, p.field, determinant=p.determinant, dtype=torch.float64, device=p.device,
+                p.n,
+                p.field,
+                determinant=p.initial_determinant,
+                dtype=torch.float64,
+                device=p.device,
                 generator=torch.Generator().manual_seed(11),
-            )  # fmt: skip
-            if p.special and p.field == "complex":
+            )
+            if p.determinant is not None and p.field == "complex":
                 wanted = linalg.special(wanted)
             # A Cayley angle near pi is only approached: sqrt(eps) off, as its assignment states.
             yield Measure(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unitary_zoo.scan import recurrent_scan
-from unitary_zoo.testing.checks.common import FLOAT64, check, exact
+from unitary_zoo.testing.checks.registry import FLOAT64, check, exact
 from unitary_zoo.testing.subject import (
     Measure,
     Subject,

@@ -17,7 +17,7 @@ from unitary_zoo.base import (
     Projected,
     Rebased,
 )
-from unitary_zoo.testing.checks.common import FLOAT64, check, exact, holds, refuses, rounding
+from unitary_zoo.testing.checks.registry import FLOAT64, check, exact, holds, refuses, rounding
 from unitary_zoo.testing.subject import (
     Measure,
     Subject,
@@ -40,7 +40,7 @@ def check_training(subject: Subject) -> Iterator[Measure]:
     for where, p in subject.cases(6, dtypes=(torch.float32,)):
         for name, optimizer in _OPTIMIZERS.items():
             q = copy.deepcopy(p)
-            target = haar(q.n, q.dtype, determinant=q.determinant)
+            target = haar(q.n, q.dtype, determinant=q.initial_determinant)
             opt = optimizer(list(q.parameters()))
             handle = optim.attach(q, opt)
             losses = []
@@ -101,8 +101,8 @@ def check_retraction(subject: Subject) -> Iterator[Measure]:
     for where, p in subject.cases(5, dtypes=FLOAT64):
         order = p.info.retraction_order
         assert order is not None
-        w = haar(p.n, p.dtype, determinant=p.determinant)
-        in_su = p.special and p.field == "complex"
+        w = haar(p.n, p.dtype, determinant=p.initial_determinant)
+        in_su = p.determinant is not None and p.field == "complex"
         w = linalg.special(w) if in_su else w
         p.assign_(w)
         yield Measure(distance(p.matrix(), w), rounding(p.n, p.dtype), f"{where}: R(W, 0)")

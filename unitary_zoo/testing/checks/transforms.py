@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from unitary_zoo._torch import reset_compiler
 from unitary_zoo.base import Parametrization, Projected
-from unitary_zoo.testing.checks.common import FLOAT64, check, holds, rounding
+from unitary_zoo.testing.checks.registry import FLOAT64, check, holds, rounding
 from unitary_zoo.testing.subject import Measure, Subject, defect, distance, flat_gradient, normal
 
 
@@ -18,7 +19,7 @@ def _scale(*x: Tensor) -> float:
     return max(1.0, *(float(y.detach().abs().amax()) for y in x if y.numel()))
 
 
-@check()
+@check(lambda info: info.supports_vmap)
 def check_transforms(subject: Subject) -> Iterator[Measure]:
     """torch.func: an ensemble by vmap, and its gradients, equal one member after the other."""
     for where, p in subject.cases(4, dtypes=FLOAT64):
@@ -58,7 +59,7 @@ def check_compiled(subject: Subject) -> Iterator[Measure]:
     for where, p in subject.cases(4, dtypes=FLOAT64):
         h = normal(2, p.n, dtype=p.dtype)
         limit = rounding(p.n, p.dtype)
-        torch._dynamo.reset()  # else the compiler gives up after some schemes
+        reset_compiler()
         compiled = torch.compile(p, backend="aot_eager", fullgraph=True)
         yield Measure(distance(compiled(h), p(h)), limit * _scale(h), f"{where}: compiled")
         if any(q.numel() for q in p.parameters()):
@@ -82,9 +83,7 @@ def check_compiled(subject: Subject) -> Iterator[Measure]:
 def check_meta(subject: Subject) -> Iterator[Measure]:
     """On the meta device W has a shape; given memory, it starts as any other."""
     for where, p in subject.cases(3, dtypes=FLOAT64):
-        options = {**subject.options, "dtype": torch.float64, "device": "meta"}
-        if len(subject.scheme.info.fields) > 1:
-            options["field"] = p.field
+        options = {**subject.options, "field": p.field, "dtype": torch.float64, "device": "meta"}
         late = subject.scheme(p.n, **options)
         out = late(normal(2, p.n, dtype=p.dtype).to("meta"))
         yield holds(out.is_meta and out.shape == (2, p.n), f"{where}: shape")

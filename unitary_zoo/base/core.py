@@ -1,0 +1,166 @@
+"""The size, field and map of a parametrization: what it takes to read W."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo._torch import without_autocast
+from unitary_zoo.base.info import SchemeInfo
+from unitary_zoo.base.linear_map import LinearMap
+from unitary_zoo.base.precision import UnitaryBuffers, promoted
+from unitary_zoo.errors import check_int, is_int
+
+
+class SchemeCore(UnitaryBuffers, ABC):
+    """The part of :class:`Parametrization` that reads W; the arguments are explained there."""
+
+    info: SchemeInfo
+    initial_determinant: int = 1
+    _started: bool = True  # False from the constructor of a family to the first start
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        field: str | None = None,
+        determinant: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()
+        name = self.info.name
+        if unknown:
+            raise _unknown_option(name, *next(iter(unknown.items())))
+        check_int(f"{name}: n", n, 1)
+        if not self.info.accepts(n):
+            accepted = [k for k in range(1, 4 * max(n, 4)) if self.info.accepts(k)][:8]
+            raise ValueError(f"{name} does not accept n={n}; accepted sizes: {accepted} ...")
+        if field is not None and field not in self.info.fields:
+            raise ValueError(
+                f"{name} does not serve field={field!r}; choose one of {list(self.info.fields)}"
+            )
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(
+                f"{name}: dtype={dtype} is not a real floating-point dtype; parameters are real, "
+                "and complex schemes give the complex dtype of the same precision"
+            )
+        if field not in (None, self.info.field):
+            self.info = replace(self.info, field=field)
+        if determinant is not None:
+            self._restrict(determinant)
+        self.determinant = determinant
+        self.n = n
+        self._factory: dict[str, Any] = {
+            "device": device,
+            "dtype": dtype or torch.get_default_dtype(),
+        }
+
+    @property
+    def special(self) -> bool | None:  # old name: remove at integration
+        """The option ``determinant`` in the words of 0.x."""
+        return None if self.determinant is None else self.determinant == 1
+
+    @property
+    def _is_special_unitary(self) -> bool:
+        """Whether W is restricted to SU(n)."""
+        return self.determinant is not None and self.field == "complex"
+
+    def _restrict(self, determinant: int) -> None:
+        """Serve, and claim, this determinant only."""
+        info, field = self.info, self.field
+        if not is_int(determinant):
+            raise TypeError(f"{info.name}: determinant={determinant!r}; pass +1, -1 or None")
+        claims = info.claims[field]
+        if determinant not in (1, -1) or not claims.serves(determinant):
+            raise ValueError(
+                f"{info.name} with field={field!r} reaches {info.reach} and does not serve "
+                f"determinant={determinant:+d}; leave it out, or take a scheme whose claims list "
+                "it, such as lie_exp"
+            )
+        if determinant != claims.determinant.sign:
+            self.info = replace(info, claims={field: claims.restricted(determinant)})
+            self.initial_determinant = determinant
+
+    @property
+    def field(self) -> str:
+        """The field of W: "real" or "complex"."""
+        return self.info.field
+
+    @property
+    def _reference_parameter(self) -> Tensor:
+        """The parameter whose dtype and device are the scheme's."""
+        return next(self.parameters())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of :meth:`matrix`: complex for complex schemes."""
+        dtype = self._reference_parameter.dtype
+        return linalg.complex_dtype(dtype) if self.field == "complex" else dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return self._reference_parameter.device
+
+    @abstractmethod
+    def _prepare(self) -> LinearMap:
+        """Return the map, in float32 or better; called with autocast disabled."""
+
+    def prepare(self) -> LinearMap:
+        """Return the map with its factors computed once, to be applied many times."""
+        with without_autocast(self.device):
+            return self._prepare()
+
+    def matrix(self) -> Tensor:
+        """Return W, shape (n, n), differentiable in the parameters. Reading changes nothing."""
+        with without_autocast(self.device):
+            return self._prepare().matrix().to(self.dtype)
+
+    def columns(self, k: int) -> Tensor:
+        """Return the first k columns of W, shape (n, k), by the cheapest route."""
+        with without_autocast(self.device):
+            return self._prepare().columns(k).to(self.dtype)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """:math:`W h` for each row: ``h @ W.T``, shapes (..., n) -> (..., n)."""
+        return self.prepare()(h)
+
+    def adjoint(self, h: Tensor) -> Tensor:
+        """:math:`W^H h` for each row: ``h @ W.conj()``, shapes (..., n) -> (..., n)."""
+        return self.prepare().adjoint(h)
+
+    def _free_matrix(self) -> nn.Parameter:
+        """Return a learnable n x n matrix as real parts, at first the identity."""
+        eye = torch.eye(self.n, **self._factory)
+        if self.field == "complex":
+            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
+        return nn.Parameter(eye)
+
+    def _promoted(self, x: Tensor) -> Tensor:
+        """Return a parameter in the precision of the computation: float32 or better."""
+        return promoted(x)
+
+    _full = _promoted  # old name: remove at integration
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise TypeError(
+                f"{type(self).__name__}: the parameters were never started; call "
+                f"self.reset_parameters() in the last line of {type(self).__name__}.__init__"
+            )
+
+
+def _unknown_option(scheme: str, name: str, value: object) -> TypeError:
+    if name == "special" and isinstance(value, bool | None):
+        new = None if value is None else 1 if value else -1
+        return TypeError(
+            f"{scheme}: the option special={value} is called determinant; pass determinant={new}"
+        )
+    return TypeError(f"{scheme} got an unexpected option {name}={value!r}; leave it out")

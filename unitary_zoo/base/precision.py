@@ -1,0 +1,58 @@
+"""Unitary buffers under ``.to()`` and ``load_state_dict``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo._torch import ConversionHooks
+
+
+def is_low_precision(dtype: torch.dtype) -> bool:
+    """Whether ``dtype`` is float16 or bfloat16."""
+    return dtype in (torch.float16, torch.bfloat16)
+
+
+def promoted(x: Tensor) -> Tensor:
+    """Return ``x`` in the precision of the computation: float32 or better."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class UnitaryBuffers(ConversionHooks, ABC):
+    """A module with constant unitary factors, which change of precision leaves unitary.
+
+    ``_unitary_buffers`` names the buffers. They are kept as real parts, since distributed back
+    ends fail on complex buffers. A buffer that comes from another precision, by ``.to()`` or by
+    ``load_state_dict``, is replaced by its polar factor in float32 or better.
+    """
+
+    _unitary_buffers: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def field(self) -> str:
+        """The field of the factors: "real" or "complex"."""
+
+    def _before_conversion(self) -> Any:
+        return {name: getattr(self, name) for name in self._unitary_buffers}
+
+    def _after_conversion(self, before: Any) -> None:
+        for name in self._unitary_buffers:
+            old, new = before[name], getattr(self, name)
+            if old is not None and new is not None and old.dtype != new.dtype:
+                self._restore_unitary(name)
+
+    def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
+        for name in self._unitary_buffers:
+            given, buffer = state.get(prefix + name), getattr(self, name)
+            if isinstance(given, Tensor) and buffer is not None and given.dtype != buffer.dtype:
+                self._restore_unitary(name)
+
+    def _restore_unitary(self, name: str) -> None:
+        factor = linalg.from_parts(promoted(getattr(self, name)), self.field)
+        setattr(self, name, linalg.parts(linalg.polar(factor)))

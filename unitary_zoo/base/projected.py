@@ -1,0 +1,145 @@
+"""The family that stores W itself and returns it to the group after every step."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import linalg
+from unitary_zoo._torch import is_traced, largest
+from unitary_zoo.base.linear_map import DenseMap, LinearMap
+from unitary_zoo.base.parametrization import Parametrization
+from unitary_zoo.base.precision import is_low_precision
+from unitary_zoo.errors import NotProjectedError
+
+
+def _checked(x: Tensor, violation: Tensor, limit: float, name: str) -> Tensor:
+    """Return ``x`` if its ``violation`` is within ``limit``, else raise."""
+    if x.is_meta:
+        return x
+    if is_traced():
+        out: Tensor = _checked_operator(x, violation, limit, name)
+        return out
+    worst = largest(violation)
+    if not worst <= limit:
+        raise NotProjectedError(
+            f"{name}: the stored weight is {worst:.3g} off the group (limit {limit:.3g}), so it "
+            "was changed without a projection; call unitary_zoo.attach(model, optimizer) before "
+            "training, unitary_zoo.retract_(model) on a moving average, or step_() after every "
+            "optimizer step of your own"
+        )
+    return x
+
+
+@torch.library.custom_op("unitary_zoo::checked", mutates_args=())
+def _checked_operator(x: Tensor, off: Tensor, limit: float, name: str) -> Tensor:
+    # A custom operator, so that traced code still looks at the numbers.
+    return _checked(x, off, limit, name).clone()
+
+
+_checked_operator.register_fake(lambda x, off, limit, name: torch.empty_like(x))
+_checked_operator.register_autograd(lambda ctx, grad: (grad, None, None, None))
+
+
+class Projected(Parametrization):
+    r"""W is stored itself, and :meth:`step_` returns it to the group after each optimizer step.
+
+    Reading W after a change that left the group raises :class:`NotProjectedError`. While an
+    attached optimizer is inside its step (a closure evaluated several times), reading gives the
+    projection of the stored matrix, differentiably.
+
+    A scheme defines ``_project``. It may define what is nearest to a foreign matrix
+    (``_nearest_member``), what a step makes of the stored one (``_stepped``), and what the guard
+    measures (``_violation``).
+    """
+
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(n, **options)
+        self.weight = self._free_matrix()
+        self._started = False
+
+    @abstractmethod
+    def _project(self, x: Tensor) -> Tensor:
+        """Return the point of the group nearest to ``x`` (n, n), differentiable."""
+
+    def _nearest_member(self, x: Tensor) -> Tensor:
+        """Return the point of the group nearest to ``x`` (n, n), wherever ``x`` comes from."""
+        return self._project(x)
+
+    def _stepped(self) -> Tensor:
+        """Return the matrix with which a step ends, from the one the optimizer has stored."""
+        return self._nearest_member(self._stored_matrix())
+
+    def _stored_matrix(self) -> Tensor:
+        # A copy: a matrix that was read must not change with the next step.
+        return linalg.from_parts(self._promoted(self.weight).clone(), self.field)
+
+    def _violation(self, x: Tensor) -> Tensor:
+        """Return the Frobenius distance of ``x`` from the group, zero but for rounding on it."""
+        return (x.mH @ x - linalg.identity_like(x)).norm()
+
+    def _violation_limit(self) -> float:
+        # Rounding the entries of a unitary matrix moves W^H W by at most sqrt(n) eps.
+        return 4 * math.sqrt(self.n) * linalg.eps(self.weight.dtype)
+
+    def _prepare(self) -> LinearMap:
+        self._check_started()
+        x = self._stored_matrix()
+        if not self._stepping:
+            # Judged by the data: fused optimizers and writes by way of .data escape the version
+            # counter.
+            violation = self._violation(x.detach())
+            x = _checked(x, violation, self._violation_limit(), self.info.name)
+        through = self._stepping or is_low_precision(self.weight.dtype)
+        return DenseMap(self._project(x) if through else x)
+
+    def _nearest(self, w: Tensor) -> Tensor:
+        return self._nearest_member(self._in_own_field(w))
+
+    def _assign(self, w: Tensor) -> None:
+        self._store(w)
+
+    def _store(self, w: Tensor) -> None:
+        """Write ``w`` (n, n), a matrix on the group."""
+        self.weight.copy_(linalg.parts(w))
+
+    def begin_step_(self) -> None:
+        """Until :meth:`step_`, read W as the projection of what is stored."""
+        self._stepping = True
+        self._transform_gradient()
+
+    def _transform_gradient(self) -> None:
+        """Put something else in the place of the gradient before the optimizer uses it."""
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """Return what the optimizer has stored to the group."""
+        try:
+            w = self._stepped()
+        finally:
+            self._stepping = False
+        self._store(w)
+
+    @torch.no_grad()
+    def retract_(self) -> None:
+        """Return what is stored to the group, wherever it came from."""
+        self._store(self._nearest_member(self._stored_matrix()))
+
+    def _before_conversion(self) -> Any:
+        dtype, on_group = self.weight.dtype, False
+        if self.device.type != "meta":
+            violation = self._violation(self._stored_matrix().detach())
+            on_group = bool(violation <= self._violation_limit())
+        return super()._before_conversion(), dtype, on_group
+
+    def _after_conversion(self, before: Any) -> None:
+        buffers, dtype, on_group = before
+        super()._after_conversion(buffers)
+        if self.weight.dtype != dtype and on_group:
+            # Unitary to the old precision only: projected again in the new one.
+            with torch.no_grad():
+                self._store(self._project(self._stored_matrix()))

@@ -1,0 +1,112 @@
+"""The family W = f(A) B, where A moves into the base B after every K-th step."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo.base.linear_map import DenseMap, LinearMap
+from unitary_zoo.base.parametrization import Parametrization
+from unitary_zoo.errors import is_int
+
+
+class Rebased(Parametrization):
+    r""":math:`W = f(A) B` with A skew and near 0; every K steps A moves into the base B.
+
+    The learnable coordinates of A are those of :func:`linalg.skew_from_coordinates`. At A = 0
+    their gradient is that of :math:`g = G W^H - W G^H`, so that with K = 1 a step of SGD is
+    :math:`W \leftarrow f(-\alpha g) W`. Forgetting to attach is safe: W stays unitary.
+
+    Args:
+        n: Size of W.
+        rebase_every: K, the number of steps between rebases; None or infinity is never.
+        options: ``field``, ``determinant``, ``device`` and ``dtype``.
+    """
+
+    base: Tensor
+    steps: Tensor
+    _unitary_buffers = ("base",)
+
+    def __init__(self, n: int, *, rebase_every: float | None = 1, **options: Any) -> None:
+        super().__init__(n, **options)
+        every = None if rebase_every == math.inf else rebase_every
+        if every is not None and not (is_int(every) and every >= 1):
+            raise ValueError(
+                f"{self.info.name}: rebase_every={rebase_every!r}; pass an int of at least 1, or "
+                "None for never"
+            )
+        self.rebase_every = every
+        d = linalg.skew_dimension(n, self.field)
+        self.theta = nn.Parameter(torch.zeros(d, **self._factory))
+        eye = torch.eye(n, dtype=self._promoted(self.theta).dtype, device=self.device)
+        eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
+        self.register_buffer("base", linalg.parts(eye).clone())
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
+        self._started = False
+
+    @abstractmethod
+    def _map(self, a: Tensor) -> Tensor:
+        """Return f(A), where f(0) = I and f'(0) is the identity."""
+
+    def _skew(self, coordinates: Tensor) -> Tensor:
+        """Return the skew matrix (n, n) with these coordinates, in the computing precision."""
+        return linalg.skew_from_coordinates(self._promoted(coordinates), self.n, self.field)
+
+    def _prepare(self) -> LinearMap:
+        self._check_started()
+        a = self._skew(self.theta)
+        if self._is_special_unitary:
+            a = linalg.traceless(a)
+        base = linalg.restored(linalg.from_parts(self.base, self.field))
+        return DenseMap(self._map(a) @ base)
+
+    def _assign(self, w: Tensor) -> None:
+        self.theta.zero_()
+        self.base.copy_(linalg.parts(w))
+
+    def _reset_state(self) -> None:
+        self.steps.zero_()
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """Count a step; at every K-th, B <- f(A) B and A <- 0, W unchanged."""
+        due = self.rebase_is_due()
+        self.steps += 1
+        if not due:
+            return
+        # Thousands of products would let the defect of B grow as a random walk.
+        w = linalg.newton_schulz_step(self.prepare().matrix())
+        if self._is_special_unitary:
+            w = linalg.special(w)
+        self.base.copy_(linalg.parts(w))
+        self.theta.zero_()
+
+    def rebase_is_due(self) -> bool:
+        """Whether the next :meth:`step_` will rebase."""
+        if self.rebase_every is None or self.rebase_every == 1:
+            return self.rebase_every == 1
+        return (int(self.steps) + 1) % int(self.rebase_every) == 0
+
+    @torch.no_grad()
+    def transport(self, x: Tensor) -> Tensor:
+        r"""Return the coordinates that a tangent vector has after a rebase now.
+
+        :math:`X \mapsto E X E^H` with :math:`E = f(A/2)`, for a direction or a mean gradient X. A
+        change dA of A turns W by :math:`dW\,W^H = \phi(\mathrm{ad}_A)\,dA`, where
+        :math:`\phi(z) = (e^z - 1)/z` for the exponential; a gradient in A is brought to one at
+        A = 0 by the inverse of the adjoint of that. Both are this rotation, times
+        :math:`\sinh(z/2) / (z/2)` or its inverse, 1 to second order in A. The rotation alone is
+        the parallel transport of the group along :math:`\exp(tA) B`, keeps the length, and has no
+        pole. (The Cayley map's own rotation differs from f(A/2) in the third order.)
+
+        Args:
+            x: Coordinates of X, of the shape of ``theta``.
+        """
+        a, tangent = self._skew(self.theta), self._skew(x)
+        e = self._map((linalg.traceless(a) if self._is_special_unitary else a) / 2)
+        return linalg.skew_to_coordinates(e @ tangent @ e.mH).to(x.dtype)
