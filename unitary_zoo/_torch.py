@@ -6,6 +6,7 @@ This is the only file of the library that uses private names of torch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -115,15 +116,18 @@ def largest(x: Tensor) -> float:
 # ------------------------------------------------------------------------------------------- base
 
 
-class ConversionHooks(nn.Module):
+class ConversionHooks(nn.Module, ABC):
     """A module with hooks around a change of dtype or device and after loading its state."""
 
+    @abstractmethod
     def _before_conversion(self) -> Any:
         """Return what :meth:`_after_conversion` needs from before ``.to()`` and its relatives."""
 
+    @abstractmethod
     def _after_conversion(self, before: Any) -> None:
         """Mend what a change of precision has broken."""
 
+    @abstractmethod
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
         """Mend or refuse what ``load_state_dict`` has read.
 

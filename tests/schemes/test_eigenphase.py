@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -88,3 +90,19 @@ def test_nearest_in_the_fixed_basis_is_optimal():
             p.phases.add_(0.01 * torch.randn(4, dtype=torch.float64))
             assert (p.matrix() - target).norm() >= best - 1e-12
             p.assign_(target, nearest=True)
+
+
+@pytest.mark.parametrize(
+    ("basis", "message"),
+    [
+        ("fourier", "basis='fourier'"),
+        (torch.eye(3), r"shape \(3, 3\).*shape \(4, 4\)"),
+        (2 * torch.eye(4), "unitarity defect 3.*linalg.qr"),
+        (torch.full((4, 4), math.nan), "basis"),
+        (torch.eye(4, dtype=torch.complex64), "real matrix"),
+    ],
+    ids=["name", "shape", "not unitary", "nan", "complex for real"],
+)
+def test_eigenphase_refuses_a_bad_basis(basis, message):
+    with pytest.raises(ValueError, match=message):
+        Parametrization.create("eigenphase", 4, field="real", basis=basis)

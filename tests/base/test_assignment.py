@@ -1,0 +1,141 @@
+"""Assignment of matrices and columns, exact, nearest and refused."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.base.common import build, every_exact_case, every_whole_group, haar, moved, same, state
+from tests.oracles import as_numpy as numpy
+from tests.oracles import defect
+from unitary_zoo import NotRepresentableError, Parametrization
+from unitary_zoo.base import Group
+
+
+def residual_of_the_nearest(x, group):
+    """Closed form: the nearest member keeps the singular bases and sets the values to one.
+
+    On SO(n), where the bases have determinant -1, the least value is set to minus one instead.
+    """
+    s = np.linalg.svd(x, compute_uv=False)
+    if group is Group.SPECIAL_ORTHOGONAL and np.linalg.det(x) < 0:
+        return max(abs(s[:-1] - 1).max(initial=0.0), s[-1] + 1)
+    return abs(s - 1).max()
+
+
+@every_whole_group
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
+def test_nearest_matrix_has_the_residual_of_the_closed_form(name, field, n):
+    p = build(name, n, field)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = haar(n, field, seed).numpy() + 0.2 * rng.standard_normal((n, n)) / math.sqrt(n)
+        x = x if seed % 2 or field == "complex" else -x[::-1]  # both signs of the determinant
+        wanted = residual_of_the_nearest(x, p.info.group)
+        residual = p.assign_(torch.from_numpy(x.copy()), nearest=True)
+        # Maps and inverses with conditions of 1/(pi - angle), below 1e4 for these seeds.
+        assert residual == pytest.approx(wanted, abs=1e-9)
+        assert residual == pytest.approx(np.linalg.norm(numpy(p.matrix()) - x, 2), abs=1e-13)
+        assert defect(p.matrix()) <= p.info.tolerance(n, p.dtype)
+
+
+@every_whole_group
+@pytest.mark.parametrize("n", [1, 2, 7, 33])
+def test_a_member_of_the_group_is_taken_exactly(name, field, n):
+    p, w = build(name, n, field), haar(n, field, seed=3)
+    parameters = list(p.parameters())
+    assert p.assign_(w) <= 100 * n * 2.3e-16  # the limit that assign_ states
+    assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 100 * n * 2.3e-16
+    # The optimizer holds the very same parameters, and they still learn.
+    assert all(a is b for a, b in zip(p.parameters(), parameters, strict=True))
+    assert all(q.requires_grad for q in p.parameters())
+
+
+@every_exact_case
+def test_a_refusal_changes_nothing_and_carries_the_residual(name, field):
+    p = moved(name, 5, field)
+    before, w, parameters = state(p), p.matrix().detach().clone(), list(p.parameters())
+    foreign = torch.eye(p.n, dtype=p.dtype)
+    foreign[0, 0] = 3.0
+    with pytest.raises(NotRepresentableError, match=rf"{name} cannot.*residual.*nearest=True") as e:
+        p.assign_(foreign)
+    assert same(state(p), before)
+    assert torch.equal(p.matrix(), w)
+    assert all(a is b for a, b in zip(p.parameters(), parameters, strict=True))
+    assert isinstance(e.value, ValueError)
+    # No unitary matrix is nearer than 2, by the first column alone.
+    assert e.value.residual >= 2 - 1e-12
+    assert f"residual {e.value.residual:.3g}" in str(e.value)
+    assert p.assign_(foreign, nearest=True) == pytest.approx(e.value.residual, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cayley", "expm"])
+@pytest.mark.parametrize("n", [1, 2, 3, 8])
+def test_a_reflection_into_rotations(name, n):
+    p, w = build(name, n, "real"), haar(n, "real", seed=1, determinant=-1)
+    with pytest.raises(NotRepresentableError) as e:
+        p.assign_(w)
+    # Some vector has W v = -R v for every rotation R, since det(R^T W) = -1.
+    assert e.value.residual == pytest.approx(2.0, abs=1e-9)
+    assert p.assign_(w, nearest=True) == pytest.approx(2.0, abs=1e-9)
+    assert np.linalg.det(numpy(p.matrix())) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_complex_matrix_into_a_real_scheme():
+    for name in ("cayley", "expm", "lie_exp", "svd_projection"):
+        p = build(name, 3, "real")
+        with pytest.raises(NotRepresentableError):
+            p.assign_(haar(3, "complex"))
+        w = haar(3, "real")
+        assert p.assign_(w.to(torch.complex128)) <= 1e-13  # nothing imaginary in it
+        assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
+
+
+def test_real_and_integer_matrices_into_complex_schemes():
+    p = build("full_capacity", 3, "complex")
+    w = haar(3, "real", determinant=-1)
+    assert p.assign_(w) <= 1e-13
+    assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
+    assert p.assign_(torch.eye(3, dtype=torch.int64)) <= 1e-13
+
+
+def test_a_single_precision_matrix_into_a_double_precision_scheme():
+    # It is unitary to single precision only, and taken as such.
+    p, w = build("expm", 7, "real"), haar(7, "real").float()
+    assert 1e-9 < p.assign_(w) <= 100 * 7 * 2**-23
+    assert defect(p.matrix()) <= p.info.tolerance(7, torch.float64)
+
+
+def test_assigning_a_matrix_that_requires_grad_takes_its_value():
+    w = haar(3, "real").requires_grad_()
+    p = build("lie_exp", 3, "real")
+    p.assign_(w)
+    assert p.theta.is_leaf
+    assert not p.base.requires_grad
+
+
+@pytest.mark.parametrize("name", ["expm", "cayley"])
+def test_half_precision_does_not_accept_what_is_far_off(name):
+    # 100 n eps is past 2 in half precision, and no two unitary matrices are further apart.
+    p = build(name, 8, "real", torch.bfloat16)
+    before = p.matrix()
+    flipped = torch.diag(torch.tensor([-1.0] + [1.0] * 7))
+    for foreign in (flipped, torch.zeros(8, 8)):
+        with pytest.raises(NotRepresentableError):
+            p.assign_(foreign)
+    assert torch.equal(p.matrix(), before)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 2), (5, 6), (5, 0), (2, 5, 1)])
+def test_columns_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="pass from 1 to 5 columns of length 5"):
+        Parametrization.create("cayley", 5).assign_columns_(torch.zeros(shape))
+
+
+def test_columns_that_are_not_finite_are_refused():
+    p = Parametrization.create("cayley", 5)
+    before = p.theta.detach().clone()
+    with pytest.raises(ValueError, match="not finite; nothing was assigned"):
+        p.assign_columns_(torch.full((5, 2), torch.nan))
+    assert torch.equal(p.theta, before)

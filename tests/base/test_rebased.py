@@ -1,0 +1,77 @@
+"""The family that moves its coordinates into a base."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.base.common import build
+from tests.oracles import as_numpy as numpy
+from tests.oracles import defect
+from unitary_zoo import Parametrization, attach
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True, "2", -math.inf, math.nan])
+def test_rebase_every_must_be_a_positive_int(every):
+    with pytest.raises(ValueError, match=r"rebase_every=.*at least 1"):
+        Parametrization.create("lie_exp", 4, rebase_every=every)
+
+
+@pytest.mark.parametrize("name", ["lie_exp", "full_capacity"])
+def test_coordinates_move_into_the_base_at_every_kth_step(name):
+    field = Parametrization.get(name).info.field
+    p = build(name, 4, field, rebase_every=3)
+    optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
+    attach(p, optimizer)
+    target = torch.randn(4, 4, dtype=p.dtype)
+    for count in range(1, 8):
+        base = p.base.clone()
+        optimizer.zero_grad()
+        (p.matrix() * target).real.sum().backward()
+        optimizer.step()
+        assert int(p.steps) == count
+        assert bool(p.theta.any()) == (count % 3 != 0)
+        assert torch.equal(p.base, base) == (count % 3 != 0)
+        assert defect(p.matrix()) <= p.info.tolerance(4, p.dtype)
+
+
+def test_the_count_of_steps_goes_with_the_checkpoint():
+    p, q = (build("lie_exp", 4, "real", rebase_every=3) for _ in range(2))
+    p.step_()
+    p.step_()
+    q.load_state_dict(p.state_dict())
+    with torch.no_grad():
+        q.theta.add_(0.1)
+    w = q.matrix().detach()
+    q.step_()  # the third
+    assert not q.theta.any()
+    assert np.abs(numpy(q.matrix()) - numpy(w)).max() <= 1e-14
+
+
+def test_a_rebased_scheme_that_was_never_attached_stays_unitary():
+    p = build("lie_exp", 5, "real", torch.float32)
+    optimizer = torch.optim.SGD(p.parameters(), lr=1.0)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (p.matrix() * torch.arange(25.0).view(5, 5)).sum().backward()
+        optimizer.step()
+    assert p.theta.abs().max() > math.pi  # far from the base
+    assert defect(p.matrix()) <= p.info.tolerance(5, p.dtype)
+
+
+@pytest.mark.parametrize("name", ["lie_exp", "svd_projection"])
+def test_a_scheme_that_never_starts_its_parameters_says_so_when_read(name):
+    parent = Parametrization.get(name).__mro__[1]  # the family
+
+    class Forgetful(parent):
+        info = Parametrization.get(name).info
+        _map = staticmethod(lambda a: torch.eye(len(a)) + a)
+        _project = staticmethod(lambda x: x)
+
+    p = Forgetful(3)
+    for read in (p.matrix, p.prepare, lambda: p(torch.zeros(3))):
+        with pytest.raises(TypeError, match=r"Forgetful.*reset_parameters\(\) in the last line"):
+            read()
+    p.reset_parameters("identity")
+    torch.testing.assert_close(p.matrix(), torch.eye(3))

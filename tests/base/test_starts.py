@@ -1,0 +1,55 @@
+"""Starts, on a device and after meta."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.base.common import build, every_exact_case, haar, same, state
+from tests.oracles import as_numpy as numpy
+from tests.oracles import defect
+from unitary_zoo import NotRepresentableError, Parametrization, attach
+
+
+def test_reset_to_a_matrix_is_assignment():
+    p, w = build("expm", 4, "real"), haar(4, "real", seed=5)
+    p.reset_parameters(w)
+    assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
+    with pytest.raises(NotRepresentableError):
+        p.reset_parameters(2 * w)
+
+
+@pytest.mark.parametrize("options", [{"rms_normalize": True}, {"rebase_every": 4}])
+def test_reset_starts_anew_buffers_included(options):
+    p = build("full_capacity", 4, "complex", **options)
+    fresh = {key: value for key, value in state(p).items() if key in ("steps", "square_average")}
+    optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
+    attach(p, optimizer)
+    for _ in range(3):
+        optimizer.zero_grad()
+        p.matrix().real.square().sum().backward()
+        optimizer.step()
+    p.reset_parameters()
+    assert same({key: value for key, value in state(p).items() if key in fresh}, fresh)
+
+
+@every_exact_case
+def test_built_on_meta_then_emptied_and_reset(name, field):
+    p = build(name, 5, field, torch.float32, device="meta")
+    assert p.device.type == "meta"
+    p.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*p.parameters(), *p.buffers()):  # memory holds anything
+            tensor.fill_(math.nan if tensor.is_floating_point() else 1)
+    p.reset_parameters()
+    assert p.device.type == "cpu"
+    for key, value in p.state_dict().items():
+        assert torch.isfinite(value).all(), key
+    assert defect(p.matrix()) <= p.info.tolerance(p.n, p.dtype)
+
+
+def test_meta_by_context_manager():
+    with torch.device("meta"):
+        p = Parametrization.create("expm", 4)
+    assert p.device.type == "meta"

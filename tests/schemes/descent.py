@@ -1,0 +1,66 @@
+"""A cost of W, its gradient in numpy, and the training of a scheme on it."""
+
+import math
+
+import numpy as np
+import torch
+
+from tests.oracles import as_numpy
+from unitary_zoo import Parametrization
+
+
+def build(name, n=4, dtype=torch.float64, seed=0, **options):
+    torch.manual_seed(seed)
+    return Parametrization.create(name, n, dtype=dtype, **options)
+
+
+def target_for(p, seed=1):
+    return torch.randn(p.n, p.n, dtype=p.dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def cost(w, target):
+    """A function of W that is neither linear nor invariant."""
+    return (w - target).abs().square().sum() + 0.3 * (w @ w * target).real.sum()
+
+
+def gradient(w, target):
+    """G = dC / d Re W + i dC / d Im W at the matrix ``w``, by autograd on a plain tensor."""
+    w = torch.from_numpy(w).requires_grad_()
+    cost(w, target).backward()
+    return w.grad.numpy()
+
+
+def tangent(g, w):
+    """G W^H - W G^H."""
+    return g @ w.conj().T - w @ g.conj().T
+
+
+def train(p, optimizer, steps, target):
+    """W after each of some steps of an attached scheme."""
+    found = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        cost(p.matrix(), target).backward()
+        optimizer.step()
+        found.append(as_numpy(p.matrix()))
+    return found
+
+
+def coordinate_basis(n, field):
+    """The documented basis of the tangent space, matrices of norm sqrt(2), entry by entry."""
+    above = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    basis = []
+    for i, j in above:
+        e = np.zeros((n, n))
+        e[i, j], e[j, i] = 1, -1
+        basis.append(e)
+    if field == "complex":
+        for i, j in above:
+            e = np.zeros((n, n), complex)
+            e[i, j] = e[j, i] = 1j
+            basis.append(e)
+        for k in range(n):
+            e = np.zeros((n, n), complex)
+            e[k, k] = 1j * math.sqrt(2)
+            basis.append(e)
+    return np.stack(basis)
