@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import importlib.util
 import os
+import pkgutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from unitary_zoo.base import Parametrization, SchemeInfo, UnknownSchemeError
@@ -31,11 +30,11 @@ exit codes of check: 0 all checks pass, 1 some fail, 2 there is no such class or
 
 
 class UsageError(ValueError):
-    """The command line names what there is not; the message is one line."""
+    """The command line names something that does not exist; the message is one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
         given.insert(0, "list")
@@ -51,25 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m unitary_zoo",
-        description="Lists the schemes, and checks one.",
+        description="List the schemes, or check one.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     listing = commands.add_parser("list", help="the table of schemes (the default)")
-    listing.add_argument("--field", choices=("real", "complex"), help="only what serves it")
+    listing.add_argument("--field", choices=("real", "complex"), help="only schemes that serve it")
     listing.add_argument("--family", choices=("static", "rebased", "projected"))
     listing.add_argument("--n", type=_size, default=128, help="size at which to count dimensions")
     listing.set_defaults(run=_list)
-    check = commands.add_parser("check", help="what is wrong with a scheme")
+    check = commands.add_parser("check", help="run the conformance kit on a scheme")
     check.add_argument("scheme", help="registered name, package.module:Class or file.py:Class")
-    check.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an option of the scheme; VALUE is a Python literal, or else text",
-    )
+    help_ = "an option of the scheme; VALUE is a Python literal, or else text"
+    check.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=help_)
     check.set_defaults(run=_check)
     return parser
 
@@ -78,6 +72,14 @@ def _size(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
     return int(text)
+
+
+def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(map(str.ljust, cells, widths)).rstrip()
 
 
 # ---------------------------------------------------------------------------------------- list
@@ -90,7 +92,7 @@ def _list(options: argparse.Namespace) -> int:
     rows: list[tuple[str, ...]] = [(*header, "unitary")]
     for name in names:
         info = Parametrization.get(name).info
-        # The default field first, as elsewhere.
+        # The default field comes first.
         for field in sorted(info.fields, key=lambda field: field != info.field):
             if options.field in (None, field):
                 rows.append(_row(replace(info, field=field), options.n))
@@ -109,29 +111,20 @@ def _row(info: SchemeInfo, n: int) -> tuple[str, ...]:
     return info.name, info.title, info.family, info.field, info.reach, dimension, info.cost, unitary
 
 
-def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return line.rstrip()
-
-
 # --------------------------------------------------------------------------------------- check
 
 
 def _check(options: argparse.Namespace) -> int:
-    scheme, given = _find(options.scheme), _keywords(options.option)
+    scheme, given = _find(options.scheme), dict(map(_keyword, options.option))
     subject = Subject(scheme, given)
     try:
         subject.build(subject.sizes()[-1], given.get("field"))
     except Exception as error:
-        # Of a scheme that cannot be built as it stands, the checks say so. But they say nothing
-        # about a package or an option that is not there.
+        # A scheme that cannot be built as it stands is a finding of the checks; a missing package
+        # or a wrong option is not.
         if given or isinstance(error, ImportError):
             with_options = f" with {given}" if given else ""
-            message = f"cannot build {scheme.__name__}{with_options}: {_words(error)}"
+            message = f"cannot build {scheme.__name__}{with_options}: {_one_line(error)}"
             raise UsageError(message) from None
     checks = list(yield_checks(scheme, **given))
     header = ("check", "status", "residual", "tolerance", "seconds")
@@ -151,64 +144,55 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _find(name: str) -> type[Parametrization]:
-    """The class of a registered name, ``package.module:Class`` or ``file.py:Class``."""
+    """Return the class of a registered name, ``package.module:Class`` or ``file.py:Class``."""
     where, colon, attribute = name.rpartition(":")
     if not colon:
         try:
             return Parametrization.get(name)
         except UnknownSchemeError as error:
             raise UsageError(f"{error} (a class is given as module:Class)") from None
-    module = _load(where)
-    scheme = getattr(module, attribute, None)
-    if not (isinstance(scheme, type) and issubclass(scheme, Parametrization)):
-        here = [
-            key
-            for key, value in vars(module).items()
-            if isinstance(value, type)
-            and issubclass(value, Parametrization)
-            and value.__module__ == module.__name__
-        ]
-        there = f"it has {', '.join(here)}" if here else "it has none"
-        raise UsageError(f"{where} has no Parametrization called {attribute!r}; {there}")
-    if not isinstance(getattr(scheme, "info", None), SchemeInfo):
-        raise UsageError(f"{attribute} states no info; set info = SchemeInfo(...)")
-    return scheme
-
-
-def _load(where: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    path = Path(where)
     try:
-        if path.suffix != ".py":
-            return importlib.import_module(where)
-        name = f"checked_{path.stem}" if path.stem in sys.modules else path.stem
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # pickle finds classes by the name of their module
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the module raises, its class is not there
-        raise UsageError(f"cannot import {where!r}: {_words(error)}") from None
+        module = _run_file(Path(where)) if where.endswith(".py") else pkgutil.resolve_name(where)
+    except Exception as error:  # whatever the module raises, its class does not exist
+        raise UsageError(f"cannot import {where!r}: {_one_line(error)}") from None
+    schemes = {key: x for key, x in vars(module).items() if _is_scheme(x)}
+    if attribute not in schemes:
+        own = [key for key, x in schemes.items() if x.__module__ == module.__name__]
+        there = f"it has {', '.join(own) or 'none'}"
+        raise UsageError(f"{where} has no Parametrization called {attribute!r}; {there}")
+    if not isinstance(getattr(schemes[attribute], "info", None), SchemeInfo):
+        raise UsageError(f"{attribute} states no info; set info = SchemeInfo(...)")
+    return schemes[attribute]
+
+
+def _is_scheme(x: object) -> bool:
+    return isinstance(x, type) and issubclass(x, Parametrization)
+
+
+def _run_file(path: Path) -> Any:
+    name = f"checked_{path.stem}" if path.stem in sys.modules else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pickle finds classes by the name of their module
+    spec.loader.exec_module(module)
     return module
 
 
-def _keywords(pairs: Iterable[str]) -> dict[str, Any]:
-    options = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not (equals and key.isidentifier()):
-            raise UsageError(f"--option {pair!r} is not KEY=VALUE")
-        try:
-            options[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            options[key] = text
-    return options
+def _keyword(pair: str) -> tuple[str, Any]:
+    key, equals, text = pair.partition("=")
+    if not (equals and key.isidentifier()):
+        raise UsageError(f"--option {pair!r} is not KEY=VALUE")
+    try:
+        return key, ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return key, text
 
 
-def _words(error: Exception) -> str:
-    """An exception in one line."""
+def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
@@ -217,7 +201,7 @@ if __name__ == "__main__":
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, such as head, has seen enough; without this Python flushes once more.
+        # The reader, such as head, has closed the pipe; Python would flush once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
