@@ -1,4 +1,4 @@
-"""The flow of data of a butterfly: strides 1, 2, 4, ..., bit reversal, angles of a given matrix."""
+"""Butterflies: strides 1, 2, 4, ..., bit reversal, and the angles of a given matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unitary_zoo.schemes._rotations import pair_count, pair_indices
 
 
 def bit_reversal(n: int, device: torch.device | None = None) -> Tensor:
-    """The permutation of 0 ... n-1, n a power of two, that reads the bits backwards."""
+    """Return the permutation of 0 ... n-1, n a power of two, that reverses the bits."""
     i, reverse = torch.arange(n, device=device), torch.zeros(n, dtype=torch.int64, device=device)
     for _ in range(n.bit_length() - 1):
         reverse, i = 2 * reverse + i % 2, i // 2
@@ -19,22 +19,23 @@ def bit_reversal(n: int, device: torch.device | None = None) -> Tensor:
 
 
 def butterfly_strides(n: int) -> list[int]:
-    """1, 2, 4, ... below ``n``, at least 1: the strides of a butterfly matrix of any size."""
+    """Return 1, 2, 4, ... below ``n``, at least [1]: the strides of a butterfly of any size."""
     return [2**k for k in range(max(1, (n - 1).bit_length()))]
 
 
 def butterfly_angles(w: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    r"""Angles with which :math:`W = D F_L \cdots F_1`, strides 1, 2, 4, ..., where there are any.
+    r"""Return angles with which :math:`W = D F_L \cdots F_1`, strides 1, 2, 4, ....
 
     By halves: rows i and i + s of W, s the largest stride, are combinations of row i of the one
     and row i of the other diagonal block of :math:`F_{L-1} \cdots F_1`, so each half of the two
-    rows has rank one. Of a matrix that is no such product it takes what these formulas give.
+    rows has rank one. For a matrix that is no such product these formulas
+    give a product nearby.
 
     Args:
         w: Shape (n, n), double precision; a real W that is such a product has determinant 1.
 
     Returns:
-        theta and phi of each layer, as :func:`rotation_layer` takes them, and omega (n); of a
+        theta and phi of each layer, as :func:`rotation_layer` takes them, and omega (n). For a
         real ``w`` phi and omega are zero.
 
     Source: the idea of hierarchical factorisation, Zheng, Riccietti and Gribonval, Efficient
@@ -78,7 +79,7 @@ def _split(w: Tensor, at: int, theta: list[Tensor], phi: list[Tensor], omega: Te
     q = z * d - angle.sin().unsqueeze(-1) * b
     _split(p, at, theta, phi, omega)
     _split(q, at + s, theta, phi, omega)
-    # The phases left over on the left of the two blocks go through the rotations.
+    # The phases left over on the left of the two blocks move through the rotations.
     pairs = slice(at // 2, at // 2 + k)
     left, right = omega[at : at + k], omega[at + s : at + m]
     if w.is_complex():
@@ -90,10 +91,10 @@ def _split(w: Tensor, at: int, theta: list[Tensor], phi: list[Tensor], omega: Te
 
 
 def _absorb_signs(sign: Tensor, strides: list[int], theta: list[Tensor]) -> None:
-    """Turn rotations by pi until D = diag(sign) is I, but for the determinant, at unit 0.
+    """Turn rotations by pi until D = diag(sign) is I; the determinant is left, at unit 0.
 
-    R(theta + pi) changes the signs of a pair, and signs go through a later rotation if that
-    turns the other way where they differ.
+    R(theta + pi) changes the signs of a pair. Signs move through a later rotation if that turns
+    the other way where they differ.
     """
     pairs = [pair_indices(len(sign), s, device=sign.device) for s in strides]
     for level, stride in enumerate(strides):

@@ -1,4 +1,4 @@
-"""What projunn_d and projunn_t share: a step of low rank from the matrix of the last one."""
+"""Steps of low rank from the matrix of the last step, which projunn_d and projunn_t share."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _SAMPLERS = ("lsi", "column")
 
 
 class LowRank(ProjectedFromBase):
-    r""":math:`W \leftarrow W f(W^H X_k)`, :math:`X_k` of rank k near the optimizer's move X.
+    r""":math:`W \leftarrow W f(W^H X_k)`, :math:`X_k` of rank k near the optimizer's step X.
 
     Args:
         n: Size of W.
-        rank: k; from n on X is taken whole.
+        rank: k; with k >= n, X is taken whole.
         sampler: "lsi" or "column", see :func:`unitary_zoo.linalg.low_rank_factors`. The draws are
             seeded by the number of steps alone.
         options: ``field``, ``determinant``, ``device`` and ``dtype``.
@@ -65,12 +65,12 @@ class LowRank(ProjectedFromBase):
         return self._displacement(x).norm() + (missing - limit).clamp(min=0)
 
     @abstractmethod
-    def _turn(self, m: Tensor) -> Tensor:
-        """The unitary f(M), differentiable; f(M) = I + (M - M^H) / 2 to first order."""
+    def _retract(self, m: Tensor) -> Tensor:
+        """Return the unitary f(M), differentiable; f(M) = I + (M - M^H) / 2 to first order."""
 
     def _project(self, x: Tensor) -> Tensor:
         w = self._base_matrix()
-        return w @ self._turn(w.mH @ self._displacement(x))
+        return w @ self._retract(w.mH @ self._displacement(x))
 
     def _nearest_member(self, x: Tensor) -> Tensor:
         return self._nearest_in_group(linalg.double(x))
@@ -82,12 +82,12 @@ class LowRank(ProjectedFromBase):
         if self.rank >= self.n:
             w = self._project(self._stored_matrix())
         else:
-            # Of its own, so that the draw is the same on every process and after a resumption.
+            # Its own generator makes the draw the same on every process and after a resumption.
             generator = torch.Generator().manual_seed(count)
             x = self._displacement(self._stored_matrix())
             a, b = linalg.low_rank_factors(x, self.rank, self.sampler, generator)
-            w = linalg.low_rank_turn(self._base_matrix(), a, b, self._turn)
-        # Every step adds its rounding. This costs about as much as the steps in between.
+            w = linalg.low_rank_turn(self._base_matrix(), a, b, self._retract)
+        # Every step adds its rounding. The refresh costs about as much as the steps between two.
         if count % max(1, self.n // (4 * self.rank)) == 0:
             w = linalg.newton_schulz_step(w)
         return w

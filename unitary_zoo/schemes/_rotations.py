@@ -1,4 +1,4 @@
-"""What eunn, eunn_fft and butterfly share: products of layers of 2 x 2 rotations."""
+"""Products of layers of 2 x 2 rotations, which eunn, eunn_fft and butterfly share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unitary_zoo.base import LinearMap, Static
 
 
 class PairLayer(NamedTuple):
-    """A direct sum of 2 x 2 blocks on the pairs (i, i + stride): h -> d h + o (h exchanged).
+    """h -> d h + o (h exchanged): a direct sum of 2 x 2 blocks on the pairs (i, i + stride).
 
     The pairs are those of the groups of 2 stride units that begin at ``start``; a unit whose
     partner lies outside is left alone.
@@ -29,7 +29,7 @@ class PairLayer(NamedTuple):
 
 
 def pair_count(n: int, stride: int, start: int = 0) -> int:
-    """Number of pairs among ``n`` units, see :class:`PairLayer`."""
+    """Return the number of pairs among ``n`` units, see :class:`PairLayer`."""
     groups, rest = divmod(max(n - start, 0), 2 * stride)
     return groups * stride + max(rest - stride, 0)
 
@@ -37,14 +37,14 @@ def pair_count(n: int, stride: int, start: int = 0) -> int:
 def pair_indices(
     n: int, stride: int, start: int = 0, device: torch.device | None = None
 ) -> tuple[Tensor, Tensor]:
-    """First and second units of the pairs, in the order in which their angles are stored."""
+    """Return first and second units of the pairs, in the order in which angles are stored."""
     i = torch.arange(start, max(n - stride, start), device=device)
     first = i[(i - start) // stride % 2 == 0]
     return first, first + stride
 
 
 def exchange_pairs(h: Tensor, stride: int, start: int = 0) -> Tensor:
-    """``h`` (..., n) with the two units of each pair exchanged; no index is ever read."""
+    """Return ``h`` (..., n) with the units of each pair exchanged, without reading an index."""
     n = h.shape[-1]
     groups = max(n - start, 0) // (2 * stride)
     stop = start + groups * 2 * stride
@@ -61,7 +61,7 @@ def exchange_pairs(h: Tensor, stride: int, start: int = 0) -> Tensor:
 def _spread_pairs(
     first: Tensor, second: Tensor, lone: float, n: int, layout: tuple[int, int]
 ) -> Tensor:
-    """The n numbers of the units from those of the pairs; ``lone`` for units left alone."""
+    """Return one number per unit from those of the pairs; ``lone`` for units without a pair."""
     stride, start = layout
     groups, rest = divmod(max(n - start, 0), 2 * stride)
     whole, extra, lead = groups * stride, max(rest - stride, 0), first.shape[:-1]
@@ -84,8 +84,8 @@ def rotation_layer(
     e^{i\phi} \cos\theta \end{pmatrix}`.
 
     Args:
-        theta: Shape (..., :func:`pair_count`); leading dimensions are so many layers.
-        phi: Likewise; None for real rotations.
+        theta: Shape (..., :func:`pair_count`), one row for each layer.
+        phi: Of the same shape; None for real rotations.
         n: Number of units.
         stride: Distance of the units of a pair.
         start: First unit that is in a pair.
@@ -104,7 +104,7 @@ def rotation_layer(
 
 
 class PairsMap(LinearMap):
-    """The layers, applied one after the other to rows, and then a permutation if there is one."""
+    """Layers applied to rows one after the other, then a permutation if there is one."""
 
     def __init__(self, layers: Sequence[PairLayer], reversal: Tensor | None = None) -> None:
         self._layers, self._reversal, like = layers, reversal, layers[0].diagonal
@@ -112,7 +112,7 @@ class PairsMap(LinearMap):
 
     @property
     def multiplications(self) -> float:
-        """Two a unit and layer, of complex numbers four times as many."""
+        """2 n per layer, times 4 if complex."""
         return len(self._layers) * 2 * self.n * (4 if self.dtype.is_complex else 1)
 
     def _multiply(self, h: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class PairsMap(LinearMap):
     def _multiply_adjoint(self, h: Tensor) -> Tensor:
         h = h if self._reversal is None else h[..., self._reversal]  # its own inverse
         for diagonal, off, stride, start in reversed(self._layers):
-            # The transpose of the block has the other unit's number off its diagonal.
+            # Off its diagonal, the transposed block has the number of the other unit.
             across = exchange_pairs(off.conj() * h, stride, start)
             h = torch.addcmul(across, diagonal.conj(), h)
         return h
@@ -137,8 +137,9 @@ class PairProduct(Static):
 
     Args:
         n: Size of W.
-        generator: Source of randomness for the parameters.
         options: ``field``, ``device`` and ``dtype``.
+
+    A constructor calls ``_create_angles`` once its layouts are known.
     """
 
     def _create_angles(self) -> None:
@@ -151,13 +152,13 @@ class PairProduct(Static):
 
     @abstractmethod
     def _layouts(self) -> list[tuple[int, int]]:
-        """Stride and first unit of the pairs of F_1, F_2, ..., see :class:`PairLayer`."""
+        """Return stride and first unit of the pairs of F_1, F_2, ..., see :class:`PairLayer`."""
 
     def _sizes(self) -> list[int]:
         return [pair_count(self.n, *layout) for layout in self._layouts()]
 
     def _reversal(self) -> Tensor | None:
-        """A permutation of the output that is its own inverse, if there is one."""
+        """Return a permutation of the output that is its own inverse, if there is one."""
         return None
 
     def _prepare(self) -> LinearMap:
@@ -166,7 +167,7 @@ class PairProduct(Static):
         phi = self._promoted(self.phi).split(sizes) if self.field == "complex" else None
         found: dict[int, PairLayer] = {}
         for layout in dict.fromkeys(layouts):
-            # All of a layout at once: hundreds of layers of neighbours have two of them.
+            # All layers of one layout at once: hundreds of layers of neighbours have two layouts.
             at = [k for k, other in enumerate(layouts) if other == layout]
             turn = None if phi is None else torch.stack([phi[k] for k in at])
             stack = rotation_layer(torch.stack([theta[k] for k in at]), turn, self.n, *layout)
@@ -180,7 +181,7 @@ class PairProduct(Static):
         return PairsMap(layers, self._reversal())
 
     def _set(self, theta: Tensor, phi: Tensor, omega: Tensor) -> None:
-        """Take angles that were found; of a real W the phases are zero and not kept."""
+        """Set the angles; for a real W the phases are zero and not kept."""
         self.theta.copy_(theta)
         if self.field == "complex":
             self.phi.copy_(phi)

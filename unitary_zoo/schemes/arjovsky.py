@@ -21,9 +21,9 @@ from unitary_zoo.linalg import from_parts
 
 
 def _dimension(n: int) -> int:
-    # Of the 7n numbers, seven move nothing: a complex factor of each reflector (4), the means of
-    # two of the three phase vectors (2), and a common turn of the two reflectors in their plane,
-    # which keeps the product of the reflections (1). So U(n) is covered up to n = 5 only.
+    # Seven of the 7n parameters move nothing: a complex factor of each reflector (4), the means of
+    # two of the three phase vectors (2), and a common rotation of the two reflectors in their
+    # plane, which keeps the product of the reflections (1). So U(n) is covered up to n = 5 only.
     return min(n * n, 7 * n - 7) if n > 1 else 1
 
 
@@ -55,7 +55,7 @@ class ArjovskyMap(LinearMap):
 
 
 def _unit(v: Tensor) -> Tensor:
-    """Rows of unit length; a zero row stays zero, and its reflection is the identity."""
+    """Scale rows to unit length; a zero row stays zero, and its reflection is the identity."""
     largest = v.detach().abs().amax(-1, keepdim=True)
     v = v / torch.where(largest > 0, largest, 1.0)  # squares neither underflow nor overflow
     squared = (v.real.square() + v.imag.square()).sum(-1, keepdim=True)

@@ -20,7 +20,7 @@ from unitary_zoo.schemes._rotations import PairProduct, pair_count
 
 
 def _pairs(n: int) -> int:
-    """Number of blocks: of the ones in the binary digits of 0, 1, ..., n - 1."""
+    """Return the number of blocks, that of the ones in the binary digits of 0, 1, ..., n - 1."""
     return sum(pair_count(n, stride) for stride in butterfly_strides(n))
 
 
@@ -37,14 +37,14 @@ class Butterfly(PairProduct):
     \cos\theta \end{pmatrix}`; a unit whose partner would lie beyond the last is left alone, so
     any n will do. Real: without phi and omega. O(n log n).
 
-    General unitary blocks (four angles each) reach nothing more: their other phases go through
-    the later layers into D. ``eunn_fft`` has the same blocks with strides n/2, ..., 2, 1 and only
-    powers of two; ``butterfly`` is the form of Dao et al., with unitary twiddles, and reaches the
-    Fourier transform of a bit-reversed input.
+    General unitary blocks (four angles each) reach nothing more, since their other phases move
+    through the later layers into D. ``eunn_fft`` has the same blocks with strides n/2, ..., 2, 1
+    and needs n to be a power of two. ``butterfly`` is the form of Dao et al. with unitary blocks
+    and reaches the Fourier transform of a bit-reversed input.
 
     Learnable: ``theta`` and ``phi``, one number for each block, layer after layer, and ``omega``
     (n). ``reset_parameters("butterfly")``, the default, draws all uniform in (-pi, pi).
-    ``assign_`` takes any W of this form, exactly; of another with ``nearest=True`` it takes a
+    ``assign_`` takes any W of this form exactly; for another W, with ``nearest=True``, it takes a
     butterfly matrix nearby, not the nearest.
 
     Args:

@@ -29,13 +29,13 @@ class DTriv(Rebased):
     :func:`unitary_zoo.linalg.skew_from_coordinates`. The buffer ``base`` is B. f is the exponential
     or the Cayley map :math:`(I - A/2)^{-1} (I + A/2)`; both have :math:`f'(0) = I`. K = 1 is
     Riemannian gradient descent, along geodesics if f is the exponential; K infinite is the static
-    scheme around its start. (The paper multiplies from the left, B f(A): the same family, with the
+    scheme around its start. (The paper has the base on the left, B f(A): the same family, with the
     coordinates in another frame.)
 
-    At a rebase the coordinates change, and what an attached optimizer has averaged refers to the
-    old ones: :func:`unitary_zoo.attach` takes its first moments along, and keeps the second
-    moments; see :meth:`transport`. Between rebases A and those averages belong to a checkpoint, as
-    does the count of steps, the buffer ``steps``.
+    At a rebase the coordinates change, and the averages of an attached optimizer refer to the old
+    ones: :func:`unitary_zoo.attach` transports its first moments and keeps the second moments; see
+    :meth:`transport`. Between rebases a checkpoint needs A, those averages and the count of steps,
+    the buffer ``steps``.
 
     Args:
         n: Size of W.

@@ -74,7 +74,7 @@ class Eigenphase(Static):
         device: Device.
         dtype: Real dtype of the parameters.
 
-    Source: named by this project's mission; the maximal torus of the group in a fixed basis.
+    Source: this project; the maximal torus of the group in a fixed basis.
     """
 
     info = SchemeInfo(
@@ -150,9 +150,9 @@ class Eigenphase(Static):
         return linalg.from_parts(self.q, self.field)
 
     def _fixed(self) -> Tensor:
-        """The fixed real eigenvalues, which stand on the last columns of Q."""
+        """Return the fixed real eigenvalues, which belong to the last columns of Q."""
         signs = self._promoted(self.phases).new_ones(self.n - 2 * self.phases.numel())
-        signs[-1:] = self.initial_determinant  # none is there for even n with determinant +1
+        signs[-1:] = self.initial_determinant  # for even n with determinant +1 there is none
         return signs
 
     def _prepare(self) -> LinearMap:
@@ -170,14 +170,14 @@ class Eigenphase(Static):
         return DenseMap(turned @ q.mT)
 
     def eigenphases(self) -> Tensor:
-        """The n eigenphases of W in (-pi, pi]; real: the angles, their negatives, the fixed."""
+        """Return the n eigenphases of W in (-pi, pi]; if real: angles, their negatives, fixed."""
         phases = self._promoted(self.phases)
         if self.field == "real":
             phases = torch.cat([phases, -phases, math.pi * (self._fixed() < 0)])
         return math.pi - torch.remainder(math.pi - phases, 2 * math.pi)
 
     def _assign(self, w: Tensor) -> None:
-        # For each column (pair) the phase that maximises Re tr(W(phi)^H w): the nearest matrix.
+        # Each column (pair) gets the phase that maximises Re tr(W(phi)^H w): the nearest matrix.
         if self.circulant:
             spectrum = torch.fft.fft(torch.fft.ifft(w, dim=1), dim=0)
         else:
@@ -193,12 +193,12 @@ class Eigenphase(Static):
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
         if self.q is not None and not linalg.unitarity_defect(self._q()) < 0.1:
-            # Memory that was never filled, after a start on the meta device.
+            # After a start on the meta device the memory of Q was never filled.
             self.q.copy_(linalg.parts(self._basis(self.basis, generator)))
         angles = linalg.unitary_eigh(self._sample(init, generator))[0]
         if self.field == "real":
-            # Conjugate pairs stand side by side once sorted by size; a lone -1 comes first, a
-            # lone +1 last, and those two are fixed.
+            # Sorted by size, conjugate pairs are neighbours; a single -1 comes first and a single
+            # +1 last, and these two are fixed.
             angles = angles.abs().sort(descending=True).values
             angles = angles[self.initial_determinant == -1 :: 2][: self.phases.numel()]
         self.phases.copy_(angles)

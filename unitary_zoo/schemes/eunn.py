@@ -2,8 +2,6 @@ r"""W = D F_L ... F_1: layers of 2 x 2 rotations of neighbours, as many as wante
 
 from __future__ import annotations
 
-import cmath
-import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,20 +17,16 @@ from unitary_zoo.base import (
     Tolerance,
 )
 from unitary_zoo.errors import is_int
+from unitary_zoo.schemes._brick_wall import angle_count, brick_wall
 from unitary_zoo.schemes._rotations import PairProduct
 
 
-def _angles(n: int, capacity: int) -> int:
-    """Number of pairs in ``capacity`` layers."""
-    return capacity // 2 * (n - 1) + capacity % 2 * (n // 2)
-
-
 def _real_dimension(n: int, capacity: int = 2) -> int:
-    return min(_angles(n, capacity), n * (n - 1) // 2)
+    return min(angle_count(n, capacity), n * (n - 1) // 2)
 
 
 def _complex_dimension(n: int, capacity: int = 2) -> int:
-    return min(2 * _angles(n, capacity) + n, n * n)
+    return min(2 * angle_count(n, capacity) + n, n * n)
 
 
 @Parametrization.register("eunn")
@@ -118,7 +112,7 @@ class EUNN(PairProduct):
         """State what so many layers reach."""
         full = {"complex": UNITARY, "real": SPECIAL_ORTHOGONAL}
         dimension = {"complex": _complex_dimension, "real": _real_dimension}[self.field]
-        all_of_it = _angles(self.n, self.capacity) >= self.n * (self.n - 1) // 2
+        all_of_it = angle_count(self.n, self.capacity) >= self.n * (self.n - 1) // 2
         claims = (
             full[self.field]
             if all_of_it
@@ -140,55 +134,4 @@ class EUNN(PairProduct):
     def _assign(self, w: Tensor) -> None:
         if not self.info.assignable:
             return super()._assign(w)  # which fits the angles
-        self._set(*_brick_wall(w, self.capacity))
-
-
-def _brick_wall(w: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Angles of the layers whose product is ``w`` (n, n), double precision; the rest are zero.
-
-    The lower triangle is annihilated along its diagonals, in turn from the right, by blocks of the
-    first layers, and from the left, by blocks of the last; a diagonal matrix remains.
-    """
-    n, w = w.shape[0], w.to("cpu", copy=True)  # n^2/2 small steps, one after the other
-    theta = w.new_zeros(_angles(n, capacity), dtype=torch.float64)
-    phi, later = theta.clone(), []
-
-    def place(layer: int, unit: int) -> int:
-        return layer // 2 * (n - 1) + layer % 2 * (n // 2) + unit // 2
-
-    def angles(small: complex, large: complex) -> tuple[float, float]:
-        # Signs of a real W are chosen such that the diagonal ends as 1, ..., 1, det W.
-        if not w.is_complex():
-            return math.atan2(small.real, large.real), 0.0
-        return math.atan2(abs(small), abs(large)), cmath.phase(large) - cmath.phase(small)
-
-    for i in range(1, n):
-        for j in range(i):
-            if i % 2:
-                m, row = i - 1 - j, n - 1 - j
-                angle, turn = angles(*w[row, m : m + 2].tolist())
-                _turn_rows(w.mT, m, angle, turn)
-                k = place(j, m)
-                phi[k] = turn
-            else:
-                m = n + j - i - 1
-                angle, turn = angles(*w[m : m + 2, j].flip(0).tolist())
-                turn = -turn
-                _turn_rows(w, m, -angle, turn)
-                k = place(n - 1 - j, m)
-                later.append((k, m, turn))
-            theta[k] = angle
-    omega = w.diagonal().angle()
-    # diag(1, e^{i turn}) R(angle) D = D' R(angle) diag(1, e^{i phi}), from the inside outwards.
-    for k, m, turn in reversed(later):
-        phi[k] = omega[m + 1] - omega[m]
-        omega[m + 1] = omega[m] + turn
-    return theta, phi, omega
-
-
-def _turn_rows(w: Tensor, m: int, angle: float, turn: float) -> None:
-    """Rows x and y become c x - s e^{-i turn} y and s x + c e^{-i turn} y."""
-    # Not as a product of matrices: that would start threads for two rows.
-    x, y = w[m], w[m + 1] * cmath.exp(-1j * turn) if w.is_complex() else w[m + 1]
-    c, s = math.cos(angle), math.sin(angle)
-    w[m], w[m + 1] = x * c - y * s, x * s + y * c
+        self._set(*brick_wall(w, self.capacity))

@@ -41,15 +41,15 @@ class EUNNFFT(PairProduct):
 
     :math:`F_k` pairs the units i and :math:`i + n/2^k` by blocks :math:`\begin{pmatrix} \cos\theta
     & -e^{i\phi} \sin\theta \\ \sin\theta & e^{i\phi} \cos\theta \end{pmatrix}`: the flow of data of
-    the FFT with its input in order and its output in the order of reversed bits. With
+    the FFT with its input in order and its output in bit-reversed order. With
     ``permute=True`` a last factor P puts the output in order, W = P D F_L ... F_1, and
     ``reset_parameters("dft")`` gives exactly the unitary DFT. Real: without phi and omega.
     O(n log n), n a power of two; ``butterfly`` serves any n, with the strides the other way round.
 
     Learnable: ``theta`` and ``phi``, one number for each block, layer after layer, and ``omega``
     (n): n log2 n + n numbers if complex. ``reset_parameters("eunn_fft")``, the default, draws all
-    uniform in (-pi, pi), as the authors' code does. ``assign_`` takes any W of this form, exactly;
-    of another with ``nearest=True`` it takes one of this form nearby, not the nearest.
+    uniform in (-pi, pi), as the authors' code does. ``assign_`` takes any W of this form exactly;
+    for another W, with ``nearest=True``, it takes one of this form nearby, not the nearest.
 
     Args:
         n: Size of W, a power of two.
@@ -124,11 +124,11 @@ class EUNNFFT(PairProduct):
         return bit_reversal(self.n, self.device) if self.permute else None
 
     def _assign(self, w: Tensor) -> None:
-        # Renamed by the reversal of their bits, units n/2 apart become neighbours.
+        # Bit reversal makes units that are n/2 apart neighbours.
         p = bit_reversal(self.n, w.device)
         w = w if self.permute else w[p]
         theta, phi, omega = butterfly_angles(w[:, p])
-        # The blocks of a butterfly's layer stand in the order of its first units.
+        # A butterfly stores the blocks of a layer in the order of their first units.
         order = [
             p[pair_indices(self.n, s, device=w.device)[0]].argsort()
             for s in butterfly_strides(self.n)

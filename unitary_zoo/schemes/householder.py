@@ -24,6 +24,7 @@ from unitary_zoo.base import (
 )
 from unitary_zoo.errors import check_int
 from unitary_zoo.schemes._reflectors import (
+    ReflectionsMap,
     nearest_columns,
     reflectors_and_phases,
     reflectors_of_columns,
@@ -32,40 +33,13 @@ from unitary_zoo.schemes._reflectors import (
 
 
 def _dimension(n: int, k: int, field: str, in_su: bool) -> int:
-    # Real: the k-plane that W S moves, k (n - k), and O(k) in it. Complex: the plane has twice as
-    # many, the products of k reflections in it are of determinant +-1 and else, for k > 1, of any
-    # kind, and n phases come in, as far as there is room in U(n).
+    # Real: k (n - k) for the k-plane that W S moves, and the dimension of O(k). Complex:
+    # 2 k (n - k) for the plane, k^2 - 1 for the products of k reflections in it, whose determinant
+    # is +-1, and n for the phases, at most n^2 in all.
     k = min(k, n)
     if field == "real":
         return n * k - k * (k + 1) // 2
     return min(n * n, 2 * n * k - k * k - 1 + n) - in_su
-
-
-class ReflectionsMap(LinearMap):
-    """:math:`(I - U Y) D` by two products with k vectors, D diagonal; W is never formed."""
-
-    def __init__(self, v: Tensor, d: Tensor) -> None:
-        self._u, self._y = linalg.compact_reflections(v)
-        self._d = d
-        self.n, self.dtype, self.device = len(d), v.dtype, v.device
-
-    @property
-    def multiplications(self) -> float:
-        """Two products of n k, and a diagonal of n."""
-        n, k = self._u.shape
-        return (2 * n * k + n) * (4 if self.dtype.is_complex else 1)
-
-    def columns(self, k: int) -> Tensor:
-        """The first k columns of W, shape (n, k): (I - U Y) D of k columns of I and Y."""
-        eye = torch.eye(self.n, k, dtype=self.dtype, device=self.device)
-        return (eye - self._u @ self._y[:, :k]) * self._d[:k]
-
-    def _multiply(self, h: Tensor) -> Tensor:
-        h = h * self._d
-        return h - (h @ self._y.mT) @ self._u.mT
-
-    def _multiply_adjoint(self, h: Tensor) -> Tensor:
-        return (h - (h @ self._u.conj()) @ self._y.conj()) * self._d.conj()
 
 
 @Parametrization.register("householder")
@@ -73,17 +47,17 @@ class Householder(Static):
     r""":math:`W = H(v_1) \cdots H(v_k) S`, :math:`H(v) = I - 2 v v^H / \|v\|^2`.
 
     Learnable: ``reflectors`` (n, k), or (n, k, 2) real and imaginary parts, the v as columns. Real:
-    S is 1 but for a fixed sign on the last coordinate, the buffer ``sign``, that gives W the
-    determinant wanted. Complex: :math:`S = \mathrm{diag}(e^{i\phi})`, with ``phases`` (n) learnable
+    S = diag(1, ..., 1, s) with a fixed sign s, the buffer ``sign``, that gives W the determinant
+    wanted. Complex: :math:`S = \mathrm{diag}(e^{i\phi})`, with ``phases`` (n) learnable
     as well, for reflections alone have determinant +-1.
 
-    With k = n, or n - 1, W is any matrix of the group. With fewer, :math:`W S^{-1}` differs from
-    I on k dimensions only; W is applied in O(n k), and for k < n/2 without being formed.
-    ``assign_`` is then exact for every real matrix of that kind, and gives others k reflections
-    that each take the column farthest from its place there; complex ones are fitted from where W
-    is. The length of a v does not matter, so weight decay moves nothing. A column of zeros stands
-    for the identity (and so turns the determinant round), and its gradient is zero. At real W with
-    :math:`W S^{-1} = H(v_1) H(v_1) H(v_2) H(v_2) \cdots`, such as I, the reflectors span k/2
+    With k = n or n - 1, W is any matrix of the group. With fewer, :math:`W S^{-1}` differs from I
+    on k dimensions only; W is applied in O(n k), and for k < n/2 without being formed. ``assign_``
+    is then exact for every real matrix of that kind. For another real matrix each reflection takes
+    the column that is farthest from its place there; a complex one is fitted from the present W.
+    The length of a v does not matter, so weight decay does not change W. A column of zeros stands
+    for the identity (and so changes the sign of the determinant), and its gradient is zero. At real
+    W with :math:`W S^{-1} = H(v_1) H(v_1) H(v_2) H(v_2) \cdots`, such as I, the reflectors span k/2
     dimensions, and W moves in no others to first order: "identity" is a poor start.
 
     For a weight of n x k numbers, :func:`unitary_zoo.orthogonal` takes k reflections: enough for
@@ -108,10 +82,9 @@ class Householder(Static):
         TypeError: ``reflections`` is no int.
 
     Source: Mhammedi, Hellicar, Rahman and Bailey, Efficient orthogonal parametrisation of recurrent
-    neural networks using Householder reflections, 2017. There the i-th v is zero in its first
-    i - 1 places. That leaves the same set but for limits, and the same dimension, and takes
-    away what the full v here have beyond it and their lengths. The compact form is that of
-    Joffrain et al., 2006.
+    neural networks using Householder reflections, 2017. There the first i - 1 entries of the i-th
+    v are zero, which gives the same set up to limits, and the same dimension, with fewer
+    parameters. The compact form is that of Joffrain et al., 2006.
     """
 
     info = SchemeInfo(
@@ -134,7 +107,7 @@ class Householder(Static):
 
     sign: Tensor
     _own_init = "householder"
-    _wanted: int = 0  # number of columns that are, if not all
+    _wanted: int = 0  # number of columns that are wanted, if not all
 
     def __init__(self, n: int, *, reflections: int | None = None, **options: Any) -> None:
         super().__init__(n, **options)
@@ -158,7 +131,7 @@ class Householder(Static):
 
     @classmethod
     def for_columns(cls, n: int, k: int, **options: Any) -> Parametrization:
-        """An instance of size n of which only the first k columns are wanted: k reflections."""
+        """Return an instance with k reflections, of which only the first k columns are wanted."""
         if options.get("reflections") is None:
             options = {**options, "reflections": k}
         p = cls(n, **options)
@@ -181,7 +154,7 @@ class Householder(Static):
         )
 
     def _diagonal(self) -> Tensor:
-        """S, shape (n,)."""
+        """Return the diagonal of S, shape (n,)."""
         if self.field == "real":
             sign = self._promoted(self.sign)
             return torch.cat([sign.new_ones(self.n - 1), sign])
@@ -244,7 +217,7 @@ class Householder(Static):
     def _start_own(self, generator: torch.Generator | None) -> None:
         source = self._random_source(generator)
         v = torch.randn(self.reflectors.shape, **source)
-        others = tuple(range(v.ndim))[::2]  # but for the one that counts the columns
+        others = tuple(range(v.ndim))[::2]  # all dimensions but that of the columns
         self.reflectors.copy_(v / torch.linalg.vector_norm(v, dim=others, keepdim=True))
         if self.field == "complex":
             uniform = torch.rand(self.n, **source)

@@ -22,14 +22,11 @@ from unitary_zoo.base import (
     Tolerance,
 )
 from unitary_zoo.initializers import haar
-
-# Neighbouring factors are multiplied out up to this size: few products with matrices of 32 x 32
-# are faster than many with 2 x 2, and the work is still n times a constant for each.
-_WIDTH = 32
+from unitary_zoo.schemes._kronecker import WIDTH, KroneckerMap, nearest_product
 
 
 def _primes(n: int) -> tuple[int, ...]:
-    """The prime factors in order; (1,) for 1."""
+    """Return the prime factors in order; (1,) for 1."""
     factors, p = [], 2
     while p * p <= n:
         while n % p == 0:
@@ -46,41 +43,6 @@ def _dimension(n: int, field: str, factors: tuple[int, ...] | None = None) -> in
     return parameters - (len(sizes) - 1) * (field == "complex")
 
 
-class KroneckerMap(LinearMap):
-    """The factors, each applied along its own axis of the rows."""
-
-    def __init__(self, factors: Sequence[Tensor]) -> None:
-        like = factors[0]
-        self._factors: list[Tensor] = []
-        for w in factors:
-            if self._factors and self._factors[-1].shape[0] * w.shape[0] <= _WIDTH:
-                self._factors[-1] = torch.kron(self._factors[-1], w)
-            else:
-                self._factors.append(w)
-        self.n = math.prod([w.shape[0] for w in factors])
-        self.dtype, self.device = like.dtype, like.device
-
-    @property
-    def multiplications(self) -> float:
-        """Of a row with each factor, for each of the other units."""
-        width = sum([w.shape[0] for w in self._factors])
-        return self.n * width * (4 if self.dtype.is_complex else 1)
-
-    def _multiply(self, h: Tensor) -> Tensor:
-        return self._along([w.mT for w in self._factors], h)
-
-    def _multiply_adjoint(self, h: Tensor) -> Tensor:
-        return self._along([w.conj() for w in self._factors], h)
-
-    def _along(self, factors: Sequence[Tensor], h: Tensor) -> Tensor:
-        shape = h.shape
-        for w in reversed(factors):
-            # The last axis is multiplied and goes to the front; after all, order is restored.
-            h = h.reshape(*shape[:-1], -1, w.shape[0]) @ w
-            h = h.mT
-        return h.reshape(shape)
-
-
 @Parametrization.register("kronecker")
 class Kronecker(Static):
     r""":math:`W = W_0 \otimes \cdots \otimes W_{F-1}`, :math:`W_f = \exp(A_f)`, :math:`A_f` skew.
@@ -91,9 +53,9 @@ class Kronecker(Static):
 
     Learnable: ``theta``, the coordinates of the A_f one after the other, see
     :func:`unitary_zoo.linalg.skew_from_coordinates`. ``reset_parameters("kronecker")``, the
-    default, draws each factor from the Haar measure. ``assign_`` takes any W of this form,
-    exactly; of another with ``nearest=True``, the factors of the leading singular vectors of its
-    rearrangement, split by split, each made unitary.
+    default, draws each factor from the Haar measure. ``assign_`` takes any W of this form
+    exactly. For another W, with ``nearest=True``, it splits off one factor after the other: the
+    leading singular vectors of the rearranged W, made unitary.
 
     Args:
         n: Size of W.
@@ -167,7 +129,7 @@ class Kronecker(Static):
             dimension=partial(
                 _dimension, field=self.field, factors=None if factors is None else sizes
             ),
-            cost="O(n log n)" if max(sizes) <= _WIDTH else "O(n^2)",
+            cost="O(n log n)" if max(sizes) <= WIDTH else "O(n^2)",
         )
         self.info = replace(self.info, claims={**self.info.claims, self.field: claims})
         self.theta = nn.Parameter(torch.zeros(sum(self._sizes()), **self._factory))
@@ -179,7 +141,7 @@ class Kronecker(Static):
     def _prepare(self) -> LinearMap:
         coordinates = self._promoted(self.theta).split(self._sizes())
         found: dict[int, list[Tensor]] = {}
-        for p in set(self.factors):  # one exponential for all of a size
+        for p in set(self.factors):  # one exponential for all factors of a size
             of_size = [x for x, q in zip(coordinates, self.factors, strict=True) if q == p]
             a = linalg.skew_from_coordinates(torch.stack(of_size), p, self.field)
             found[p] = list(linalg.expm_skew(a).unbind())
@@ -192,7 +154,7 @@ class Kronecker(Static):
     def _assign(self, w: Tensor) -> None:
         found = []
         for p in self.factors[:-1]:
-            left, w = _nearest_product(w, p)
+            left, w = nearest_product(w, p)
             found.append(left)
         if self.field == "real":
             w = linalg.polar_of_sign(w, 1)
@@ -202,24 +164,3 @@ class Kronecker(Static):
         source = {"dtype": torch.float64, **self._random_source(generator)}
         drawn = [haar(p, self.field, determinant=1, **source) for p in self.factors]
         self._set([w.to(self.device) for w in drawn])
-
-
-def _nearest_product(w: Tensor, p: int) -> tuple[Tensor, Tensor]:
-    """Unitary A (p, p) and B with A (x) B = W, or where there are none, near W.
-
-    The blocks of W, each as a row, make a matrix that is vec(A) vec(B)^T of rank one. Real A and B
-    have determinant 1 if their product is one of such.
-    """
-    q = w.shape[0] // p
-    blocks = w.reshape(p, q, p, q).transpose(1, 2).reshape(p * p, q * q)
-    u, _, vh = torch.linalg.svd(blocks, full_matrices=False)
-    a, b = linalg.polar(u[:, 0].reshape(p, p)), linalg.polar(vh[0].reshape(q, q))
-    # The trace of A decides what is free, so that the identity is taken apart into identities.
-    if w.is_complex():
-        angle = a.trace().angle()
-        turn = torch.polar(torch.ones_like(angle), angle)
-        return a * turn.conj(), b * turn
-    # A sign common to both changes the determinant of an odd size only.
-    deciding = torch.linalg.det(a) if p % 2 else torch.linalg.det(b) if q % 2 else a.trace()
-    sign = torch.where(deciding < 0, -1.0, 1.0).to(w.dtype)
-    return linalg.polar_of_sign(a * sign, 1), b * sign

@@ -20,10 +20,7 @@ from unitary_zoo.base import (
     complex_matrix_dimension,
     real_matrix_dimension,
 )
-
-# A shortened step ends this far inside the safe region, so that rounding does not carry it out;
-# from _EDGE on W counts as at the edge.
-_INSIDE, _EDGE = 1 - 1e-3, 1 - 2e-3
+from unitary_zoo.schemes._safe_step import excess, safe_move
 
 
 def _deviation(safe_step: float) -> str:
@@ -34,18 +31,18 @@ def _deviation(safe_step: float) -> str:
 class Landing(ProjectedFromBase):
     r""":math:`W \leftarrow W - \eta \Lambda(W)`, :math:`\Lambda = \psi W + \lambda (W W^H - I) W`.
 
-    :math:`\psi = \tfrac12 (G W^H - W G^H)`, G the gradient. No retraction: W is near the group,
-    within :math:`\|W W^H - I\|_F \le \varepsilon`, and on it in the limit only.
+    :math:`\psi = \tfrac12 (G W^H - W G^H)`, G the gradient. There is no retraction: W is near the
+    group, :math:`\|W W^H - I\|_F \le \varepsilon`, and on it in the limit only.
 
-    Before a step of the optimizer, Lambda takes the place of the gradient, so a step of SGD is
-    the update above; momentum then averages Lambda as a whole, and other optimizers precondition
-    it. A move that would end outside the safe region is shortened to where it first leaves it;
-    one that starts at its edge and would end outside gives way to the pull towards the group
-    alone, :math:`W \leftarrow W - \tfrac12 (W W^H - I) W`. Weight decay, where it is not left
-    out, moves the limit off the group, by a defect of decay / lambda.
+    Before a step of the optimizer Lambda replaces the gradient, so a step of SGD is the update
+    above; momentum averages Lambda as a whole, and other optimizers precondition it. A step that
+    would end outside the safe region is shortened to where it first leaves it. One that starts at
+    the edge of the region and would end outside is replaced by the attraction to the group alone,
+    :math:`W \leftarrow W - \tfrac12 (W W^H - I) W`. Weight decay moves the limit off the group, by
+    a defect of decay / lambda.
 
     Learnable: ``weight`` (n, n), or (n, n, 2) with real and imaginary parts. ``assign_`` takes
-    every matrix of the safe region; another one has its polar factor for the nearest.
+    every matrix of the safe region, and the polar factor of another one as the nearest.
 
     Args:
         n: Size of W.
@@ -86,7 +83,7 @@ class Landing(ProjectedFromBase):
         },
         field="real",
         retraction_order=1,
-        tolerance=Tolerance(8.0, "of a landed W: a step leaves the rounding of two products"),
+        tolerance=Tolerance(8.0, "at the limit: a step leaves the rounding of two products"),
         deviation=_deviation(0.5),
     )
 
@@ -113,7 +110,7 @@ class Landing(ProjectedFromBase):
 
     def _is_feasible(self, w: Tensor) -> bool:
         limit = self.safe_step + 4 * self.n**0.5 * linalg.eps(self.weight.dtype)
-        return bool(_excess(w).norm() <= limit)
+        return bool(excess(w).norm() <= limit)
 
     def _violation(self, x: Tensor) -> Tensor:
         return self._displacement(x).norm()
@@ -127,20 +124,20 @@ class Landing(ProjectedFromBase):
 
     @torch.no_grad()
     def _transform_gradient(self) -> None:
-        """Put Lambda at the present W in the place of the gradient."""
+        """Replace the gradient by Lambda at the present W."""
         grad, before = self.weight.grad, self._direction
         if grad is not None and before is not None and _same(grad, before):
-            return  # a step that raised has left Lambda there
+            return  # a step that raised has left Lambda in its place
         self._direction = None
         if grad is not None:
             w = self._base_matrix()
             relative = linalg.from_parts(self._promoted(grad), self.field) @ w.mH
-            field = (relative - relative.mH) / 2 + self.attraction * _excess(w)
+            field = (relative - relative.mH) / 2 + self.attraction * excess(w)
             grad.copy_(linalg.parts(field @ w))
             self._direction = grad.clone()
 
     def _stepped(self) -> Tensor:
-        """Take the optimizer's move as far as it stays in the safe region."""
+        """Take the optimizer's step as far as it stays in the safe region."""
         direction, grad, begun = self._direction, self.weight.grad, self._stepping
         self._direction = None
         w, move = self._base_matrix(), self._displacement(self._stored_matrix())
@@ -157,38 +154,9 @@ class Landing(ProjectedFromBase):
                 "was; call unitary_zoo.attach(model, optimizer)"
             )
             raise ValueError(f"landing: {cause}. The weight is as before the step")
-        return self._safely(w, move)
-
-    def _safely(self, w: Tensor, move: Tensor) -> Tensor:
-        """``w + s move`` with the s in (0, 1] that keeps it in the safe region."""
-        if not torch.isfinite(move).all():
-            return w + move  # and reading it raises: NaN is not near anything
-        start, move, limit = linalg.double(w), linalg.double(move), self.safe_step
-        if _excess(start + move).norm() <= limit:
-            return w + move
-        if _excess(start).norm() >= limit * _EDGE:
-            return linalg.newton_schulz_step(w)
-        # ||N0 + t N1 + t^2 N2||^2 along the unit direction is a polynomial of degree 4 in t.
-        unit = move / move.norm()
-        cross = start @ unit.mH
-        terms = (_excess(start), cross + cross.mH, unit @ unit.mH)
-        c = [-((limit * _INSIDE) ** 2), 0.0, 0.0, 0.0, 0.0]
-        for i, x in enumerate(terms):
-            for j, y in enumerate(terms):
-                c[i + j] += float((x.conj() * y).real.sum())
-        # From below zero at 0 to above it at the end: one root at least is real and positive.
-        companion = torch.diag(torch.ones(3, dtype=torch.float64), -1)
-        companion[:, 3] = -torch.tensor(c[:4], dtype=torch.float64) / c[4]
-        roots = torch.linalg.eigvals(companion)
-        t = float(roots.real[(roots.imag == 0) & (roots.real > 0)].min())
-        return (start + t * unit).to(w.dtype)
+        return safe_move(w, move, self.safe_step)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    """Whether the entries are equal, or NaN both."""
+    """Whether the entries are equal, or both NaN."""
     return torch.equal(a.nan_to_num(), b.nan_to_num())
-
-
-def _excess(w: Tensor) -> Tensor:
-    """W W^H - I."""
-    return w @ w.mH - linalg.identity_like(w)

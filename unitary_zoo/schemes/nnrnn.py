@@ -19,11 +19,12 @@ from unitary_zoo.base import (
     Static,
     Tolerance,
 )
+from unitary_zoo.schemes._planes import is_block_diagonal, real_planes
 
 
 def _dimension(n: int) -> int:
-    # n^2 - floor(n/2) numbers. Turning P within a block turns T alike and leaves W as it is, which
-    # takes floor(n/2) directions; for n = 2 there is no P.
+    # There are n^2 - floor(n/2) parameters. Rotating P within a block and T accordingly leaves W
+    # as it is, which takes floor(n/2) directions; for n = 2 there is no P.
     return n * n - 2 * (n // 2)
 
 
@@ -33,8 +34,8 @@ class NonNormal(Static):
 
     P = exp(A) with A skew, :math:`R(\theta)` the rotation of the plane, T strictly lower
     triangular and zero inside the 2 x 2 blocks of :math:`\Lambda`; for odd n the last block is
-    one number :math:`\gamma`. The eigenvalues are :math:`\gamma_i e^{\pm i\theta_i}`, and T brings
-    transients without moving them. With T = 0 and :math:`\gamma = 1`, as at the start, W is
+    one number :math:`\gamma`. The eigenvalues are :math:`\gamma_i e^{\pm i\theta_i}`; T adds
+    transients and does not move them. With T = 0 and :math:`\gamma = 1`, as at the start, W is
     orthogonal.
 
     Learnable: ``skew`` (n(n-1)/2), the coordinates of A, see
@@ -109,7 +110,7 @@ class NonNormal(Static):
         return delta * (gains - 1).square().sum() + decay / 2 * transients.square().sum()
 
     def schur(self) -> tuple[Tensor, Tensor]:
-        r"""P and :math:`\Lambda + T`, each (n, n)."""
+        r"""Return P and :math:`\Lambda + T`, each (n, n)."""
         lower = self._schur_form()
         if self.n < 3:
             return linalg.identity_like(lower), lower
@@ -146,54 +147,24 @@ class NonNormal(Static):
         self._assign(self._sample(init, generator))
 
     def _assign(self, w: Tensor) -> None:
-        if not _is_block_diagonal(w) and linalg.unitarity_defect(w) > 1e-3:
+        if not is_block_diagonal(w) and linalg.unitarity_defect(w) > 1e-3:
             self._assign_orthogonal(linalg.polar_of_sign(w, None if self.n % 2 else 1))
             super()._assign(w)
         else:
             self._assign_orthogonal(w)
 
     def _assign_orthogonal(self, w: Tensor) -> None:
-        """Take orthogonal W, or any that is block diagonal as it stands."""
+        """Set the parameters to an orthogonal or block-diagonal W."""
         n, k = self.n, self.n // 2
         p = linalg.identity_like(w)
-        if not _is_block_diagonal(w):
-            p = _real_planes(w)
+        if not is_block_diagonal(w):
+            p = real_planes(w)
         form = p.mT @ w @ p
         i = 2 * torch.arange(k, device=w.device)
-        # Of a block that is no rotation, the nearest multiple of one.
+        # A block that is no rotation gives the nearest multiple of one.
         x, y = form[i, i] + form[i + 1, i + 1], form[i + 1, i] - form[i, i + 1]
         self.angles.copy_(torch.atan2(y, x))
         self.gains.copy_(torch.cat([torch.hypot(x, y) / 2, form[2 * k :, -1]]))
         self.transients.zero_()
         if n > 2:
             self.skew.copy_(linalg.skew_to_coordinates(linalg.log_unitary(p)))
-
-
-def _is_block_diagonal(w: Tensor) -> bool:
-    n = w.shape[-1]
-    block = torch.arange(n, device=w.device) // 2
-    return not w[block[:, None] != block].any()
-
-
-def _real_planes(w: Tensor) -> Tensor:
-    """P in SO(n) such that P^T W P has 2 x 2 blocks of rotations and, for odd n, +1 or -1 last."""
-    n = w.shape[-1]
-    if n % 2 and torch.linalg.det(w) < 0:
-        w = -w
-    a = linalg.log_unitary(w)
-    v = torch.linalg.eigh(-1j * a).eigenvectors
-    x = v[:, (n + 1) // 2 :]  # the positive ones
-    planes = torch.stack([x.real, -x.imag], dim=-1).reshape(n, -1) * 2**0.5
-    if n % 2:
-        middle = v[:, n // 2]
-        middle = middle * middle[middle.abs().argmax()].conj()
-        planes = torch.cat([planes, (middle.real / middle.real.norm())[:, None]], dim=1)
-    # In the null space of A the two of a pair cannot be told apart, and v and its conjugate need
-    # not be orthogonal. Any basis of that space will do, and the polar factor completes one.
-    p = linalg.polar(planes)
-    return p if torch.linalg.det(p) > 0 else _swap(p)
-
-
-def _swap(p: Tensor) -> Tensor:
-    """The other orientation: the first plane with its two vectors exchanged."""
-    return torch.cat([p[:, [1, 0]], p[:, 2:]], dim=1)

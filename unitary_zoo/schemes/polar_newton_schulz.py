@@ -2,7 +2,6 @@ r"""W = polar(X) = X (X^H X)^{-1/2} by scaled Newton-Schulz steps, X free."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -21,48 +20,21 @@ from unitary_zoo.base import (
     Tolerance,
 )
 from unitary_zoo.errors import check_int
+from unitary_zoo.schemes._scalings import scalings
 
 _DEFAULT_ITERATIONS = 10
-# Singular values in [_NEAR, 1] are left to linalg.polar, which takes a few products from there.
-_NEAR = 0.95
-_LARGEST_FACTOR = 1.69770248526
-
-
-def _scaling(least: float) -> float:
-    # The factor with which a step takes [least, 1] to an interval of the highest lower end, [p, 1]:
-    # both ends of the interval then go to p. For a small one the step would take 1 to almost 0,
-    # and the digits of those singular vectors with it; so it is kept from going below 0.1.
-    return min(math.sqrt(3 / (1 + least + least**2)), _LARGEST_FACTOR)
-
-
-def _step(x: float, scale: float) -> float:
-    return scale * x * (3 - (scale * x) ** 2) / 2
-
-
-def _scalings(iterations: int) -> tuple[float, list[float]]:
-    """The least singular value that the iterations take to _NEAR, and the factor of each."""
-    least, factors = _NEAR, []
-    for _ in range(iterations):
-        low, high, goal = 0.0, least, least
-        for _ in range(60):  # the step backwards: its image is monotone in the lower end
-            middle = (low + high) / 2
-            below = _step(middle, _scaling(middle)) < goal
-            low, high = (middle, high) if below else (low, middle)
-        least = high
-        factors.append(_scaling(least))
-    return least, factors[::-1]
 
 
 def _by_steps(y: Tensor) -> Tensor:
     # A transform of torch.func differentiates plain formulas only. These steps raise the least
-    # singular value by 1.5^40 = 1e7 at most, so together with those before they leave nothing.
+    # singular value by up to 1.5^40 = 1e7, enough after the steps before them.
     for _ in range(40):
         y = linalg.newton_schulz_step(y)
     return y
 
 
 def _tangent(w: Tensor, grad: Tensor) -> Tensor:
-    # The gradient of a polar factor is W times a skew matrix. What else has come in is rounding
+    # The gradient of a polar factor is W times a skew matrix. What else there is, is rounding
     # that the steps before, taken backwards, have magnified by as much as the least value.
     m = w.mH @ grad
     return w @ ((m - m.mH) / 2)
@@ -73,16 +45,16 @@ class PolarNewtonSchulz(Static):
     r""":math:`W = X (X^H X)^{-1/2}`, the polar factor of a free X, by Newton-Schulz steps.
 
     :math:`Y \leftarrow \tfrac12 \rho Y (3 I - \rho^2 Y^H Y)` from X divided by a bound of its
-    norm, with the factors :math:`\rho` that raise the least singular value fastest. The steps end
-    near the group, where a few more products make W unitary to rounding, while the condition
-    number of X is below about :attr:`condition`; beyond, an SVD takes over from the last Y. So W
-    is unitary for every X. Where X is singular W has no unique value, and its gradient, which
+    norm, with the factors :math:`\rho` that raise the least singular value fastest. If the
+    condition number of X is below about :attr:`condition`, the steps end near the group, where a
+    few more products make W unitary to rounding; if not, an SVD takes over from the last Y. So W
+    is unitary for every X. Where X is singular, W has no unique value, and its gradient, which
     grows like the inverse of the least singular value, is cut off.
 
     Unlike ``svd_projection``, which projects the weight after a step, the gradient goes through
     the map, any optimizer serves, and none needs to be attached. W does not depend on the size of
-    X: weight decay leaves it alone. An attached ``step_`` keeps X from vanishing in the long run,
-    by a power of two that changes no digit of W.
+    X, so weight decay does not change it. An attached ``step_`` keeps X from vanishing in the long
+    run, by a power of two that changes no digit of W.
 
     Learnable: ``x`` (n, n), or (n, n, 2) with real and imaginary parts.
 
@@ -132,15 +104,15 @@ class PolarNewtonSchulz(Static):
         check_int("polar_newton_schulz: iterations", iterations, 0)
         super().__init__(n, **options)
         self.iterations = iterations
-        least, self._factors = _scalings(iterations)
+        least, self._factors = scalings(iterations)
         self.condition = 1 / least
         self.x = self._free_matrix()
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
         y = self._promoted(self.x)
-        # W does not depend on the sizes taken out, so they take no part in derivatives. The first
-        # keeps squares from underflowing; the second bounds the norm, by that of (Y^H Y)^2.
+        # W does not depend on the scale of Y, so the two divisors take no part in derivatives. The
+        # first keeps squares from underflowing; the second bounds the norm, by that of (Y^H Y)^2.
         largest = y.detach().abs().amax()
         y = linalg.from_parts(y / torch.where(largest > 0, largest, 1.0), self.field)
         gram = y.detach().mH @ y.detach()
@@ -158,9 +130,9 @@ class PolarNewtonSchulz(Static):
         return DenseMap(linalg.newton_schulz_step(w))
 
     def _turned(self, w: Tensor, x: Tensor) -> Tensor:
-        """The nearest to ``x`` of the determinant wanted; ``w`` is its polar factor."""
-        # Without a branch on values. The steps keep singular vectors, but not the order of the
-        # values, so the least is that of X itself; it takes no part in derivatives.
+        """Return the matrix of the determinant wanted nearest to ``x``, with polar factor ``w``."""
+        # There is no branch on values. The steps keep singular vectors, but not the order of the
+        # values, so the least value is taken from X; it takes no part in derivatives.
         v = torch.linalg.svd(x).Vh[-1]
         wrong = torch.linalg.det(w.detach()) * self.initial_determinant < 0
         return w - torch.where(wrong, 2.0, 0.0).to(w.dtype) * torch.outer(w @ v, v)

@@ -1,4 +1,4 @@
-r"""W <- polar(W + X_k) after every optimizer step, X_k a rank-k sketch of its move: projUNN-D."""
+r"""W <- polar(W + X_k) after every optimizer step X, X_k a rank-k sketch of X: projUNN-D."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unitary_zoo.schemes._low_rank import REFERENCE, TOLERANCE, LowRank
 
 @Parametrization.register("projunn_d")
 class ProjUNND(LowRank):
-    r""":math:`W \leftarrow \mathrm{polar}(W + X_k)`, O(k n^2), X the optimizer's move of W.
+    r""":math:`W \leftarrow \mathrm{polar}(W + X_k)`, O(k n^2), X what the optimizer adds to W.
 
     :math:`X_k = a b^H` is a sketch of X of rank k. The paper takes the inverse root of the Gram
     matrix of :math:`W + X_k` in the subspace of :math:`[b, W^H a]`; here the polar factor of
@@ -32,7 +32,7 @@ class ProjUNND(LowRank):
 
     Args:
         n: Size of W.
-        rank: k; from n on X is taken whole, and the step is that of ``svd_projection``.
+        rank: k; with k >= n, X is taken whole, and the step is that of ``svd_projection``.
         sampler: "lsi", the rows of a random projection, or "column", columns by their norms.
         field: "real" (default) or "complex".
         determinant: +1 or -1 keeps it there; with None, a step that crosses
@@ -64,8 +64,8 @@ class ProjUNND(LowRank):
         super().__init__(n, **options)
         self.reset_parameters()
 
-    def _turn(self, m: Tensor) -> Tensor:
+    def _retract(self, m: Tensor) -> Tensor:
         x = linalg.identity_like(m) + m
-        # W has the right sign already, so the turn must keep it.
+        # W has the right sign already, so f(M) must have determinant 1.
         w = linalg.polar_of_sign(x, None if self.determinant is None else 1)
         return linalg.newton_schulz_step(w)

@@ -1,4 +1,4 @@
-r"""W <- W exp(W^H Pi(X_k)) after every optimizer step, X_k a rank-k sketch: projUNN-T."""
+r"""W <- W exp(W^H Pi(X_k)) after every optimizer step X, X_k a rank-k sketch of X: projUNN-T."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unitary_zoo.schemes._low_rank import REFERENCE, TOLERANCE, LowRank
 class ProjUNNT(LowRank):
     r""":math:`W \leftarrow W \exp(W^H \Pi(X_k))`, :math:`\Pi(X) = \tfrac12 (X - W X^H W)`.
 
-    O(k n^2). X is the optimizer's move of W, :math:`X_k = a b^H` a sketch of it of rank k, and
+    O(k n^2). X is what the optimizer adds to W, :math:`X_k = a b^H` a sketch of it of rank k, and
     Pi the projection on the tangent space at W. The exponential is taken in the subspace of
     :math:`[b, W^H a]`, of dimension 2k.
 
@@ -32,7 +32,7 @@ class ProjUNNT(LowRank):
 
     Args:
         n: Size of W.
-        rank: k; from n on X is taken whole, and the step is the geodesic.
+        rank: k; with k >= n, X is taken whole, and the step is the geodesic.
         sampler: "lsi", the rows of a random projection, or "column", columns by their norms.
         field: "real" (default) or "complex".
         determinant: +1 for SO(n), -1 for the other component, real only; a step keeps the sign.
@@ -60,5 +60,5 @@ class ProjUNNT(LowRank):
         super().__init__(n, **options)
         self.reset_parameters()
 
-    def _turn(self, m: Tensor) -> Tensor:
+    def _retract(self, m: Tensor) -> Tensor:
         return linalg.expm_skew((m - m.mH) / 2)

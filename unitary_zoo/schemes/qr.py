@@ -24,12 +24,12 @@ from unitary_zoo.base import (
 class QR(Static):
     r""":math:`W = Q`, :math:`X = Q R` with R upper triangular and :math:`R_{jj} > 0`.
 
-    Learnable: ``x`` (n, n), or (n, n, 2) real and imaginary parts; by Gram and Schmidt, W is x with
-    its columns made orthonormal from left to right. Neither a positive factor of a column nor
-    what it has along the columns before it changes W.
+    Learnable: ``x`` (n, n), or (n, n, 2) real and imaginary parts. W is x with its columns made
+    orthonormal from left to right, as by Gram and Schmidt. A positive factor of a column, or
+    multiples of the columns before it added to it, do not change W.
 
     A step of X through a singular matrix changes the sign of the determinant. At a singular X,
-    where a column depends on those before it but for rounding, W and its derivative do not exist
+    where a column depends on those before it up to rounding, W and its derivative do not exist
     and reading it raises; near one the derivative is large, like :math:`1 / R_{jj}` over the length
     of the column. Inside the transforms of ``torch.func``, where no value is looked at, W is some
     orthogonal matrix there and the gradient is not finite or huge.
@@ -76,7 +76,7 @@ class QR(Static):
 
     def _prepare(self) -> LinearMap:
         x = linalg.from_parts(self._promoted(self.x), self.field)
-        # W does not depend on the lengths of the columns; of order 1 their squares are in range.
+        # W does not depend on the lengths of the columns; with order 1 their squares are in range.
         largest = linalg.parts(x.detach()).abs()
         largest = largest.amax((0, 2) if self.field == "complex" else 0)
         w = linalg.gram_schmidt(x / torch.where(largest > 0, largest, 1.0))
@@ -86,7 +86,7 @@ class QR(Static):
         return DenseMap(w)
 
     def _missing(self, w: Tensor) -> Tensor:
-        """The factor of the last column that gives the determinant asked for."""
+        """Return the factor of the last column that gives the determinant asked for."""
         if self.field == "complex":
             det = torch.linalg.det(w)
             return det.conj() / det.abs()

@@ -26,7 +26,7 @@ class ScaledCayley(Static):
     r""":math:`W = (I + A)^{-1} (I - A) D`, A real skew, D diagonal of fixed signs: O(n).
 
     Learnable: ``theta`` (n(n-1)/2), the entries of A above its diagonal. D is the buffer ``signs``
-    (n). Under training it is fixed, and so is the determinant, :math:`(-1)^m` for m entries -1;
+    (n). Training does not change it, nor the determinant, :math:`(-1)^m` for m entries -1;
     ``assign_`` and the named initialisers, which give W itself, choose D anew so that
     :math:`|a_{ij}| \le 1`. For every orthogonal W there is such a D, eigenvalues -1 or not.
 

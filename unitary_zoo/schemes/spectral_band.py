@@ -110,7 +110,7 @@ class SpectralBand(Static):
         v = vh.mH
         if self.field == "real" and torch.linalg.det(u) * torch.linalg.det(v) < 0:
             u[:, -1].neg_()
-            s[-1].neg_()  # clipped below: the least value is the nearest to its negative
+            s[-1].neg_()  # clipped below; the least value is the nearest to its negative
         s = torch.where((s - 1).abs() <= self.n * eps, 1.0, s)  # p = 0 for a unitary W
         if s[0] - s[-1] <= self.n * eps:
             # Then V may be any unitary matrix. Roots of W have no eigenvalue near -1, and their
@@ -126,11 +126,11 @@ class SpectralBand(Static):
 
 
 def _away_from_minus_one(u: Tensor, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same :math:`U diag(s) V^H` with U and V such that the Cayley map reaches them.
+    """Return the same U diag(s) V^H with U and V that the Cayley map reaches.
 
-    The pairs (u_i, v_i) may be put in any order and be multiplied by common signs or phases. Some
-    are drawn until no eigenvalue is within 1/n of -1, a sixth of the mean distance between
-    eigenvalues; that takes a few draws, twice as many if real, where half have determinant -1.
+    The pairs (u_i, v_i) can be reordered and multiplied by common signs or phases. These are drawn
+    until no eigenvalue is within 1/n of -1, a sixth of the mean distance between eigenvalues. That
+    takes a few draws, and twice as many if real, where half of the matrices have determinant -1.
     """
     n, generator = len(s), torch.Generator().manual_seed(0)
     best: tuple[float, tuple[Tensor, Tensor, Tensor]] | None = None

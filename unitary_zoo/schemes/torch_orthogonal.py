@@ -46,11 +46,11 @@ class TorchOrthogonal(Static):
     Learnable: ``original`` (n, n), or (n, n, 2) real and imaginary parts: X as torch stores it,
     entries without effect included.
 
-    What torch does is left as it is: ``torch.matrix_exp`` of one matrix alone is off by 2e-5 in
-    float32; weight decay under "householder" makes columns of W zero, which torch's own layer
-    suffers by default where it is not square. Three things are this library's: parameters in
-    half precision are computed with in float32, a complex X is kept as real parts, and
-    ``assign_`` works without B, too, where torch refuses.
+    torch's faults are kept: ``torch.matrix_exp`` of a single matrix is off by 2e-5 in float32;
+    weight decay under "householder" makes columns of W zero, which happens to torch's own layer
+    by default where it is not square. This library adds three things: parameters in half precision
+    are computed with in float32, a complex X is kept as real parts, and ``assign_`` works without
+    B, where torch refuses.
 
     Args:
         n: Size of W.
@@ -118,8 +118,8 @@ class TorchOrthogonal(Static):
             eye = torch.eye(n, dtype=self._promoted(self.original).dtype, device=self.device)
             eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
             self.base = linalg.parts(eye).clone()
-        # Without parameters and without B, so any shape will do; torch's module with B would keep
-        # it complex and let it round with the parameters.
+        # The module has neither parameters nor B, so any shape will do. Torch's module with B would
+        # keep B complex and round it with the parameters.
         example = torch.zeros(1, 1, dtype=torch.complex64 if self.field == "complex" else None)
         self.map = _parametrized(example, orthogonal_map)[0]
         self.reset_parameters()
@@ -142,10 +142,10 @@ class TorchOrthogonal(Static):
         self.original.copy_(linalg.parts(x))
 
     def _logarithm(self, w: Tensor) -> Tensor:
-        """Skew A with f(A) = W."""
+        """Return the skew A with f(A) = W."""
         if self.orthogonal_map == "matrix_exp":
             return linalg.log_unitary(w)
-        # Near an eigenvalue -1 the coordinates would drown the others: stop just short of it.
+        # Near an eigenvalue -1 its coordinates would drown the others: stop just short of it.
         margin = linalg.eps(self.original.dtype) ** 0.5
         if (torch.linalg.eigvals(w) + 1).abs().min() < margin:
             w = linalg.expm_skew(linalg.log_unitary(w) * (1 - margin))
@@ -153,7 +153,7 @@ class TorchOrthogonal(Static):
 
 
 def _info(info: SchemeInfo, orthogonal_map: str, use_trivialization: bool) -> SchemeInfo:
-    """The claims under these options."""
+    """Return the claims under these options."""
     claims: Mapping[str, FieldClaims] = info.claims
     if orthogonal_map == "householder":
         claims, failures = {"real": _COMPONENT}, _HOUSEHOLDER_FAILURES
@@ -164,7 +164,7 @@ def _info(info: SchemeInfo, orthogonal_map: str, use_trivialization: bool) -> Sc
 
 
 def _parametrized(w: Tensor, orthogonal_map: str) -> tuple[nn.Module, Tensor]:
-    """Torch's module for f, and the X it stores for ``w``."""
+    """Return torch's module for f, and the X that it stores for ``w``."""
     host = nn.Module()
     host.weight = nn.Parameter(w)
     orthogonal(host, "weight", orthogonal_map, use_trivialization=False)

@@ -1,4 +1,4 @@
-"""The two front ends of the checks: one call, and one pytest decorator."""
+"""The front ends of the checks: one call, and one pytest decorator."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CheckResult:
 def yield_checks(
     scheme: str | type[Parametrization], **options: Any
 ) -> Iterator[tuple[str, Callable[[], CheckResult]]]:
-    """The checks that apply to a scheme, by its family and claims: name and a call to run it."""
+    """Yield name and call of each check that applies to a scheme by its family and claims."""
     subject = _subject(scheme, options)
     info = subject.info
     for name, (_, applies) in CHECKS.items():
@@ -118,14 +118,14 @@ def _run(name: str, subject: Subject) -> CheckResult:
         for measure in CHECKS[name][0](subject):
             if _badness(measure) > _badness(worst) or not worst.where:
                 worst = measure
-    except Exception as exception:  # whatever a scheme raises is a finding, not a crash
+    except Exception as exception:  # an error of a scheme is a finding, not a crash
         error = f"{type(exception).__name__}: {exception}"
     failed = bool(error) or not worst.holds
     reason = subject.info.expected_failures.get(name)  # the options may bring their own
     status = "failed" if failed else "passed"
     message = error or worst.where
     if reason is not None:
-        # Strict: a failure that no longer happens must be taken out of the claims.
+        # A failure that no longer happens must be removed from the claims.
         status = "expected failure" if failed else "failed"
         message = reason if failed else f"passes, but is claimed to fail: {reason}"
     seconds = time.perf_counter() - start
@@ -133,7 +133,7 @@ def _run(name: str, subject: Subject) -> CheckResult:
 
 
 def _badness(measure: Measure) -> float:
-    """How far a measure is from holding, for comparison with others; failures come first."""
+    """Return how far a measure is from holding; failures come before all others."""
     if measure.holds:
         return measure.residual / measure.tolerance if measure.tolerance else 0.0
     ratio = measure.residual / measure.tolerance if measure.tolerance > 0 else float("inf")

@@ -13,28 +13,28 @@ from unitary_zoo.testing.subject import Subject, normal
 
 
 def sizes(scheme: str | type[Parametrization], largest: int = 24) -> SearchStrategy[int]:
-    """Sizes that the scheme accepts."""
+    """Draw a size that the scheme accepts."""
     cls = Parametrization.get(scheme) if isinstance(scheme, str) else scheme
     return st.sampled_from([n for n in range(1, largest + 1) if cls.info.accepts(n)])
 
 
 def dtypes() -> SearchStrategy[torch.dtype]:
-    """float32 and float64."""
+    """Draw float32 or float64."""
     return st.sampled_from([torch.float32, torch.float64])
 
 
 def seeds() -> SearchStrategy[int]:
-    """Seeds of random generators."""
+    """Draw a seed of a random generator."""
     return st.integers(0, 2**31 - 1)
 
 
 def scales() -> SearchStrategy[float]:
-    """Factors on the parameters, from nearly nothing to far out."""
+    """Draw a factor for the parameters, from nearly 0 to 100."""
     return st.sampled_from([1e-4, 1e-2, 1.0, 10.0, 100.0])
 
 
 def batch_shapes() -> SearchStrategy[tuple[int, ...]]:
-    """Leading shapes of a batch of states, the empty one included."""
+    """Draw the leading shape of a batch of states, possibly the empty one."""
     return st.lists(st.integers(1, 4), max_size=2).map(tuple)
 
 
@@ -42,7 +42,7 @@ def batch_shapes() -> SearchStrategy[tuple[int, ...]]:
 def parametrizations(
     draw: st.DrawFn, /, scheme: str | type[Parametrization], largest: int = 24, **options: Any
 ) -> Parametrization:
-    """An instance at a random point: its start moved by ``scale`` times Gaussian parameters."""
+    """Draw an instance at a random point: its start plus ``scale`` times Gaussian numbers."""
     cls = Parametrization.get(scheme) if isinstance(scheme, str) else scheme
     field = draw(st.sampled_from(cls.info.fields))
     seed, scale = draw(seeds()), draw(scales())

@@ -1,4 +1,4 @@
-"""What a check is given: a scheme with its options, built at any size, field and dtype."""
+"""Subject: a scheme with its options, built at any size, field and dtype, and what checks use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unitary_zoo.scan import backends
 
 
 def usable_backends() -> tuple[str, ...]:
-    """The scan backends of this machine."""
+    """Return the scan backends that this machine can use."""
     return tuple(name for name, status in backends().items() if status.available)
 
 
@@ -24,9 +24,9 @@ class Measure:
     """One comparison: it holds if ``residual <= tolerance``.
 
     Attributes:
-        residual: What was measured.
-        tolerance: What is allowed; each check derives it in a comment.
-        where: The case, in words.
+        residual: The measured value.
+        tolerance: Its limit, which each check derives in a comment.
+        where: A description of the case.
     """
 
     residual: float
@@ -48,20 +48,20 @@ class Subject:
 
     @property
     def info(self) -> SchemeInfo:
-        """The info with the options applied; the class's if it cannot even be built."""
+        """The info with the options applied; the class's if the scheme cannot be built."""
         try:
             return self.build(self.sizes()[-1]).info
-        except Exception:  # every check that builds it will report this
+        except Exception:  # the checks will report the error
             return self.scheme.info
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields to check."""
         given = self.options.get("field")
-        return (given,) if given else self.info.fields  # the options may leave one only
+        return (given,) if given else self.info.fields  # options can leave one field only
 
     def sizes(self, *wanted: int) -> list[int]:
-        """The sizes wanted that the scheme accepts, else the next larger, else its smallest."""
+        """Return the wanted sizes that the scheme accepts, else the next larger or its smallest."""
         accepts = self.scheme.info.accepts
         wanted = wanted or (1, 2, 3, 5, 8)
         others = (*range(max(wanted), 1025), *range(1, max(wanted)))
@@ -74,7 +74,7 @@ class Subject:
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
     ) -> Parametrization:
-        """An instance drawn from ``seed``; the global random state is left as it was."""
+        """Return an instance drawn from ``seed``, without touching the global random state."""
         options = dict(self.options)
         if field is not None:
             options["field"] = field
@@ -85,20 +85,20 @@ class Subject:
     def cases(
         self, *sizes: int, dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
     ) -> Iterator[tuple[str, Parametrization]]:
-        """Instances over fields, sizes and dtypes, each with its description."""
-        for of in self.fields:
+        """Yield instances over fields, sizes and dtypes, each with its description."""
+        for field in self.fields:
             for n in self.sizes(*sizes):
                 for dtype in dtypes:
-                    yield f"{of}, n={n}, {dtype}", self.build(n, of, dtype)
+                    yield f"{field}, n={n}, {dtype}", self.build(n, field, dtype)
 
 
 def normal(*shape: int, dtype: torch.dtype, seed: int = 1) -> Tensor:
-    """Gaussian numbers from a seed of their own."""
+    """Return Gaussian numbers drawn from ``seed``."""
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def haar(n: int, dtype: torch.dtype, seed: int = 2, determinant: int | None = None) -> Tensor:
-    """A Haar matrix with random phases, by a route no scheme uses: polar factor by the eigh."""
+    """Return a Haar matrix by a route that no scheme uses: the polar factor by ``eigh``."""
     g = linalg.double(normal(n, n, dtype=dtype, seed=seed))
     values, v = torch.linalg.eigh(g.mH @ g)
     w = g @ (v * values.rsqrt()) @ v.mH
@@ -109,25 +109,25 @@ def haar(n: int, dtype: torch.dtype, seed: int = 2, determinant: int | None = No
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    """Largest entry of the difference, in double precision; NaN if any is."""
+    """Return the largest entry of the difference, in double precision; NaN if any entry is."""
     difference = (linalg.double(a.detach()) - linalg.double(b.detach())).abs()
     return float(difference.amax()) if difference.numel() else 0.0
 
 
 def defect(p: Parametrization) -> float:
-    """The unitarity defect of an instance."""
+    """Return the unitarity defect of an instance."""
     return float(linalg.unitarity_defect(p.matrix()))
 
 
 def differentiable_matrix(p: Parametrization) -> Tensor:
-    """W as a function of parameters that may be off the group: projected schemes project."""
+    """Return W for parameters that may be off the group; projected schemes project."""
     if isinstance(p, Projected):
         p.begin_step_()
     return p.matrix()
 
 
 def flat_gradient(output: Tensor, p: Parametrization, seed: int = 3) -> Tensor:
-    """Gradient of a random real functional of ``output`` in all parameters, flattened."""
+    """Return the gradient of a random functional of ``output`` in all parameters, flattened."""
     weight = normal(*output.shape, dtype=output.dtype, seed=seed)
     loss = (output * weight).real.sum()
     grads = torch.autograd.grad(loss, list(p.parameters()), allow_unused=True)

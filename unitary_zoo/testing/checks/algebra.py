@@ -48,7 +48,7 @@ def check_apply(subject: Subject) -> Iterator[Measure]:
     """p(h) = h W^T for any leading shape, values and gradients; prepare() agrees."""
     for where, p in subject.cases():
         w, q = p.matrix(), p.prepare()
-        # A few factors, each rounding sums of length n; gradients likewise, of size up to n.
+        # A few factors, each rounding sums of length n; so do gradients, of size up to n.
         limit = rounding(p.n, p.dtype)
         yield Measure(distance(q.matrix(), w), limit, f"{where}: prepare().matrix()")
         for shape in ((), (3,), (2, 3)):
@@ -88,7 +88,7 @@ _GROWTH: dict[str, Callable[[int], float]] = {
 
 
 class _Work(TorchDispatchMode):
-    """Counts the multiplications of products and, for all else (FFTs too), the entries written."""
+    """Count the multiplications of matrix products and, for all else, the entries written."""
 
     total = 0
 

@@ -79,7 +79,7 @@ def check_info(subject: Subject) -> Iterator[Measure]:
 
 
 def _group_agrees(field: str, claims: FieldClaims) -> Measure:
-    """Dimension and determinant claimed are those of the group claimed."""
+    """Compare the claimed dimension and determinant with those of the claimed group."""
     where = f"{field}: group {claims.reach!r}, dimension and determinant agree"
     if claims.group not in _UNITARY_GROUPS:
         return holds(True, where)
@@ -214,7 +214,7 @@ def check_initializers(subject: Subject) -> Iterator[Measure]:
             try:
                 p.reset_parameters(name, generator=generator)
             except NotRepresentableError as error:
-                # A scheme that reaches a part of the group may lack this matrix.
+                # A scheme that reaches a subset of the group may lack this matrix.
                 yield holds(
                     not p.info.whole and name in str(error), f"{where}: {name} refused: {error}"
                 )
@@ -241,7 +241,7 @@ def check_initializers(subject: Subject) -> Iterator[Measure]:
 
 
 def _spectral_distance(a: Tensor, b: Tensor) -> float:
-    """Largest distance between the spectra of two unitary matrices, matched along the circle."""
+    """Return the largest distance between two unitary spectra, matched along the circle."""
     x = torch.linalg.eigvals(linalg.double(a.detach())).angle().sort().values
     y = torch.linalg.eigvals(linalg.double(b)).angle().sort().values
     best = math.inf

@@ -1,4 +1,4 @@
-"""What the checks share: their list, and the few comparisons they are made of."""
+"""The list of checks, and the comparisons that they share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 def always(info: SchemeInfo) -> bool:
-    """Every scheme."""
+    """Apply to every scheme."""
     return True
 
 
 def exact(info: SchemeInfo) -> bool:
-    """Schemes that claim to be unitary."""
+    """Apply to schemes that claim to be unitary."""
     return info.exact
 
 
 def check(applies: Callable[[SchemeInfo], bool] = always) -> Callable[[Check], Check]:
-    """Decorator that enters a check for the schemes to which it applies."""
+    """Return a decorator that registers a check for the schemes to which it applies."""
 
     def enter(function: Check) -> Check:
         CHECKS[function.__name__.removeprefix("check_")] = (function, applies)
@@ -40,12 +40,12 @@ def check(applies: Callable[[SchemeInfo], bool] = always) -> Callable[[Check], C
 
 
 def rounding(n: int, dtype: torch.dtype) -> float:
-    """Bound on an entry of a product of a few n x n matrices of norm 1: 20 sqrt(n) eps."""
+    """Return 20 sqrt(n) eps, a bound on an entry of a product of a few matrices of norm 1."""
     return 20 * math.sqrt(n) * linalg.eps(dtype)
 
 
 def holds(condition: bool, where: str) -> Measure:
-    """A measure of something that is so or not."""
+    """Return a measure that holds if ``condition`` does."""
     return Measure(0.0 if condition else math.inf, 0.0, where)
 
 
@@ -57,7 +57,7 @@ def refuses(
     *args: Any,
     **options: Any,
 ) -> Measure:
-    """``call(*args, **options)`` must raise ``kind`` with ``mention`` in its message."""
+    """Return whether ``call(*args, **options)`` raises ``kind`` with ``mention`` in its message."""
     try:
         call(*args, **options)
     except kind as error:

@@ -126,7 +126,7 @@ def check_retraction(subject: Subject) -> Iterator[Measure]:
 
 @torch.no_grad()
 def _move_tangent(p: Parametrization, x: Tensor) -> None:
-    """The plain optimizer step along X W from the present W, before any after-care."""
+    """Take the plain optimizer step along X W from the present W, before ``step_``."""
     if isinstance(p, Rebased):
         p.theta.copy_(linalg.skew_to_coordinates(x))
     elif isinstance(p, Projected):
