@@ -26,7 +26,7 @@ def residual_of_the_nearest(x, group):
 
 @every_whole_group
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
-def test_nearest_matrix_has_the_residual_of_the_closed_form(name, field, n):
+def test_assign_nearest_has_the_residual_of_the_closed_form(name, field, n):
     p = build(name, n, field)
     for seed in range(4):
         rng = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ def test_nearest_matrix_has_the_residual_of_the_closed_form(name, field, n):
 
 @every_whole_group
 @pytest.mark.parametrize("n", [1, 2, 7, 33])
-def test_a_member_of_the_group_is_taken_exactly(name, field, n):
+def test_assign_is_exact_for_members_of_the_group(name, field, n):
     p, w = build(name, n, field), haar(n, field, seed=3)
     parameters = list(p.parameters())
     assert p.assign_(w) <= 100 * n * 2.3e-16  # the limit that assign_ states
@@ -53,7 +53,7 @@ def test_a_member_of_the_group_is_taken_exactly(name, field, n):
 
 
 @every_exact_case
-def test_a_refusal_changes_nothing_and_carries_the_residual(name, field):
+def test_assign_refusal_restores_and_carries_the_residual(name, field):
     p = moved(name, 5, field)
     before, w, parameters = state(p), p.matrix().detach().clone(), list(p.parameters())
     foreign = torch.eye(p.n, dtype=p.dtype)
@@ -72,7 +72,7 @@ def test_a_refusal_changes_nothing_and_carries_the_residual(name, field):
 
 @pytest.mark.parametrize("name", ["cayley", "expm"])
 @pytest.mark.parametrize("n", [1, 2, 3, 8])
-def test_a_reflection_into_rotations(name, n):
+def test_assign_refuses_a_reflection_into_rotations(name, n):
     p, w = build(name, n, "real"), haar(n, "real", seed=1, determinant=-1)
     with pytest.raises(NotRepresentableError) as e:
         p.assign_(w)
@@ -82,7 +82,7 @@ def test_a_reflection_into_rotations(name, n):
     assert np.linalg.det(numpy(p.matrix())) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_a_complex_matrix_into_a_real_scheme():
+def test_assign_refuses_a_complex_matrix_into_a_real_scheme():
     for name in ("cayley", "expm", "lie_exp", "svd_projection"):
         p = build(name, 3, "real")
         with pytest.raises(NotRepresentableError):
@@ -92,7 +92,7 @@ def test_a_complex_matrix_into_a_real_scheme():
         assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
 
 
-def test_real_and_integer_matrices_into_complex_schemes():
+def test_assign_takes_real_and_integer_matrices_into_complex_schemes():
     p = build("full_capacity", 3, "complex")
     w = haar(3, "real", determinant=-1)
     assert p.assign_(w) <= 1e-13
@@ -100,14 +100,14 @@ def test_real_and_integer_matrices_into_complex_schemes():
     assert p.assign_(torch.eye(3, dtype=torch.int64)) <= 1e-13
 
 
-def test_a_single_precision_matrix_into_a_double_precision_scheme():
+def test_assign_takes_a_single_precision_matrix_in_double_precision():
     # It is unitary to single precision only, and taken as such.
     p, w = build("expm", 7, "real"), haar(7, "real").float()
     assert 1e-9 < p.assign_(w) <= 100 * 7 * 2**-23
     assert defect(p.matrix()) <= p.info.tolerance(7, torch.float64)
 
 
-def test_assigning_a_matrix_that_requires_grad_takes_its_value():
+def test_assign_takes_the_value_of_a_matrix_that_requires_grad():
     w = haar(3, "real").requires_grad_()
     p = build("lie_exp", 3, "real")
     p.assign_(w)
@@ -116,7 +116,7 @@ def test_assigning_a_matrix_that_requires_grad_takes_its_value():
 
 
 @pytest.mark.parametrize("name", ["expm", "cayley"])
-def test_half_precision_does_not_accept_what_is_far_off(name):
+def test_assign_refuses_distant_matrices_in_half_precision(name):
     # 100 n eps is past 2 in half precision, and no two unitary matrices are further apart.
     p = build(name, 8, "real", torch.bfloat16)
     before = p.matrix()
@@ -128,12 +128,12 @@ def test_half_precision_does_not_accept_what_is_far_off(name):
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 2), (5, 6), (5, 0), (2, 5, 1)])
-def test_columns_of_another_shape_are_refused(shape):
+def test_assign_columns_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="pass from 1 to 5 columns of length 5"):
         Parametrization.create("cayley", 5).assign_columns_(torch.zeros(shape))
 
 
-def test_columns_that_are_not_finite_are_refused():
+def test_assign_columns_refuses_entries_that_are_not_finite():
     p = Parametrization.create("cayley", 5)
     before = p.theta.detach().clone()
     with pytest.raises(ValueError, match="not finite; nothing was assigned"):

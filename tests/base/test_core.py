@@ -16,18 +16,18 @@ from unitary_zoo.testing.subject import Subject
     [(True, TypeError), ("yes", TypeError), (1.0, TypeError), (0, ValueError), (2, ValueError)],
 )
 @pytest.mark.parametrize("name", ["lie_exp", "svd_projection", "eigenphase", "expm"])
-def test_determinant_must_be_a_sign(name, determinant, error):
+def test_determinant_option_must_be_a_sign(name, determinant, error):
     with pytest.raises(error, match=f"{name}.*determinant="):
         Parametrization.create(name, 4, field="real", determinant=determinant)
 
 
 @pytest.mark.parametrize(("special", "new"), [(True, "1"), (False, "-1"), (None, "None")])
-def test_special_is_refused_with_the_determinant_that_it_means(special, new):
+def test_special_option_is_refused_with_its_determinant(special, new):
     with pytest.raises(TypeError, match=f"special={special}.*pass determinant={new}$"):
         Parametrization.create("lie_exp", 4, special=special)
 
 
-def test_determinant_is_refused_where_there_is_no_choice():
+def test_determinant_option_is_refused_without_a_choice():
     with pytest.raises(ValueError, match=r"expm.*reaches SO\(n\).*determinant=-1.*lie_exp"):
         Parametrization.create("expm", 5, determinant=-1)
     p = Parametrization.create("expm", 5, determinant=1)  # no choice, but the truth
@@ -36,13 +36,13 @@ def test_determinant_is_refused_where_there_is_no_choice():
 
 
 @pytest.mark.parametrize("name", ["expm", "lie_exp", "svd_projection", "eigenphase"])
-def test_determinant_minus_one_is_not_for_complex_schemes(name):
+def test_determinant_option_refuses_minus_one_for_complex_schemes(name):
     with pytest.raises(ValueError, match=f"{name} with field='complex'.*determinant=-1"):
         Parametrization.create(name, 4, field="complex", determinant=-1)
 
 
 @pytest.mark.parametrize("name", ["expm", "lie_exp"])
-def test_special_unitary(name):
+def test_determinant_option_gives_special_unitary_matrices(name):
     p = Parametrization.create(name, 5, field="complex", determinant=1, dtype=torch.float64)
     assert (p.info.group, p.info.dimension(5)) == (Group.SPECIAL_UNITARY, 24)
     w = p.matrix().detach()
@@ -63,13 +63,13 @@ def test_unknown_options_are_refused():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @every_case
-def test_dtypes_of_parameters_and_of_the_matrix(name, field, dtype):
+def test_dtype_of_parameters_and_matrix(name, field, dtype):
     p = build(name, 3, field, dtype)
     assert all(q.dtype == dtype for q in p.parameters())
     assert p.dtype == p.matrix().dtype == (dtype.to_complex() if field == "complex" else dtype)
 
 
-def test_default_dtype_is_that_of_torch():
+def test_dtype_default_is_that_of_torch():
     torch.set_default_dtype(torch.float64)
     try:
         assert Parametrization.create("full_capacity", 3).dtype == torch.complex128
@@ -78,7 +78,7 @@ def test_default_dtype_is_that_of_torch():
 
 
 @every_case
-def test_functional_call_uses_the_parameters_given_and_leaves_its_own(name, field):
+def test_functional_call_uses_the_given_state_and_keeps_its_own(name, field):
     p, other = moved(name, 4, field), moved(name, 4, field)
     with torch.no_grad():
         for q in other.parameters():
@@ -98,7 +98,7 @@ def test_functional_call_uses_the_parameters_given_and_leaves_its_own(name, fiel
     ("name", "field"),
     [case for case in CASES if Parametrization.get(case[0]).info.family != "projected"],
 )
-def test_functional_jacobian_is_that_of_finite_differences(name, field):
+def test_functional_jacobian_equals_finite_differences(name, field):
     p = moved(name, Subject(Parametrization.get(name)).sizes(3)[0], field)
     h = torch.randn(p.n, dtype=p.dtype)
     parameters = {key: q.detach().clone() for key, q in p.named_parameters()}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unitary_zoo import Parametrization
-from unitary_zoo.base import Determinant, Group
+from unitary_zoo.base import Determinant, FieldClaims, Group
 
 
 def test_info_is_frozen():
@@ -14,7 +14,7 @@ def test_info_is_frozen():
         Parametrization.get("cayley").info.name = "mine"
 
 
-def test_info_of_an_instance_follows_its_field_and_that_of_the_class_does_not():
+def test_info_of_an_instance_follows_its_field():
     scheme = Parametrization.get("expm")
     real, complex_ = scheme(4), scheme(4, field="complex")
     assert (real.info.group, real.info.dimension(4)) == (Group.SPECIAL_ORTHOGONAL, 6)
@@ -26,7 +26,7 @@ def test_info_of_an_instance_follows_its_field_and_that_of_the_class_does_not():
     assert scheme(4).info is scheme.info
 
 
-def test_tolerance_follows_the_roundoff_of_the_dtype_and_grows_with_the_size():
+def test_tolerance_follows_the_dtype_and_grows_with_n():
     tolerance = Parametrization.get("expm").info.tolerance
     single, double = tolerance(10, torch.float32), tolerance(10, torch.float64)
     assert single == pytest.approx(2**29 * double)
@@ -36,9 +36,23 @@ def test_tolerance_follows_the_roundoff_of_the_dtype_and_grows_with_the_size():
 
 
 @pytest.mark.parametrize("determinant", [1, -1])
-def test_determinant_shows_in_the_claims_of_the_instance_only(determinant):
+def test_determinant_option_changes_the_claims_of_the_instance_only(determinant):
     p = Parametrization.create("lie_exp", 4, determinant=determinant)
     assert p.determinant == determinant
     wanted = ("SO(n)", "+1") if determinant == 1 else ("O(n) with det -1", "-1")
     assert (p.info.reach, str(p.info.determinant), p.info.fields) == (*wanted, ("real",))
     assert Parametrization.get("lie_exp").info.reach == "O(n)"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"group": "subset of U(n)"}, {"determinant": "+1"}], ids=["group", "determinant"]
+)
+def test_field_claims_refuse_words_with_the_remedy(wrong):
+    claims = {"group": Group.UNITARY, "determinant": Determinant.UNIT_CIRCLE, **wrong}
+    with pytest.raises(TypeError, match=r"Determinant\.|Group\..*whole=False"):
+        FieldClaims(dimension=lambda n: n, **claims)
+
+
+def test_reach_is_the_group_or_a_subset_of_it():
+    assert Parametrization.get("arjovsky").info.reach == "subset of U(n)"
+    assert Parametrization.get("lie_exp").info.reach == str(Group.ORTHOGONAL) == "O(n)"

@@ -13,7 +13,7 @@ from tests.oracles import as_numpy as numpy
 from unitary_zoo.base import DenseMap
 
 
-def test_a_real_map_drops_no_imaginary_part():
+def test_linear_map_real_keeps_imaginary_parts():
     p = build("expm", 3, "real")
     h = torch.randn(2, 3, dtype=torch.complex128)
     wanted = torch.complex(h.real @ p.matrix().mT, h.imag @ p.matrix().mT)
@@ -22,7 +22,7 @@ def test_a_real_map_drops_no_imaginary_part():
             torch.testing.assert_close(f(h), wanted)
 
 
-def test_a_complex_map_of_real_states():
+def test_linear_map_complex_takes_real_states():
     p = build("full_capacity", 3, "complex")
     h = torch.randn(2, 3, dtype=torch.float64)
     w = numpy(p.matrix())
@@ -30,7 +30,7 @@ def test_a_complex_map_of_real_states():
     assert np.abs(numpy(p.adjoint(h)) - h.numpy() @ w.conj()).max() <= 1e-14
 
 
-def test_half_precision_states_come_back_in_half_precision():
+def test_linear_map_returns_half_precision_for_half_precision():
     p = build("cayley", 4, "real", torch.float32)
     h = torch.randn(3, 4).to(torch.bfloat16)
     assert p(h).dtype == torch.bfloat16
@@ -38,13 +38,13 @@ def test_half_precision_states_come_back_in_half_precision():
     assert torch.equal(p(h), (h.float() @ p.matrix().mT).to(torch.bfloat16))
 
 
-def test_a_wrong_width_is_refused_with_both_sizes():
+def test_linear_map_refuses_a_wrong_width_with_both_sizes():
     with pytest.raises(ValueError, match=r"\(3,\), but W is 4 x 4; pass h of shape \(\.\.\., 4\)"):
         build("cayley", 4, "real").prepare().adjoint(torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"\(\), but W is 4 x 4"):
         build("cayley", 4, "real")(torch.tensor(1.0))
 
 
-def test_whole_numbers_are_refused():
+def test_linear_map_refuses_integers():
     with pytest.raises(TypeError, match="int64"):
         build("cayley", 3, "real")(torch.tensor([1, 2, 3]))

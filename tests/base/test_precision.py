@@ -41,7 +41,7 @@ def test_to_half_precision_and_back_is_unitary_in_single_precision(name, field, 
 
 
 @pytest.mark.parametrize("name", ["eigenphase", "lie_exp", "full_capacity"])
-def test_a_checkpoint_in_half_precision_loads_unitary(name):
+def test_load_state_dict_of_half_precision_is_unitary(name):
     p = Parametrization.create(name, 16)
     half = {k: v.bfloat16() if v.is_floating_point() else v for k, v in p.state_dict().items()}
     p.load_state_dict(half)
@@ -49,7 +49,7 @@ def test_a_checkpoint_in_half_precision_loads_unitary(name):
 
 
 @every_case
-def test_state_dict_loads_with_weights_only(name, field):
+def test_load_state_dict_works_with_weights_only(name, field):
     p, q = moved(name, 4, field), build(name, 4, field, seed=9)
     buffer = io.BytesIO()
     torch.save(p.state_dict(), buffer)

@@ -29,7 +29,7 @@ UNATTACHED = {
 
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("optimizer", UNATTACHED)
-def test_reading_after_an_unattached_step_raises_with_the_remedy(optimizer, field):
+def test_guard_raises_with_the_remedy_after_an_unattached_step(optimizer, field):
     p = build("svd_projection", 5, field, torch.float32)
     opt = UNATTACHED[optimizer](list(p.parameters()))
     (p.matrix() * (0.0 if "decay" in optimizer else 3.0)).real.sum().backward()
@@ -44,7 +44,7 @@ def test_reading_after_an_unattached_step_raises_with_the_remedy(optimizer, fiel
 
 
 @pytest.mark.parametrize("n", [33, 128])
-def test_steps_of_1e_minus_4_are_seen_in_single_precision(n):
+def test_guard_sees_steps_of_1e_minus_4_in_single_precision(n):
     p = build("svd_projection", n, "real", torch.float32)
     optimizer = torch.optim.Adam(p.parameters(), lr=1e-4)
     (p.matrix() * torch.randn(n, n)).sum().backward()
@@ -53,7 +53,7 @@ def test_steps_of_1e_minus_4_are_seen_in_single_precision(n):
         p.matrix()
 
 
-def test_a_change_by_way_of_data_is_seen():
+def test_guard_sees_a_change_by_data():
     # Optimizers outside torch write to .data, which no version counter notices.
     p = build("svd_projection", 5, "real", torch.float32)
     p.matrix()
@@ -68,7 +68,7 @@ def test_a_change_by_way_of_data_is_seen():
     spread=st.booleans(),
 )  # fmt: skip
 @settings(max_examples=100)
-def test_what_can_be_read_is_within_the_tolerance(n, dtype, seed, field, exponent, spread):
+def test_guard_lets_only_unitary_matrices_pass(n, dtype, seed, field, exponent, spread):
     p = build("svd_projection", n, field, dtype, seed=seed)
     w = numpy(p.matrix())
     size = 10**exponent * n * torch.finfo(dtype).eps
@@ -90,7 +90,7 @@ def test_what_can_be_read_is_within_the_tolerance(n, dtype, seed, field, exponen
 
 @given(p=parametrizations("svd_projection", 48))
 @settings(max_examples=60)
-def test_what_was_projected_raises_no_false_alarm(p):
+def test_guard_raises_no_false_alarm(p):
     p.matrix()
     copy.deepcopy(p).matrix()
     twin = build("svd_projection", p.n, p.field, p.weight.dtype)
@@ -98,20 +98,20 @@ def test_what_was_projected_raises_no_false_alarm(p):
     twin.matrix()
 
 
-def test_projected_large_matrices_raise_no_false_alarm():
+def test_guard_raises_no_false_alarm_for_large_matrices():
     for dtype in (torch.float32, torch.float64):
         p = build("svd_projection", 256, "real", dtype)
         copy.deepcopy(p).matrix()
 
 
-def test_a_good_checkpoint_mends_a_changed_weight():
+def test_guard_accepts_a_good_checkpoint():
     good = build("svd_projection", 5, "real", torch.float32)
     p = dirty()
     p.load_state_dict(good.state_dict())
     assert torch.equal(p.matrix(), good.matrix())
 
 
-def test_a_changed_weight_raises_wherever_it_is_carried():
+def test_guard_sees_a_changed_weight_after_copies():
     p = dirty()
     fresh = build("svd_projection", 5, "real", torch.float32, seed=1)
     fresh.load_state_dict(p.state_dict())
@@ -130,7 +130,7 @@ def test_a_changed_weight_raises_wherever_it_is_carried():
             pytest.fail(f"read after {how}: {q.matrix()}")
 
 
-def test_a_weight_pickled_between_steps_is_still_guarded():
+def test_guard_works_after_pickling():
     p = build("svd_projection", 5, "real", torch.float32)
     p.matrix()
     q = pickle.loads(pickle.dumps(p))
@@ -141,7 +141,7 @@ def test_a_weight_pickled_between_steps_is_still_guarded():
         q.matrix()
 
 
-def test_inside_a_step_reading_is_the_projection_with_its_gradient():
+def test_matrix_inside_a_step_is_the_projection_with_its_gradient():
     p = dirty(4, torch.float64)
     p.begin_step_()
     u, _, vh = np.linalg.svd(numpy(p.weight))
@@ -156,7 +156,7 @@ def test_inside_a_step_reading_is_the_projection_with_its_gradient():
         p.matrix()
 
 
-def test_a_matrix_that_was_read_does_not_change_with_the_next_step():
+def test_matrix_does_not_change_with_the_next_step():
     p = build("svd_projection", 4, "real")
     w = p.matrix().detach()
     kept = w.clone()
@@ -165,7 +165,7 @@ def test_a_matrix_that_was_read_does_not_change_with_the_next_step():
     assert torch.equal(w, kept)
 
 
-def test_a_guard_left_open_by_an_error_in_a_step_is_closed_by_remove():
+def test_guard_is_closed_by_remove_after_an_error_in_a_step():
     p = build("svd_projection", 4, "real")
     optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
     handle = attach(p, optimizer)

@@ -19,7 +19,7 @@ def test_rebase_every_must_be_a_positive_int(every):
 
 
 @pytest.mark.parametrize("name", ["lie_exp", "full_capacity"])
-def test_coordinates_move_into_the_base_at_every_kth_step(name):
+def test_step_moves_the_coordinates_into_the_base_at_every_kth(name):
     field = Parametrization.get(name).info.field
     p = build(name, 4, field, rebase_every=3)
     optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
@@ -36,7 +36,7 @@ def test_coordinates_move_into_the_base_at_every_kth_step(name):
         assert defect(p.matrix()) <= p.info.tolerance(4, p.dtype)
 
 
-def test_the_count_of_steps_goes_with_the_checkpoint():
+def test_state_dict_holds_the_count_of_steps():
     p, q = (build("lie_exp", 4, "real", rebase_every=3) for _ in range(2))
     p.step_()
     p.step_()
@@ -49,7 +49,7 @@ def test_the_count_of_steps_goes_with_the_checkpoint():
     assert np.abs(numpy(q.matrix()) - numpy(w)).max() <= 1e-14
 
 
-def test_a_rebased_scheme_that_was_never_attached_stays_unitary():
+def test_matrix_stays_unitary_without_attach():
     p = build("lie_exp", 5, "real", torch.float32)
     optimizer = torch.optim.SGD(p.parameters(), lr=1.0)
     for _ in range(20):
@@ -58,20 +58,3 @@ def test_a_rebased_scheme_that_was_never_attached_stays_unitary():
         optimizer.step()
     assert p.theta.abs().max() > math.pi  # far from the base
     assert defect(p.matrix()) <= p.info.tolerance(5, p.dtype)
-
-
-@pytest.mark.parametrize("name", ["lie_exp", "svd_projection"])
-def test_a_scheme_that_never_starts_its_parameters_says_so_when_read(name):
-    parent = Parametrization.get(name).__mro__[1]  # the family
-
-    class Forgetful(parent):
-        info = Parametrization.get(name).info
-        _map = staticmethod(lambda a: torch.eye(len(a)) + a)
-        _project = staticmethod(lambda x: x)
-
-    p = Forgetful(3)
-    for read in (p.matrix, p.prepare, lambda: p(torch.zeros(3))):
-        with pytest.raises(TypeError, match=r"Forgetful.*reset_parameters\(\) in the last line"):
-            read()
-    p.reset_parameters("identity")
-    torch.testing.assert_close(p.matrix(), torch.eye(3))

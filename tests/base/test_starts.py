@@ -12,7 +12,7 @@ from tests.oracles import defect
 from unitary_zoo import NotRepresentableError, Parametrization, attach
 
 
-def test_reset_to_a_matrix_is_assignment():
+def test_reset_parameters_to_a_matrix_assigns_it():
     p, w = build("expm", 4, "real"), haar(4, "real", seed=5)
     p.reset_parameters(w)
     assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
@@ -21,7 +21,7 @@ def test_reset_to_a_matrix_is_assignment():
 
 
 @pytest.mark.parametrize("options", [{"rms_normalize": True}, {"rebase_every": 4}])
-def test_reset_starts_anew_buffers_included(options):
+def test_reset_parameters_resets_buffers(options):
     p = build("full_capacity", 4, "complex", **options)
     fresh = {key: value for key, value in state(p).items() if key in ("steps", "square_average")}
     optimizer = torch.optim.SGD(p.parameters(), lr=0.1)
@@ -35,7 +35,7 @@ def test_reset_starts_anew_buffers_included(options):
 
 
 @every_exact_case
-def test_built_on_meta_then_emptied_and_reset(name, field):
+def test_reset_parameters_after_meta_and_to_empty(name, field):
     p = build(name, 5, field, torch.float32, device="meta")
     assert p.device.type == "meta"
     p.to_empty(device="cpu")
@@ -49,7 +49,24 @@ def test_built_on_meta_then_emptied_and_reset(name, field):
     assert defect(p.matrix()) <= p.info.tolerance(p.n, p.dtype)
 
 
-def test_meta_by_context_manager():
+def test_meta_device_by_context_manager():
     with torch.device("meta"):
         p = Parametrization.create("expm", 4)
     assert p.device.type == "meta"
+
+
+@pytest.mark.parametrize("name", ["lie_exp", "svd_projection"])
+def test_reading_raises_when_the_constructor_started_nothing(name):
+    parent = Parametrization.get(name).__mro__[1]  # the family
+
+    class Forgetful(parent):
+        info = Parametrization.get(name).info
+        _map = staticmethod(lambda a: torch.eye(len(a)) + a)
+        _project = staticmethod(lambda x: x)
+
+    p = Forgetful(3)
+    for read in (p.matrix, p.prepare, lambda: p(torch.zeros(3))):
+        with pytest.raises(TypeError, match=r"Forgetful.*reset_parameters\(\) in the last line"):
+            read()
+    p.reset_parameters("identity")
+    torch.testing.assert_close(p.matrix(), torch.eye(3))

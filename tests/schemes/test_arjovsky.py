@@ -38,7 +38,7 @@ def test_equals_the_explicit_product(n, dtype):
 
 
 def test_application_never_builds_a_matrix():
-    from torch.utils._python_dispatch import TorchDispatchMode
+    from unitary_zoo._torch import TorchDispatchMode
 
     class Largest(TorchDispatchMode):
         numel = 0

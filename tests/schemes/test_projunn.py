@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from unitary_zoo import NotProjectedError, Parametrization, attach, linalg
+from unitary_zoo._torch import TorchDispatchMode
 
 NAMES = ["projunn_d", "projunn_t"]
 SIZES = [1, 2, 3, 7, 17, 33]

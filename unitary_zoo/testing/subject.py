@@ -86,10 +86,10 @@ class Subject:
         self, *sizes: int, dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
     ) -> Iterator[tuple[str, Parametrization]]:
         """Yield instances over fields, sizes and dtypes, each with its description."""
-        for field in self.fields:
+        for own_field in self.fields:
             for n in self.sizes(*sizes):
                 for dtype in dtypes:
-                    yield f"{field}, n={n}, {dtype}", self.build(n, field, dtype)
+                    yield f"{own_field}, n={n}, {dtype}", self.build(n, own_field, dtype)
 
 
 def normal(*shape: int, dtype: torch.dtype, seed: int = 1) -> Tensor:
