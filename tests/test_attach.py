@@ -23,7 +23,7 @@ from unitary_zoo import (
     orthogonal,
     plain_state_dict,
 )
-from unitary_zoo.attach import _MANY, OrthogonalWeight
+from unitary_zoo.weights._weight import _MANY, OrthogonalWeight
 
 FAMILIES = ["cayley", "lie_exp", "svd_projection"]  # static, rebased, projected
 SHAPES = [(4, 4), (5, 3), (3, 5), (1, 1), (7, 1), (1, 7), (17, 2)]

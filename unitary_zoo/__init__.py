@@ -1,7 +1,6 @@
-"""Every unitary and orthogonal weight scheme behind one registry and one recurrent cell."""
+"""Unitary and orthogonal weights for PyTorch: schemes, layers, scans and theory."""
 
 from unitary_zoo import initializers, linalg, nonlinearities, scan, schemes, theory
-from unitary_zoo.attach import orthogonal, plain_state_dict
 from unitary_zoo.base import (
     NotProjectedError,
     NotRepresentableError,
@@ -13,6 +12,7 @@ from unitary_zoo.cells import UnitaryGRUCell, UnitaryRNNCell
 from unitary_zoo.layers import UnitaryGRU, UnitaryRNN
 from unitary_zoo.linalg import as_real
 from unitary_zoo.optim import attach, parameter_groups, retract_
+from unitary_zoo.weights import orthogonal, plain_state_dict
 
 __version__ = "0.1.0"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch._C import _functorch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+from torch.nn.utils import parametrize
 
 
 def is_traced() -> bool:
@@ -161,3 +163,96 @@ def reset_compiler() -> None:
 def current_backward_pass() -> int:
     """Return the number of the backward pass that runs, -1 outside of one."""
     return int(torch._C._current_graph_task_id())
+# ---------------------------------------------------------------------------------------- weights
+
+
+def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
+    """The parameters registered on ``module`` itself, by name; the dictionary is the module's."""
+    return module._parameters
+
+
+def own_tensors(module: nn.Module) -> dict[str, Tensor | None]:
+    """The parameters and buffers registered on ``module`` itself, by name."""
+    return {**module._buffers, **module._parameters}
+
+
+def parametrizations_are_cached() -> bool:
+    """Whether a ``torch.nn.utils.parametrize.cached()`` block is active."""
+    return bool(parametrize._cache_enabled)
+
+
+class CustomConversion(nn.Module):
+    """A module that decides how ``to()``, ``half()`` and the like convert its tensors."""
+
+    def convert_(
+        self, convert: Callable[[Tensor], Tensor], convert_tensors: Callable[[Any], None]
+    ) -> None:
+        """Convert the module.
+
+        Args:
+            convert: What was asked for, as a map of tensors.
+            convert_tensors: Takes a map of tensors and applies it to all parameters and buffers.
+        """
+        raise NotImplementedError
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        apply = super()._apply
+        self.convert_(fn, lambda convert: apply(convert, recurse))
+        return self
+
+
+def before_loading(
+    base: type[nn.Module], prepare: Callable[[nn.Module, dict[str, Any], str, list[str]], None]
+) -> dict[str, Any]:
+    """Members of a subclass of ``base`` that calls ``prepare`` before it loads its own tensors.
+
+    Args:
+        base: The class whose loading is extended.
+        prepare: Takes the module, the ``state_dict`` to load, which it may change, the prefix of
+            the module's keys, and the list that takes messages about errors.
+    """
+
+    def _load_from_state_dict(
+        self: nn.Module,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
+        prepare(self, state_dict, prefix, errors)
+        base._load_from_state_dict(
+            self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors
+        )
+
+    return {"_load_from_state_dict": _load_from_state_dict}
+
+
+def rnn_members(base: Any) -> dict[str, Any]:
+    """Members of a subclass of the recurrent layer ``base`` whose weights may be computed.
+
+    A recurrent layer keeps a list of its weights for the forward pass. The subclass fills the list
+    with the weights as they are now, each computed once, and fills it again after unpickling.
+    """
+
+    def _update_flat_weights(self: Any) -> None:
+        self._flat_weights = [getattr(self, name) for name in self._flat_weights_names]
+
+    def __setstate__(self: Any, state: dict[str, Any]) -> None:
+        base.__setstate__(self, state)
+        self._init_flat_weights()
+
+    return {"_update_flat_weights": _update_flat_weights, "__setstate__": __setstate__}
+
+
+def without_computed_weights(
+    rnn: nn.RNNBase, state: dict[str, Any], computed: Collection[str]
+) -> dict[str, Any]:
+    """The ``state`` of a recurrent layer whose list of weights has None for the computed ones."""
+    weights = [
+        None if name in computed else weight
+        for name, weight in zip(rnn._flat_weights_names, rnn._flat_weights, strict=True)
+    ]
+    return {**state, "_flat_weights": weights}

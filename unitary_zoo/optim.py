@@ -1,4 +1,4 @@
-"""attach, retract_ and parameter_groups: the only code that retracts or rebases."""
+"""attach, retract_ and parameter_groups: the only code that retracts or rebases schemes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unitary_zoo.errors import AttachError
 
 
 class AttachHandle:
-    """Returned by :func:`attach`; :meth:`remove` undoes it."""
+    """What :func:`attach` returns; :meth:`remove` undoes the call."""
 
     def __init__(
         self,
@@ -32,11 +32,12 @@ class AttachHandle:
             for optimizer in self._optimizers:
                 _attached[optimizer].discard(self._model)
             for _, scheme in _schemes(self._model):
-                scheme._stepping = False  # a step that raised has never ended
+                # A step that raised has never ended.
+                scheme._stepping = False  # integration: scheme.cancel_step_()
         self._hooks = []
 
 
-# Which models each optimizer serves, so that no step is counted twice.
+# The models attached to each optimizer, so that no scheme takes a step twice.
 _attached: WeakKeyDictionary[Optimizer, WeakSet[nn.Module]] = WeakKeyDictionary()
 
 
@@ -51,18 +52,18 @@ def _held(optimizer: Optimizer) -> set[int]:
 
 
 def _can_move(p: nn.Parameter) -> bool:
-    # Optimizers step wherever there is a gradient, also one from before a parameter was frozen.
+    # An optimizer also steps on a gradient from before the parameter was frozen.
     return p.requires_grad or p.grad is not None
 
 
-# What optimizers keep of past gradients or steps, as such. Second moments stay as they are: they
-# scale the coordinates one by one, and no rotation acts on that. So does the mean gradient of the
-# centered RMSprop, the square of which is subtracted from one.
+# Averages of past gradients or steps in the states of optimizers. Second moments stay as they are:
+# they scale the coordinates one by one, and no rotation acts on that. The mean gradient of the
+# centered RMSprop stays too, because its square is subtracted from a second moment.
 _FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "prev")
 
 
 def _transport_moments(scheme: Rebased, optimizer: Optimizer) -> None:
-    """Take the first moments of the coordinates along when ``scheme`` is about to rebase."""
+    """Transport the first moments of the coordinates of a scheme that is about to rebase."""
     state = optimizer.state.get(scheme.theta, {})
     for name in _FIRST_MOMENTS:
         moment = state.get(name)
@@ -71,16 +72,16 @@ def _transport_moments(scheme: Rebased, optimizer: Optimizer) -> None:
 
 
 def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
-    """After every step of an optimizer, retract or rebase the schemes it trains.
+    """Retract or rebase the schemes that an optimizer trains after each of its steps.
 
-    Works through the optimizers' own step hooks: closures, ``GradScaler`` and parameter groups
-    added later need nothing more. A scheme whose parameters are spread over several optimizers
-    is served after the step of each.
+    The optimizers' own step hooks do it, so closures, ``GradScaler`` and parameter groups added
+    later need nothing more. A scheme whose parameters are spread over several optimizers is
+    retracted or rebased after the step of each.
 
-    Where a scheme rebases every K > 1 steps, a rebase changes the coordinates, and the first
-    moments of the optimizer (momentum, mean gradient) are taken along by the scheme's
-    ``transport``; second moments stay. With K = 1 the coordinates are always 0 when a gradient
-    is taken, and the moments stay as the plain multiplicative update has them.
+    If a scheme rebases every K > 1 steps, a rebase changes the coordinates, and the scheme's
+    ``transport`` moves the first moments of the optimizer (momentum, mean gradient) to the new
+    ones; second moments stay. With K = 1 the coordinates are always 0 when a gradient is taken, and
+    the moments stay, as in the plain multiplicative update.
 
     Args:
         model: A module that is or contains :class:`Parametrization` modules.
@@ -90,9 +91,9 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
         A handle whose ``remove()`` undoes the call.
 
     Raises:
-        AttachError: The model contains no scheme; a scheme has trainable parameters in none of
-            the optimizers; or one of them is attached to the optimizer already.
-        TypeError: An argument is no ``torch.optim.Optimizer``.
+        AttachError: The model contains no scheme, a scheme has trainable parameters in none of the
+            optimizers, or a scheme is attached to one of them already.
+        TypeError: An argument is not a ``torch.optim.Optimizer``.
     """
     for optimizer in optimizers:
         if not isinstance(optimizer, Optimizer):
@@ -126,10 +127,10 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
             )
 
     def served(optimizer: Optimizer) -> Iterator[Parametrization]:
-        # Looked up at every step, so parameter groups and modules added later are served too.
+        # At every step anew, to include parameter groups and modules added later.
         ids = _held(optimizer)
         for _, scheme in _schemes(model):
-            # A frozen one is left alone: projecting it again would move it by a rounding each time.
+            # Not the frozen ones: each further projection would move them by a rounding.
             if any(id(p) in ids and _can_move(p) for p in scheme.parameters()):
                 yield scheme
 
@@ -154,11 +155,11 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
 
 
 def retract_(model: nn.Module) -> None:
-    """Return every scheme of ``model`` to its group after a change that was no optimizer step.
+    """Return every scheme of ``model`` to its group after a change that was not an optimizer step.
 
-    A moving average (``torch.optim.swa_utils.AveragedModel``), a perturbation or weights set by
-    hand leave the group. Static schemes cannot, and rebased ones mend their base when they are
-    read; projected ones refuse to be read until this is called.
+    A moving average (``torch.optim.swa_utils.AveragedModel``), a perturbation or an assignment to
+    parameters can leave the group. Static schemes stay on it for any parameters, and rebased ones
+    correct their base when they are read; projected ones refuse to be read until this is called.
 
     Args:
         model: A module that is or contains :class:`Parametrization` modules.
@@ -170,16 +171,17 @@ def retract_(model: nn.Module) -> None:
 def parameter_groups(
     model: nn.Module, lr: float, unitary_lr: float | None = None, **options: Any
 ) -> list[dict[str, Any]]:
-    """Parameter groups for any ``torch.optim`` optimizer: free ones, and those of the schemes.
+    """Parameter groups for any ``torch.optim`` optimizer: the free parameters and the schemes'.
 
-    The schemes' group has no weight decay, which would pull W towards a matrix nobody chose.
+    The schemes' group has no weight decay, which would pull W towards an arbitrary matrix.
 
     Args:
         model: The model.
         lr: Learning rate of the free parameters.
-        unitary_lr: Learning rate of the schemes' parameters; None is ``lr``. The literature
-            mostly uses ``lr / 10``.
-        options: More options of the free parameters' group, such as ``weight_decay``.
+        unitary_lr: Learning rate of the schemes' parameters; None means ``lr``. Most papers use
+            ``lr / 10``.
+        options: More options of both groups, such as ``momentum``; a ``weight_decay`` applies to
+            the free parameters only.
 
     Returns:
         One or two groups; an empty one is left out.

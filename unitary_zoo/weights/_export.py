@@ -1,0 +1,28 @@
+"""plain_state_dict: the weights as they are, without parametrizations."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from unitary_zoo.weights._module_class import parametrizations_of
+
+
+def plain_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """The ``state_dict`` of the same architecture without parametrizations.
+
+    Args:
+        module: A model with parametrized layers anywhere in it.
+
+    Returns:
+        The current value of every parametrized weight under its own name, and everything else as in
+        ``module.state_dict()``.
+    """
+    state = dict(module.state_dict())
+    for path, layer in module.named_modules():
+        prefix = path + "." if path else ""
+        for name in parametrizations_of(layer) if parametrize.is_parametrized(layer) else ():
+            inner = f"{prefix}parametrizations.{name}."
+            state = {key: value for key, value in state.items() if not key.startswith(inner)}
+            state[prefix + name] = getattr(layer, name).detach().clone()
+    return state

@@ -1,0 +1,179 @@
+"""The classes of parametrized modules.
+
+torch gives each parametrized module a class of its own. Its instances cannot be pickled or stacked
+by ``torch.func``, and share the class with their deep copies, so that removing a parametrization
+from one of them breaks the other. The classes here replace those of torch: one class serves all
+modules of a base class with the same computed tensors.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from unitary_zoo import linalg
+from unitary_zoo._torch import (
+    before_loading,
+    is_traced,
+    is_transformed,
+    own_tensors,
+    rnn_members,
+    without_computed_weights,
+)
+from unitary_zoo.weights._cache import read_weight
+from unitary_zoo.weights._weight import OrthogonalWeight
+
+
+def adopt(module: nn.Module) -> None:
+    """Replace the class that torch gave a parametrized module."""
+    module.__class__ = _class_for(_base(module), frozenset(parametrizations_of(module)))
+
+
+def parametrizations_of(module: nn.Module) -> Mapping[str, Any]:
+    """The list of parametrizations of each computed tensor of a module, by name."""
+    return cast(Mapping[str, Any], getattr(module, "parametrizations", {}))
+
+
+class _ParametrizedType(type):
+    """The type of these classes.
+
+    torch adds and deletes properties of one module's class. Here other modules share that class:
+    an added property works for them too, and no property is deleted.
+    """
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        super().__setattr__(name, _property(name) if isinstance(value, property) else value)
+
+    def __delattr__(cls, name: str) -> None:
+        if not isinstance(vars(cls).get(name), property):
+            super().__delattr__(name)
+
+
+def _property(name: str) -> property:
+    """A tensor that is computed where it has a parametrization, and an ordinary one elsewhere."""
+
+    def read(self: nn.Module) -> Tensor | None:
+        if name in (parametrizations := parametrizations_of(self)):
+            weight = read_weight(parametrizations[name])
+            if weight.requires_grad or is_traced() or is_transformed() or _gradients_are_off():
+                return weight
+            # Frozen: torch's remove_parametrizations would else leave a buffer.
+            return nn.Parameter(weight, requires_grad=False)
+        if name in (tensors := own_tensors(self)):
+            return tensors[name]
+        raise AttributeError(name)
+
+    def write(self: nn.Module, value: Tensor) -> None:
+        # Module.__setattr__ writes the ordinary ones.
+        parametrizations_of(self)[name].right_inverse(value)
+
+    return property(read, write)
+
+
+def _gradients_are_off() -> bool:
+    return torch.is_inference_mode_enabled() or not torch.is_grad_enabled()
+
+
+@functools.cache
+def _class_for(base: type, names: frozenset[str]) -> type:
+    """A subclass of ``base`` that computes the tensors ``names`` by their parametrizations."""
+    meta: Any = _ParametrizedType
+    if type(base) is not type:  # an abstract base class, for instance
+        meta = type("_ParametrizedType", (_ParametrizedType, type(base)), {})
+    members: dict[str, Any] = {name: _property(name) for name in sorted(names)}
+    members |= {
+        "__module__": base.__module__,
+        "__deepcopy__": _deepcopy,
+        "__reduce_ex__": _reduce,
+        **before_loading(base, _assign_plain_weights),
+    }
+    if hasattr(base, "reset_parameters"):
+        members["reset_parameters"] = _reset_parameters
+    if issubclass(base, nn.RNNBase):
+        members |= rnn_members(base)
+    cls: type = meta(f"Parametrized{base.__name__}", (base,), members)
+    return cls
+
+
+def _base(module: nn.Module) -> Any:
+    return type(module).__bases__[0]
+
+
+# ------------------------------------------------------------------------------ members of a class
+
+
+def _reduce(self: nn.Module, protocol: int) -> tuple[Any, ...]:
+    return _rebuild, (_base(self), frozenset(parametrizations_of(self))), _state(self)
+
+
+def _rebuild(base: Any, names: frozenset[str]) -> nn.Module:
+    """A parametrized module without its state, for ``pickle``."""
+    module: nn.Module = base.__new__(base)
+    module.__class__ = _class_for(base, names)
+    return module
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    own: Any = getattr(_base(module), "__getstate__", None)
+    # object has one from Python 3.11 on
+    default = own is None or own is getattr(object, "__getstate__", None)
+    state = dict(module.__dict__ if default else own(module))
+    if isinstance(module, nn.RNNBase):
+        state = without_computed_weights(module, state, parametrizations_of(module))
+    return state
+
+
+def _deepcopy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    replica: Any = _rebuild(_base(self), frozenset(parametrizations_of(self)))
+    memo[id(self)] = replica
+    replica.__setstate__(copy.deepcopy(_state(self), memo))
+    return replica
+
+
+def _reset_parameters(self: nn.Module) -> None:
+    """Start anew; what the layer itself writes to a computed weight has no effect."""
+    weights = [
+        chain[0]
+        for chain in parametrizations_of(self).values()
+        if isinstance(chain[0], OrthogonalWeight)
+    ]
+    # Before, because the layer may read its weight, which could be memory not yet filled; and
+    # after, because it may write to all of its parameters (recurrent ones do).
+    for weight in weights:
+        weight.reset_parameters()
+    _base(self).reset_parameters(self)
+    for weight in weights:
+        weight.reset_parameters()
+
+
+def _assign_plain_weights(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, errors: list[str]
+) -> None:
+    """Replace plain weights in a ``state_dict`` by the parameters of the schemes for them."""
+    for name, chain in parametrizations_of(module).items():
+        value = state_dict.get(prefix + name)
+        if not (isinstance(value, Tensor) and isinstance(chain[0], OrthogonalWeight)):
+            continue
+        del state_dict[prefix + name]
+        loaded = copy.deepcopy(chain)
+        try:
+            loaded.right_inverse(value)
+        except ValueError as error:
+            errors.append(f"{prefix}{name}: {error}")
+        else:
+            with torch.no_grad():
+                off = float((linalg.double(loaded()) - linalg.double(value)).norm())
+            # Entries of a matrix in lower precision than the scheme's are off by eps each.
+            if not off <= 100 * value.numel() ** 0.5 * linalg.eps(value.dtype):
+                warnings.warn(
+                    f"{prefix}{name}: the plain weight loaded is not one of the scheme's; the "
+                    f"nearest one was taken, {off:.3g} away in the Frobenius norm",
+                    stacklevel=3,
+                )
+        state_dict.update(loaded.state_dict(prefix=f"{prefix}parametrizations.{name}."))

@@ -1,0 +1,225 @@
+"""OrthogonalWeight: the parametrization that ``orthogonal`` registers for a weight."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from unitary_zoo import linalg
+from unitary_zoo._torch import CustomConversion, is_traced
+from unitary_zoo.base import NotRepresentableError, Parametrization
+
+_LOW_PRECISION = (torch.float16, torch.bfloat16)
+
+
+class OrthogonalWeight(CustomConversion):
+    r""":math:`\theta \mapsto Q`: a weight whose blocks have orthonormal columns or rows.
+
+    This is what :func:`orthogonal` registers with ``torch.nn.utils.parametrize``. An m x k block is
+    the first k columns of a square matrix of the scheme (m >= k), or the transpose of the first m
+    columns (m < k). There is no ``original`` tensor: the learnable tensors belong to ``schemes``,
+    one for each block, and are in float32 or better even where the weight is not.
+    """
+
+    def __init__(
+        self,
+        like: Tensor,
+        scheme: type[Parametrization],
+        *,
+        blocks: int = 1,
+        flatten: bool = False,
+        init: str | Tensor | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.shape, self.dtype = like.shape, like.dtype
+        count, self.rows, self.columns = _split(like.shape, blocks, flatten)
+        real = linalg.real_dtype(like.dtype)
+        options["dtype"] = torch.float32 if real in _LOW_PRECISION else real
+        self.schemes = nn.ModuleList(
+            scheme.for_columns(self._long, self._short, device=like.device, **options)
+            for _ in range(count)
+        )
+        self._init, self._started = init, False
+
+    @property
+    def _long(self) -> int:
+        return max(self.rows, self.columns)
+
+    @property
+    def _short(self) -> int:
+        return min(self.rows, self.columns)
+
+    def extra_repr(self) -> str:
+        """The shapes and the dtype, for ``repr``."""
+        blocks = f"{len(self.schemes)} blocks of " if len(self.schemes) > 1 else ""
+        return f"{tuple(self.shape)}, {blocks}{self.rows} x {self.columns}, {self.dtype}"
+
+    # -------------------------------------------------------------------------------- the weight
+
+    def forward(self) -> Tensor:
+        """The weight, differentiable in the parameters of the schemes."""
+        if len(self.schemes) == 1:
+            q = self._scheme(0).columns(self._short)
+        elif not self._many_small() or is_traced():
+            q = torch.stack([scheme.columns(self._short) for scheme in self._schemes()])
+        else:
+            q = self._columns_at_once()
+        q = q.mT if self.rows < self.columns else q
+        return q.reshape(self.shape).to(self.dtype)
+
+    def _scheme(self, i: int) -> Parametrization:
+        scheme = self.schemes[i]
+        assert isinstance(scheme, Parametrization)
+        return scheme
+
+    def _schemes(self) -> Iterator[Parametrization]:
+        return map(self._scheme, range(len(self.schemes)))
+
+    def _many_small(self) -> bool:
+        """Whether one batched call for all blocks is faster, and the scheme supports it."""
+        faster = len(self.schemes) >= _MANY and self._long <= _SMALL
+        # integration: info.supports_vmap
+        return faster and "transforms" not in self._scheme(0).info.expected_failures
+
+    def _columns_at_once(self) -> Tensor:
+        """The columns of all schemes, (count, n, k), by one call on their stacked states."""
+        states = [
+            {**dict(scheme.named_parameters()), **dict(scheme.named_buffers())}
+            for scheme in self._schemes()
+        ]
+        stacked = {key: torch.stack([state[key] for state in states]) for key in states[0]}
+        one = _Columns(self._scheme(0), self._short)
+        return torch.vmap(lambda state: functional_call(one, state, ()))(
+            {f"scheme.{key}": value for key, value in stacked.items()}
+        )
+
+    # -------------------------------------------------------------------------------- assignment
+
+    @torch.no_grad()
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
+        """Set the weight as :func:`orthogonal` describes; return no originals, as there are none.
+
+        Raises:
+            NotRepresentableError: The scheme cannot represent ``weight``, which is orthogonal; or
+                ``weight`` is not, and the scheme finds no nearest matrix. Nothing is changed.
+            ValueError: A wrong shape, or entries that are not finite.
+        """
+        first, self._started = not self._started, True
+        if weight.is_meta or self._scheme(0).device.type == "meta":
+            return ()  # no values to assign; reset_parameters() after to_empty() starts it
+        if not first:
+            self._assign(weight, project=False)
+        elif self._init is None:
+            if self._scheme(0).reaches_columns(self._short):
+                self._assign(weight, project=True)
+        elif isinstance(self._init, Tensor):
+            self._assign(self._init, project=False)
+        else:
+            self.reset_parameters(self._init)
+        return ()
+
+    def _assign(self, weight: Tensor, *, project: bool) -> None:
+        """Assign each block: the nearest matrix of the scheme if ``project``."""
+        if weight.shape != self.shape:
+            raise ValueError(
+                f"the value has shape {tuple(weight.shape)}, but the weight {tuple(self.shape)}; "
+                "pass a tensor of that shape"
+            )
+        if not torch.isfinite(weight).all():
+            raise ValueError("the value has entries that are not finite; nothing was assigned")
+        blocks = weight.detach().reshape(-1, self.rows, self.columns)
+        blocks = blocks.mT if self.rows < self.columns else blocks
+        before = [copy.deepcopy(scheme.state_dict()) for scheme in self._schemes()]
+        try:
+            for scheme, block in zip(self._schemes(), blocks, strict=True):
+                if project:
+                    scheme.assign_columns_(block, nearest=True)
+                else:
+                    _assign_exactly(scheme, block)
+        except ValueError:
+            for scheme, state in zip(self._schemes(), before, strict=True):
+                scheme.load_state_dict(state)
+            raise
+
+    def reset_parameters(
+        self, init: str | None = None, generator: torch.Generator | None = None
+    ) -> None:
+        """Start all blocks anew; see :meth:`unitary_zoo.Parametrization.reset_parameters`."""
+        for scheme in self._schemes():
+            scheme.reset_parameters(init, generator=generator)
+
+    # ----------------------------------------------------------------------------------- precision
+
+    def convert_(
+        self, convert: Callable[[Tensor], Tensor], convert_tensors: Callable[[Any], None]
+    ) -> None:
+        """Convert the schemes, which stay in float32 where the weight gets a lower precision."""
+        device = self._scheme(0).device
+        probe = convert(torch.empty(0, dtype=linalg.real_dtype(self.dtype), device=device))
+        low = probe.dtype in _LOW_PRECISION
+        convert_tensors(
+            lambda x: x.to(probe.device) if low and x.is_floating_point() else convert(x)
+        )
+        if not self.dtype.is_complex:
+            self.dtype = probe.dtype
+        elif not low:
+            self.dtype = linalg.complex_dtype(probe.dtype)
+
+
+def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
+    """Set the columns to ``q``, or to its polar factor if they are not orthonormal, or refuse.
+
+    The scheme's own nearest matrix would be far off for, say, the wrong determinant.
+    """
+    # Rounding orthonormal columns to their precision moves Q^H Q by at most this.
+    limit = 4 * math.sqrt(len(q)) * linalg.eps(q.dtype)
+    on_group = float(linalg.unitarity_defect(q)) <= limit
+    may_project = not on_group and scheme.reaches_columns(q.shape[-1])
+    if not may_project or not scheme.info.exact:
+        try:
+            scheme.assign_columns_(q)
+        except NotRepresentableError:
+            if not may_project:
+                raise
+        else:
+            return
+    u, _, vh = torch.linalg.svd(linalg.double(q), full_matrices=False)
+    scheme.assign_columns_(u @ vh)
+
+
+_MANY, _SMALL = 8, 64
+"""At least so many blocks, of at most this size, are computed together."""
+
+
+class _Columns(nn.Module):
+    """The columns of a scheme as the forward pass of a module, for ``functional_call``."""
+
+    def __init__(self, scheme: Parametrization, k: int) -> None:
+        super().__init__()
+        self.scheme, self.k = scheme, k
+
+    def forward(self) -> Tensor:
+        return self.scheme.columns(self.k)
+
+
+def _split(shape: torch.Size, blocks: int, flatten: bool) -> tuple[int, int, int]:
+    """The number of blocks, and the rows and columns of each."""
+    if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
+        raise ValueError(f"blocks={blocks!r}; pass an int of at least 1")
+    if not isinstance(flatten, bool):
+        raise TypeError(f"flatten={flatten!r}; pass True or False")
+    if shape[0] % blocks:
+        raise ValueError(
+            f"blocks={blocks} does not divide the first dimension of {tuple(shape)}; a GRU has 3 "
+            "blocks, an LSTM 4"
+        )
+    size = [shape[0], math.prod(shape[1:])] if flatten else list(shape)
+    size = [blocks, size[0] // blocks, *size[1:]]
+    return math.prod(size[:-2]), size[-2], size[-1]
