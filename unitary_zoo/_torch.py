@@ -256,3 +256,8 @@ def without_computed_weights(
         for name, weight in zip(rnn._flat_weights_names, rnn._flat_weights, strict=True)
     ]
     return {**state, "_flat_weights": weights}
+
+
+def forget_compiled() -> None:
+    """Forget what ``torch.compile`` compiled; else it gives up after some modules of one class."""
+    torch._dynamo.reset()

@@ -11,6 +11,8 @@ from typing import Any
 
 from unitary_zoo.base import Parametrization
 from unitary_zoo.testing.checks import CHECKS
+from unitary_zoo.testing.layers import LAYER_CHECKS
+from unitary_zoo.testing.layers.registry import expected_failure, layers_of
 from unitary_zoo.testing.subject import Measure, Subject
 
 
@@ -50,6 +52,16 @@ def yield_checks(
             yield name, partial(_run, name, subject)
 
 
+def yield_layer_checks(
+    scheme: str | type[Parametrization], **options: Any
+) -> Iterator[tuple[str, Callable[[], CheckResult]]]:
+    """The checks that apply to layers of a scheme: name and a call to run it."""
+    subject = _subject(scheme, options)
+    for name, check in LAYER_CHECKS.items():
+        if any(map(check.applies_to, layers_of(subject))):
+            yield name, partial(_run, name, subject)
+
+
 def check_parametrization(
     scheme: str | type[Parametrization], on_fail: str | None = "raise", **options: Any
 ) -> list[CheckResult]:
@@ -67,9 +79,40 @@ def check_parametrization(
         ConformanceError: Some check failed and ``on_fail`` is "raise".
         ValueError: ``on_fail`` is none of these.
     """
+    return _run_all(scheme, yield_checks(scheme, **options), on_fail)
+
+
+def check_orthogonal_layer(
+    scheme: str | type[Parametrization], on_fail: str | None = "raise", **options: Any
+) -> list[CheckResult]:
+    """Run every check that applies to layers whose weight has a scheme.
+
+    Each check is about something that must never happen silently to such a weight, and covers every
+    field that the scheme serves, and square, tall and wide weights.
+
+    Args:
+        scheme: Class or registered name.
+        on_fail: "raise" one error listing all failures, "warn", or None to return only.
+        options: Options of the scheme under which it is checked.
+
+    Returns:
+        One result a check.
+
+    Raises:
+        ConformanceError: Some check failed and ``on_fail`` is "raise".
+        ValueError: ``on_fail`` is none of these.
+    """
+    return _run_all(scheme, yield_layer_checks(scheme, **options), on_fail)
+
+
+def _run_all(
+    scheme: str | type[Parametrization],
+    checks: Iterator[tuple[str, Callable[[], CheckResult]]],
+    on_fail: str | None,
+) -> list[CheckResult]:
     if on_fail not in ("raise", "warn", None):
         raise ValueError(f"on_fail={on_fail!r}; pass 'raise', 'warn' or None")
-    results = [run() for _, run in yield_checks(scheme, **options)]
+    results = [run() for _, run in checks]
     failed = [result for result in results if result.status == "failed"]
     if failed and on_fail:
         name = scheme if isinstance(scheme, str) else scheme.__name__
@@ -77,7 +120,7 @@ def check_parametrization(
         lines += [_line(result) for result in failed]
         if on_fail == "raise":
             raise ConformanceError("\n".join(lines))
-        warnings.warn("\n".join(lines), stacklevel=2)
+        warnings.warn("\n".join(lines), stacklevel=3)
     return results
 
 
@@ -94,7 +137,7 @@ def parametrize_with_checks(
     params = []
     for scheme in schemes:
         label = scheme if isinstance(scheme, str) else scheme.__name__
-        for name, _ in yield_checks(scheme):
+        for name, _ in (*yield_checks(scheme), *yield_layer_checks(scheme)):
 
             def check(scheme: str | type[Parametrization], name: str = name) -> None:
                 result = _run(name, _subject(scheme, {}))
@@ -115,13 +158,15 @@ def _run(name: str, subject: Subject) -> CheckResult:
     worst = Measure(0.0, 0.0, "")
     error = ""
     try:
-        for measure in CHECKS[name][0](subject):
+        check = CHECKS[name][0] if name in CHECKS else LAYER_CHECKS[name].check
+        for measure in check(subject):
             if _badness(measure) > _badness(worst) or not worst.where:
                 worst = measure
     except Exception as exception:  # an error of a scheme is a finding, not a crash
         error = f"{type(exception).__name__}: {exception}"
     failed = bool(error) or not worst.holds
-    reason = subject.info.expected_failures.get(name)  # the options may bring their own
+    # The options may bring their own.
+    reason = subject.info.expected_failures.get(name) or expected_failure(subject, name)
     status = "failed" if failed else "passed"
     message = error or worst.where
     if reason is not None:
