@@ -20,7 +20,7 @@ from unitary_zoo.testing.layers.building import (
 )
 from unitary_zoo.testing.layers.measures import ASSIGNED, double, on_group, same
 from unitary_zoo.testing.layers.registry import REAL, layer_check
-from unitary_zoo.testing.layers.subject import SQUARE, LayerSubject, SchemeLayers
+from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject, SchemeLayers
 from unitary_zoo.testing.subject import Measure
 
 
@@ -33,7 +33,7 @@ def assigned(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield same(module.weight, wanted, "the weight assigned", ASSIGNED)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(SQUARE, TALL))
 def assigned_off_the_group(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A matrix that is not orthogonal is assigned, neither refused nor made orthogonal."""
     module = build(subject, shape)

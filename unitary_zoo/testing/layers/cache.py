@@ -22,7 +22,7 @@ from unitary_zoo.testing.layers.building import (
 )
 from unitary_zoo.testing.layers.measures import ASSIGNED, finite_gradients, same
 from unitary_zoo.testing.layers.registry import layer_check
-from unitary_zoo.testing.layers.subject import LayerSubject
+from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject
 from unitary_zoo.testing.subject import Measure, distance
 
 
@@ -38,19 +38,19 @@ def _not_stale(
     yield same(after, module.weight, "read after the step inside cached()")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def cached_step(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Inside cached(), the weight read after an optimizer step is that of before."""
     return _not_stale(subject, shape, sgd)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def cached_fused_step(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Inside cached(), the weight read after a step of a fused optimizer is that of before."""
     return _not_stale(subject, shape, lambda p: AdamW(p, lr=0.05, fused=True))
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def cached_no_grad(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Inside cached(), a first read under no_grad takes the gradient from the training after."""
     module: Any = subject.attach(plain(subject, shape, bias=True))
@@ -61,7 +61,7 @@ def cached_no_grad(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield finite_gradients(module.parametrizations, "after a read under no_grad")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def cached_two_backwards(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Inside cached(), a second backward pass fails or does not add its gradient."""
     module = build(subject, shape)
@@ -77,7 +77,7 @@ def cached_two_backwards(subject: LayerSubject, shape: str) -> Iterator[Measure]
             yield same(p.grad, 2 * grad, "the gradient of two passes", 1e-5)
 
 
-@layer_check(may_refuse=True)
+@layer_check(scheme_shapes=(SQUARE,), may_refuse=True)
 def cached_assignment(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Inside cached(), a weight that was assigned is not the one that is read."""
     module = build(subject, shape)

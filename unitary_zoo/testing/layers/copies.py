@@ -16,7 +16,7 @@ from unitary_zoo.testing.checks.common import holds
 from unitary_zoo.testing.layers.building import another_weight, batch, build, learn, plain, sgd
 from unitary_zoo.testing.layers.measures import ASSIGNED, on_group, same
 from unitary_zoo.testing.layers.registry import layer_check
-from unitary_zoo.testing.layers.subject import LayerSubject
+from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject
 from unitary_zoo.testing.subject import Measure, distance
 
 
@@ -30,14 +30,14 @@ def _works_like(subject: LayerSubject, replica: Any, module: Any, where: str) ->
     yield same(module.weight, before, f"{where} was trained, and the original moved", 0.0)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def pickled(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A module cannot be pickled, as processes and schedulers do, or comes back different."""
     module = build(subject, shape)
     return _works_like(subject, pickle.loads(pickle.dumps(module)), module, "the pickled module")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def saved(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """torch.save of a module fails or loads as another one."""
     module, file = build(subject, shape), io.BytesIO()
@@ -47,14 +47,14 @@ def saved(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     return _works_like(subject, loaded, module, "the saved module")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def copied(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A deep copy is not equal, or training it changes the original."""
     module = build(subject, shape)
     return _works_like(subject, copy.deepcopy(module), module, "the copy")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def copy_made_plain(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """remove_parametrizations on a deep copy breaks the original."""
     module = build(subject, shape)
@@ -65,7 +65,7 @@ def copy_made_plain(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield on_group(subject, module.weight, "the original, trained")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def state_dict(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A state_dict that is saved and loaded gives another weight."""
     module, other, file = build(subject, shape), build(subject, shape), io.BytesIO()
@@ -76,7 +76,7 @@ def state_dict(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     return _works_like(subject, other, module, "the module loaded")
 
 
-@layer_check(may_refuse=True)
+@layer_check(scheme_shapes=(SQUARE,), may_refuse=True)
 def plain_checkpoint(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """The checkpoint of a layer without scheme, its weight orthogonal, is not what one gets."""
     module, layer = build(subject, shape), plain(subject, shape)
@@ -85,7 +85,7 @@ def plain_checkpoint(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield same(module.weight, layer.weight, "the weight loaded", ASSIGNED)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def plain_export(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """The plain weights that a layer exports compute something else."""
     module, layer = build(subject, shape), plain(subject, shape)
@@ -96,7 +96,7 @@ def plain_export(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield same(layer(x), wanted, "the output", 1e-5)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def made_plain(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """remove_parametrizations leaves another weight, or no ordinary layer."""
     module = build(subject, shape)

@@ -14,7 +14,7 @@ from unitary_zoo.testing.checks.common import holds
 from unitary_zoo.testing.layers.building import MakeOptimizer, build, learn, plain, sgd
 from unitary_zoo.testing.layers.measures import double, on_group, same
 from unitary_zoo.testing.layers.registry import layer_check, schemes_only
-from unitary_zoo.testing.layers.subject import SQUARE, LayerSubject
+from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject
 from unitary_zoo.testing.subject import Measure
 
 
@@ -65,19 +65,19 @@ def _fifty_steps(
         yield holds(signs[0] * signs[1] > 0, words)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(SQUARE, TALL))
 def sgd_weight_decay(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """50 steps of SGD with momentum and weight decay leave the group or change the determinant."""
     return _fifty_steps(subject, shape, lambda p: SGD(p, lr=0.05, momentum=0.9, weight_decay=0.1))
 
 
-@layer_check()
+@layer_check(scheme_shapes=(SQUARE, TALL))
 def muon_weight_decay(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """50 steps like Muon's, with weight decay, leave the group or change the determinant."""
     return _fifty_steps(subject, shape, lambda p: MuonLike(p, lr=0.02, weight_decay=0.1))
 
 
-@layer_check(applies=schemes_only)
+@layer_check(scheme_shapes=(TALL,), applies=schemes_only)
 def forgotten_hook(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A training loop that forgets what has to follow a step reads a weight off the group."""
     module = build(subject, shape)
@@ -89,7 +89,7 @@ def forgotten_hook(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield on_group(subject, weight, "after a step")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def frozen(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A weight that was frozen before moves with the bias that is trained."""
     layer = plain(subject, shape, bias=True)
@@ -101,7 +101,7 @@ def frozen(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield same(module.weight, before, "the weight", 0.0)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def moving_average(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A moving average of a model (AveragedModel) reads as a weight off the group."""
     module = build(subject, shape)

@@ -15,7 +15,7 @@ from unitary_zoo.testing.checks.common import holds
 from unitary_zoo.testing.layers.building import build, learn, loss_of, plain, sgd
 from unitary_zoo.testing.layers.measures import on_group
 from unitary_zoo.testing.layers.registry import REAL, layer_check, schemes_only
-from unitary_zoo.testing.layers.subject import LayerSubject
+from unitary_zoo.testing.layers.subject import TALL, LayerSubject
 from unitary_zoo.testing.subject import Measure, distance
 
 
@@ -27,19 +27,19 @@ def _converted(subject: LayerSubject, shape: str, dtype: torch.dtype) -> Iterato
     yield on_group(subject, module.weight, f"after 5 steps in {dtype}")
 
 
-@layer_check(fields=REAL)
+@layer_check(scheme_shapes=(TALL,), fields=REAL)
 def bfloat16(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A layer that is converted to bfloat16 has a weight off the group by more than rounding."""
     return _converted(subject, shape, torch.bfloat16)
 
 
-@layer_check(fields=REAL)
+@layer_check(scheme_shapes=(TALL,), fields=REAL)
 def float16(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A layer that is converted to half precision has a weight off the group."""
     return _converted(subject, shape, torch.float16)
 
 
-@layer_check(fields=REAL)
+@layer_check(scheme_shapes=(TALL,), fields=REAL)
 def bfloat16_layer(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A layer built in bfloat16 has a weight off the group by more than rounding."""
     module: Any = subject.attach(plain(subject, shape).to(torch.bfloat16))
@@ -48,7 +48,7 @@ def bfloat16_layer(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield on_group(subject, module.weight, "after 5 steps")
 
 
-@layer_check(fields=REAL)
+@layer_check(scheme_shapes=(TALL,), fields=REAL)
 def bfloat16_and_back(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A layer that was in bfloat16 and is in single precision again is off by bfloat16's eps."""
     module = build(subject, shape)
@@ -62,7 +62,7 @@ def _inner(layer: Any, gradient: Tensor) -> Tensor:
 
 
 # In any ordinary layer of torch steps are rounded as well, so that peers are not asked.
-@layer_check(fields=REAL, applies=schemes_only)
+@layer_check(scheme_shapes=(TALL,), fields=REAL, applies=schemes_only)
 def small_steps_in_bfloat16(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Steps of a bfloat16 layer that are smaller than its rounding are lost."""
     module = build(subject, shape)
@@ -78,7 +78,7 @@ def small_steps_in_bfloat16(subject: LayerSubject, shape: str) -> Iterator[Measu
     yield holds(off <= 0.25 * moved, words)
 
 
-@layer_check(fields=REAL)
+@layer_check(scheme_shapes=(TALL,), fields=REAL)
 def autocast(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Under autocast to bfloat16 the weight is computed, or trained, in bfloat16."""
     module = build(subject, shape)

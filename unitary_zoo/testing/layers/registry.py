@@ -37,6 +37,9 @@ class LayerCheck:
         meaning: What must not happen, in a sentence.
         function: Takes a subject and a shape, and yields measures that hold unless it happens.
         shapes: The shapes of weights for which the outcome can differ.
+        scheme_shapes: The shapes for which the outcome can depend on the scheme. A tall weight is
+            made of the first columns of a scheme's matrix, and a wide one is the transpose of a
+            tall one; that code is the same for all schemes.
         fields: The fields for which it is checked.
         applies: Whether the check applies to a subject.
         may_refuse: Whether a subject may refuse with an error, where its info says that it cannot
@@ -47,7 +50,8 @@ class LayerCheck:
     name: str
     meaning: str
     function: Callable[[LayerSubject, str], Iterator[Measure]]
-    shapes: tuple[str, ...] = SHAPES
+    shapes: tuple[str, ...]
+    scheme_shapes: tuple[str, ...]
     fields: tuple[str, ...] = FIELDS
     applies: Callable[[LayerSubject], bool] = every_subject
     may_refuse: bool = False
@@ -74,10 +78,10 @@ class LayerCheck:
                 if not refusal:
                     raise
 
-    def check(self, subject: Subject) -> Iterator[Measure]:
-        """The check of a scheme over all its fields and on all shapes."""
+    def check(self, subject: Subject, shapes: tuple[str, ...] | None = None) -> Iterator[Measure]:
+        """The check of a scheme over all its fields and on ``shapes``, by default all."""
         for layers in layers_of(subject):
-            for shape in self.shapes if self.applies_to(layers) else ():
+            for shape in (shapes or self.shapes) if self.applies_to(layers) else ():
                 case = f"{layers.field}, {shape}"
                 try:
                     for measure in self.measures(layers, shape):
@@ -93,6 +97,7 @@ REGISTERED: dict[str, LayerCheck] = {}
 def layer_check(
     *,
     shapes: tuple[str, ...] = SHAPES,
+    scheme_shapes: tuple[str, ...] | None = None,
     fields: tuple[str, ...] = FIELDS,
     applies: Callable[[LayerSubject], bool] = every_subject,
     may_refuse: bool = False,
@@ -104,8 +109,9 @@ def layer_check(
         name = function.__name__
         meaning = " ".join((inspect.getdoc(function) or "").split())
         REGISTERED[PREFIX + name] = LayerCheck(
-            name, meaning, function, shapes, fields, applies, may_refuse, slow
-        )
+            name, meaning, function, shapes, scheme_shapes or shapes,
+            fields, applies, may_refuse, slow,
+        )  # fmt: skip
 
     return enter
 

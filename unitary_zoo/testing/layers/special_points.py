@@ -15,7 +15,7 @@ from unitary_zoo.testing.checks.common import holds
 from unitary_zoo.testing.layers.building import build, learn, loss_of, sgd, started
 from unitary_zoo.testing.layers.measures import finite_gradients, on_group, same
 from unitary_zoo.testing.layers.registry import layer_check, schemes_only
-from unitary_zoo.testing.layers.subject import SQUARE, LayerSubject, SchemeLayers
+from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject, SchemeLayers
 from unitary_zoo.testing.subject import Measure
 
 
@@ -28,7 +28,7 @@ def _trains_from(subject: LayerSubject, shape: str, start: Tensor, where: str) -
     yield on_group(subject, module.weight, f"after 5 steps from {where}")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(SQUARE, TALL))
 def gradient_at_orthogonal(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """The gradient at an exactly orthogonal matrix, a permutation, is not finite."""
     n = max(subject.shape(shape))
@@ -36,13 +36,13 @@ def gradient_at_orthogonal(subject: LayerSubject, shape: str) -> Iterator[Measur
     return _trains_from(subject, shape, permutation, "a permutation")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(SQUARE, TALL))
 def gradient_at_identity(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """The gradient at the identity is not finite."""
     return _trains_from(subject, shape, torch.eye(max(subject.shape(shape))), "the identity")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(SQUARE, TALL))
 def gradient_at_minus_one(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """The gradient at a matrix with eigenvalues -1, such as -I, is not finite."""
     n = max(subject.shape(shape))

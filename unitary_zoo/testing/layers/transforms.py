@@ -13,7 +13,7 @@ from unitary_zoo._torch import forget_compiled
 from unitary_zoo.testing.layers.building import batch, build, learn, loss_of, sgd
 from unitary_zoo.testing.layers.measures import on_group, same
 from unitary_zoo.testing.layers.registry import REAL, layer_check
-from unitary_zoo.testing.layers.subject import SQUARE, LayerSubject, SchemeLayers
+from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject, SchemeLayers
 from unitary_zoo.testing.subject import Measure
 
 
@@ -47,7 +47,7 @@ def exported(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield same(program(x), module(x), "the output", 1e-5)
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def meta_device(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A layer built on the meta device, filled and loaded, has another weight."""
     trained = build(subject, shape)
@@ -59,7 +59,7 @@ def meta_device(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield same(module.weight, trained.weight, "the weight loaded")
 
 
-@layer_check()
+@layer_check(scheme_shapes=(TALL,))
 def ensemble(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Two layers stacked for torch.func compute something else than each does."""
     pair = [build(subject, shape), build(subject, shape)]
@@ -78,7 +78,7 @@ def _may_be_complex(subject: LayerSubject) -> bool:
     return not isinstance(subject, SchemeLayers) or "complex" in subject.scheme.info.fields
 
 
-@layer_check(fields=REAL, applies=_may_be_complex)
+@layer_check(scheme_shapes=(SQUARE,), fields=REAL, applies=_may_be_complex)
 def complex_weight(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A complex weight has W^T W = I, or nothing, instead of W^H W = I."""
     module = build(subject.over("complex"), shape)
