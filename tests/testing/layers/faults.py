@@ -1,0 +1,193 @@
+"""Ways to make a weight orthogonal that have one fault each, and the checks that must find it."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize
+
+from unitary_zoo import Parametrization
+from unitary_zoo.base import DenseMap
+from unitary_zoo.testing.layers import LayerSubject, SchemeLayers
+from unitary_zoo.testing.layers.subject import SQUARE, TALL
+
+Cayley = Parametrization.get("cayley")
+
+FAULTS: list[tuple[str, LayerSubject, str]] = []
+"""The name of a check, a subject with a fault, and the shape on which it must be found."""
+
+
+def fault(*checks, shape=SQUARE, scheme=Cayley):
+    """Decorator that enters a subject for the checks that must find its fault."""
+
+    def enter(cls):
+        options = {"scheme": scheme} if issubclass(cls, SchemeLayers) else {}
+        FAULTS.extend((check, cls(cls.__name__, **options), shape) for check in checks)
+        return cls
+
+    return enter
+
+
+@fault("adamw_step", "gates_of_lstm", "complex_weight", "bfloat16_layer")
+@dataclass(frozen=True)
+class Plain(LayerSubject):
+    """A layer as it is, said to be orthogonal."""
+
+    def attach(self, module, name="weight", *, blocks=1):
+        return module
+
+
+@fault(
+    "adamw_step", "sgd_weight_decay", "muon_weight_decay", "moving_average", "autocast",
+    "bfloat16", "float16", "bfloat16_and_back", "copied", "pickled", "saved", "state_dict",
+)  # fmt: skip
+@dataclass(frozen=True)
+class Once(LayerSubject):
+    """A weight that is orthogonal at the start only."""
+
+    def attach(self, module, name="weight", *, blocks=1):
+        nn.init.orthogonal_(module.get_parameter(name))
+        return module
+
+
+@fault("forgotten_hook", "small_steps_in_bfloat16")
+@dataclass(frozen=True)
+class OnceByAScheme(SchemeLayers):
+    """The same, said to have a scheme."""
+
+    def attach(self, module, name="weight", *, blocks=1, **options):
+        nn.init.orthogonal_(module.get_parameter(name))
+        return module
+
+
+@fault(
+    "cached_step", "cached_fused_step", "cached_no_grad", "cached_two_backwards",
+    "cached_assignment", "copy_made_plain", "plain_checkpoint", "meta_device", "ensemble",
+    "pickled", "saved", "autocast", "gates_of_lstm",
+)  # fmt: skip
+@fault("thin_embedding", shape=TALL)
+@dataclass(frozen=True)
+class ByTorch(LayerSubject):
+    """torch's parametrization, which has these faults."""
+
+    def attach(self, module, name="weight", *, blocks=1):
+        return parametrizations.orthogonal(module, name, "cayley")
+
+
+@fault("frozen")
+@dataclass(frozen=True)
+class Thawed(SchemeLayers):
+    """A frozen weight whose scheme learns."""
+
+    def attach(self, module, name="weight", *, blocks=1, **options):
+        module = super().attach(module, name, blocks=blocks)
+        module.parametrizations.requires_grad_(True)
+        return module
+
+
+class PoisonedCayley(Cayley):
+    """Its gradient is NaN."""
+
+    def _prepare(self):
+        zeros = [(p - p.detach()).abs().sqrt().sum() for p in self.parameters()]
+        return DenseMap(super()._prepare().matrix() + sum(zeros))
+
+
+@fault(
+    "gradient_at_orthogonal", "gradient_at_identity", "gradient_at_minus_one", "modrelu_at_zero",
+    scheme=PoisonedCayley,
+)  # fmt: skip
+@dataclass(frozen=True)
+class Poisoned(SchemeLayers):
+    """A scheme whose gradient is NaN."""
+
+
+@fault("one_small_matrix", scheme=Parametrization.get("torch_orthogonal"))
+@dataclass(frozen=True)
+class ByMatrixExp(SchemeLayers):
+    """``torch.matrix_exp`` of a single small matrix."""
+
+
+@fault("determinant_chosen")
+@dataclass(frozen=True)
+class IgnoresTheDeterminant(SchemeLayers):
+    """The option that chooses the determinant has no effect."""
+
+    def attach_with_determinant(self, module, determinant):
+        return self.attach(module)
+
+
+class _OnTop(nn.Module):
+    """A parametrization that returns its argument both ways."""
+
+    def forward(self, x):
+        return x
+
+    def right_inverse(self, x):
+        return x
+
+
+@dataclass(frozen=True)
+class _WithAnother(SchemeLayers):
+    """A second parametrization on top of the scheme."""
+
+    top = _OnTop
+
+    def attach(self, module, name="weight", *, blocks=1, **options):
+        module = super().attach(module, name, blocks=blocks)
+        parametrize.register_parametrization(module, name, self.top())
+        return module
+
+
+@fault("assigned_off_the_group")
+@dataclass(frozen=True)
+class TakesAll(LayerSubject):
+    """Every value assigned is the weight."""
+
+    def attach(self, module, name="weight", *, blocks=1):
+        nn.init.orthogonal_(module.get_parameter(name))
+        parametrize.register_parametrization(module, name, _OnTop())
+        return module
+
+
+@fault("made_plain", "plain_export")
+class Noisy(_WithAnother):
+    """Every read is another."""
+
+    class top(_OnTop):
+        def forward(self, x):
+            return x + 1e-3 * torch.randn_like(x)
+
+
+@fault("assigned", "cached_assignment", "determinant_assigned")
+class IgnoresAssignment(_WithAnother):
+    """A value that is assigned has no effect."""
+
+    class top(_OnTop):
+        def forward(self, x):
+            self.last = x.detach()
+            return x
+
+        def right_inverse(self, x):
+            return self.last
+
+
+@fault("compiled", "exported")
+class Branches(_WithAnother):
+    """The computation depends on the values."""
+
+    class top(_OnTop):
+        def forward(self, x):
+            return x if float(x.detach().sum()) < 1e9 else -x
+
+
+@fault("lstm_forward", "gru_forward")
+@dataclass(frozen=True)
+class ForwardOfAnother(SchemeLayers):
+    """The forward pass uses the weights of a copy."""
+
+    def attach(self, module, name="weight", *, blocks=1, **options):
+        module = super().attach(module, name, blocks=blocks)
+        module.forward = copy.deepcopy(module).forward
+        return module
