@@ -129,8 +129,8 @@ def parametrize_with_checks(
 ) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Pytest decorator: one test for each scheme and check, with ids ``scheme-check``.
 
-    The checks are those of the scheme and of layers that have it, the latter only on the shapes of
-    weights for which the outcome can depend on the scheme; :func:`check_orthogonal_layer` runs all.
+    The checks are those of the scheme and of layers that have it. The latter leave out cases whose
+    outcome cannot depend on the scheme; :func:`check_orthogonal_layer` runs all.
 
     The test takes ``scheme`` and ``check`` and calls ``check(scheme)``, which raises
     :class:`ConformanceError` on failure.
@@ -143,7 +143,7 @@ def parametrize_with_checks(
         for name, _ in (*yield_checks(scheme), *yield_layer_checks(scheme)):
 
             def check(scheme: str | type[Parametrization], name: str = name) -> None:
-                result = _run(name, _subject(scheme, {}), every_shape=False)
+                result = _run(name, _subject(scheme, {}), thorough=False)
                 if result.status == "failed":
                     raise ConformanceError(_line(result))
 
@@ -156,19 +156,18 @@ def _subject(scheme: str | type[Parametrization], options: dict[str, Any]) -> Su
     return Subject(cls, options)
 
 
-def _measures(name: str, subject: Subject, every_shape: bool) -> Iterator[Measure]:
+def _measures(name: str, subject: Subject, thorough: bool) -> Iterator[Measure]:
     if name in CHECKS:
         return CHECKS[name][0](subject)
-    check = LAYER_CHECKS[name]
-    return check.check(subject, check.shapes if every_shape else check.scheme_shapes)
+    return LAYER_CHECKS[name].check(subject, thorough)
 
 
-def _run(name: str, subject: Subject, every_shape: bool = True) -> CheckResult:
+def _run(name: str, subject: Subject, thorough: bool = True) -> CheckResult:
     start = time.perf_counter()
     worst = Measure(0.0, 0.0, "")
     error = ""
     try:
-        for measure in _measures(name, subject, every_shape):
+        for measure in _measures(name, subject, thorough):
             if _badness(measure) > _badness(worst) or not worst.where:
                 worst = measure
     except Exception as exception:  # an error of a scheme is a finding, not a crash

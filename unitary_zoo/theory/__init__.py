@@ -1,5 +1,6 @@
 """What is proved of recurrent networks, as functions, and what can be measured of them."""
 
+from unitary_zoo.errors import BoundExceededError
 from unitary_zoo.theory.bounds import (
     Bounds,
     eigenvalue_bounds,
@@ -8,7 +9,6 @@ from unitary_zoo.theory.bounds import (
 )
 from unitary_zoo.theory.dilation import halmos_dilation
 from unitary_zoo.theory.equivalence import unitary_equivalent
-from unitary_zoo.errors import BoundExceededError
 from unitary_zoo.theory.necessity import (
     RankCertificate,
     contractive_witness,

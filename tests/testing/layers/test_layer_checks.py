@@ -222,14 +222,13 @@ def test_parametrize_with_checks_includes_the_layers():
     assert {"cayley-check_unitary", "cayley-check_layer_adamw_step"} <= ids
 
 
-# The checks of every scheme run in test_conformance, where shapes are left out that a scheme cannot
-# influence. One scheme of each family is checked on all of them here.
+# The checks of every scheme run in test_conformance, where cases are left out that a scheme cannot
+# influence. One scheme of each family is checked on all shapes here.
 @pytest.mark.parametrize("scheme", ["cayley", "lie_exp", "svd_projection"])
 @pytest.mark.parametrize(
-    "name", [name for name, c in LAYER_CHECKS.items() if c.scheme_shapes != c.shapes]
+    "check", [c for c in BY_NAME.values() if c.scheme_shapes != c.shapes], ids=lambda c: c.name
 )
-def test_layer_check_on_the_shapes_left_out(scheme, name):
-    check = LAYER_CHECKS[name]
-    others = tuple(shape for shape in check.shapes if shape not in check.scheme_shapes)
-    for measure in check.check(Subject(Parametrization.get(scheme)), others):
-        assert measure.holds, measure
+def test_layer_check_on_the_shapes_left_out(scheme, check):
+    for subject in filter(check.applies_to, layers_of(Subject(Parametrization.get(scheme)))):
+        for shape in set(check.shapes) - set(check.scheme_shapes):
+            assert result(check, subject, shape) == "passed"

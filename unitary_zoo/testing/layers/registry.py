@@ -44,7 +44,8 @@ class LayerCheck:
         applies: Whether the check applies to a subject.
         may_refuse: Whether a subject may refuse with an error, where its info says that it cannot
             represent every matrix.
-        slow: Whether it takes a second or more.
+        slow: Whether it takes a second or more; what a scheme contributes over each field is then
+            a check of the scheme.
     """
 
     name: str
@@ -78,10 +79,16 @@ class LayerCheck:
                 if not refusal:
                     raise
 
-    def check(self, subject: Subject, shapes: tuple[str, ...] | None = None) -> Iterator[Measure]:
-        """The check of a scheme over all its fields and on ``shapes``, by default all."""
-        for layers in layers_of(subject):
-            for shape in (shapes or self.shapes) if self.applies_to(layers) else ():
+    def check(self, subject: Subject, thorough: bool = True) -> Iterator[Measure]:
+        """The check of a scheme over all its fields and on all shapes.
+
+        Unless ``thorough``, cases whose outcome cannot depend on the scheme are left out.
+        """
+        subjects = [layers for layers in layers_of(subject) if self.applies_to(layers)]
+        if self.slow and not thorough:
+            subjects = subjects[:1]
+        for layers in subjects:
+            for shape in self.shapes if thorough else self.scheme_shapes:
                 case = f"{layers.field}, {shape}"
                 try:
                     for measure in self.measures(layers, shape):

@@ -1,0 +1,219 @@
+"""Orthogonal weights in compilers, transforms, averages, mixed precision and several processes."""
+
+import copy
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import unitary_zoo
+from tests.oracles import defect, haar
+from tests.weights.layers import FAMILIES, bound, linear
+from unitary_zoo import (
+    NotProjectedError,
+    Parametrization,
+)
+
+# Inductor compiles its templates by what torch itself has deprecated.
+compiles = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+
+@compiles
+@pytest.mark.slow
+def test_compiled_layer_equals_eager(layer):
+    torch._dynamo.reset()
+    x = torch.randn(2, 3)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    functional = torch.randn(2, 5)
+    parameters = list(layer.parameters())
+    wanted = torch.autograd.grad((layer(x) * functional).sum(), parameters)
+    torch.testing.assert_close(compiled(x), layer(x), rtol=0, atol=1e-6)
+    found = torch.autograd.grad((compiled(x) * functional).sum(), parameters)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():  # new numbers, the same graph
+        for scheme in layer.parametrizations.weight[0].schemes:
+            scheme.reset_parameters("haar")
+    torch.testing.assert_close(compiled(x), layer(x), rtol=0, atol=1e-6)
+
+
+# Inductor generates code for real numbers, and leaves complex ones to the operators of torch. So each
+# scheme is compiled over the reals if it can be, and over the complex numbers where a derivative of
+# the compiler goes into the code.
+REAL = Parametrization.names(fields="real")
+GENERATED = [
+    *((name, "real") for name in REAL),
+    *((name, "complex") for name in Parametrization.names(field="complex") if name not in REAL),
+    ("qr", "complex"),
+    ("torch_orthogonal", "complex"),
+]
+# Fewer iterations make the same kinds of code.
+SHORT = {"polar_newton_schulz": {"iterations": 2}}
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the compiler itself calls
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "field"), GENERATED, ids=str)
+def test_inductor_equals_eager_for_every_scheme(scheme, field):
+    # The kit compiles each scheme without generating code; the code has been wrong where the
+    # compiler's own derivative of a complex QR decomposition went into it.
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    dtype = torch.complex64 if field == "complex" else torch.float32
+    layer = linear(4, 3, scheme, dtype=dtype, **SHORT.get(scheme, {}))
+    x, functional = torch.randn(2, 3, dtype=dtype), torch.randn(2, 4, dtype=dtype)
+    parameters = list(layer.parameters())
+    compiled = torch.compile(layer, backend="inductor", fullgraph=True)
+    out, wanted = compiled(x), layer(x)
+    torch.testing.assert_close(out, wanted, rtol=0, atol=1e-5)
+    found = torch.autograd.grad((out * functional).real.sum(), parameters, allow_unused=True)
+    plain = torch.autograd.grad((wanted * functional).real.sum(), parameters, allow_unused=True)
+    for a, b in zip(found, plain, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_layer_refuses_an_unprojected_weight():
+    torch._dynamo.reset()
+    layer = linear(4, 4, "svd_projection")
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    compiled(torch.ones(4))
+    with torch.no_grad():
+        layer.parametrizations.weight[0].schemes[0].weight.mul_(1.1)
+    with pytest.raises(NotProjectedError, match="attach"):
+        compiled(torch.ones(4))
+
+
+def test_exported_layer_equals_eager(layer):
+    x = torch.randn(2, 3)
+    program = torch.export.export(layer, (x,))
+    torch.testing.assert_close(program.module()(x), layer(x), rtol=0, atol=1e-6)
+    plain = copy.deepcopy(layer)
+    parametrize.remove_parametrizations(plain, "weight")
+    names = {str(node.target) for node in torch.export.export(plain, (x,)).graph.nodes}
+    assert not any("unitary_zoo" in name for name in names)
+
+
+def test_ensemble_equals_each_layer(layer):
+    name = layer.parametrizations.weight[0].schemes[0].info.name
+    layers = [layer, *(linear(5, 3, name) for _ in range(2))]
+    parameters, buffers = torch.func.stack_module_state(layers)
+    base = copy.deepcopy(layer).to("meta")
+    x = torch.randn(2, 3)
+
+    def loss(parameters, buffers):
+        return torch.func.functional_call(base, (parameters, buffers), (x,)).pow(3).sum()
+
+    found = torch.vmap(loss)(parameters, buffers)
+    wanted = torch.stack([m(x).pow(3).sum() for m in layers])
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    grads = torch.vmap(torch.func.grad(loss))(parameters, buffers)
+    for i, m in enumerate(layers):
+        m(x).pow(3).sum().backward()
+        for key, p in m.named_parameters():
+            torch.testing.assert_close(grads[key][i], p.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("use_buffers", [False, True])
+def test_moving_average_is_orthogonal(layer, use_buffers):
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.3)
+    unitary_zoo.attach(layer, optimizer)
+    average = AveragedModel(layer, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=use_buffers)
+    target = haar(5, 3, seed=2, dtype=torch.float32)
+    for _ in range(10):
+        optimizer.zero_grad()
+        (layer.weight - target).square().sum().backward()
+        optimizer.step()
+        average.update_parameters(layer)
+    family = layer.parametrizations.weight[0].schemes[0].info.family
+    if family == "projected":
+        with pytest.raises(NotProjectedError, match="retract_"):
+            average.module(torch.ones(3))
+    unitary_zoo.retract_(average)
+    w = average.module.weight
+    assert defect(w) <= bound(torch.float32, 5)
+    assert (w - target).norm() < 1.0
+    if use_buffers or family != "rebased":
+        assert (w - layer.weight).abs().max() > 1e-6, "an average lags behind"
+
+
+def test_gradient_scaler_skips_infinite_steps(layer):
+    # Scaled losses, and steps skipped for infinite gradients, as on an accelerator.
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-2)
+    unitary_zoo.attach(layer, optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
+    target = torch.randn(8, 5)
+    x = torch.randn(8, 3)
+    losses = []
+    for step in range(30):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = layer(x)
+            assert layer.weight.dtype == torch.float32
+        loss = (out.float() - target).square().mean()
+        before = layer.weight.detach().clone()
+        scaler.scale(loss * (float("inf") if step == 7 else 1.0)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert defect(layer.weight) <= bound(torch.float32, 5)
+        assert torch.equal(layer.weight, before) == (step == 7)
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+
+
+RANK = """
+    import sys, torch
+    from torch import nn
+    from torch.nn.parallel import DistributedDataParallel
+    import unitary_zoo
+
+    rank, store = int(sys.argv[1]), sys.argv[2]
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
+    for name, field in [pair.split(":") for pair in sys.argv[3:]]:
+        torch.manual_seed(rank)  # each its own start, which DDP replaces by that of rank 0
+        dtype = torch.complex64 if field == "complex" else torch.float32
+        layer = unitary_zoo.orthogonal(nn.Linear(4, 6, dtype=dtype), "weight", name)
+        model = DistributedDataParallel(layer)
+        optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, momentum=0.9)
+        unitary_zoo.attach(model, optimizer)
+        first = layer.weight.detach().clone()
+        for step in range(10):
+            source = torch.Generator().manual_seed(2 * step + rank)
+            x = torch.randn(3, 4, dtype=dtype, generator=source)
+            optimizer.zero_grad()
+            model(x).abs().pow(3).sum().backward()
+            optimizer.step()
+        w = layer.weight.detach()
+        real = (torch.view_as_real(w.resolve_conj()) if w.is_complex() else w).contiguous()
+        both = [torch.empty_like(real) for _ in range(2)]
+        torch.distributed.all_gather(both, real)
+        assert torch.equal(*both), f"{name}: ranks differ by {(both[0] - both[1]).abs().max()}"
+        off = (w.mH @ w - torch.eye(4)).abs().max()
+        assert off < 1e-5, f"{name}: defect {off}"
+        assert (w - first).abs().max() > 1e-3, f"{name} has not moved"
+    torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_keep_identical_weights(tmp_path):
+    script = tmp_path / "rank.py"
+    script.write_text(textwrap.dedent(RANK))
+    real = [*FAMILIES, "householder", "qr", "dtriv", "projunn_t", "polar_newton_schulz"]
+    pairs = [f"{name}:real" for name in real] + ["full_capacity:complex", "arjovsky:complex"]
+    arguments = [str(tmp_path / "store"), *pairs]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), *arguments],
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
