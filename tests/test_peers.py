@@ -1,11 +1,10 @@
-"""What the tests of other libraries check of theirs, in our words, over every registered scheme.
+"""What other libraries test of their parametrizations, for every registered scheme.
 
-torch's tests of parametrizations, geotorch's and geoopt's integration tests, pymanopt's groups and
-diagnostics, the product oracles of torch-householder and fasth.
+The sources are torch's tests of parametrizations, geotorch's and geoopt's integration tests,
+pymanopt's groups and diagnostics, and the product oracles of torch-householder and fasth.
 """
 
 import copy
-import itertools
 import math
 
 import numpy as np
@@ -65,7 +64,7 @@ def off(w):
 
 @pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
 @pytest.mark.parametrize(("name", "field"), EXACT, ids=label)
-def test_torch_two_steps_of_sgd_stay_and_the_weight_is_what_forward_uses(name, field, shape):
+def test_torch_layer_stays_orthogonal_and_uses_the_weight(name, field, shape):
     shape = tuple(size(name, side) for side in shape)
     layer = layer_of(name, *shape, field)
     # torch allows 10 n eps; a scheme may claim more, and then its claim counts.
@@ -85,7 +84,7 @@ def test_torch_two_steps_of_sgd_stay_and_the_weight_is_what_forward_uses(name, f
 
 
 @pytest.mark.parametrize(("name", "field"), ASSIGNABLE, ids=label)
-def test_torch_an_orthogonal_matrix_assigned_is_the_weight(name, field):
+def test_torch_assigned_orthogonal_matrix_is_the_weight(name, field):
     n = size(name, 4)
     layer = layer_of(name, n, n, field)
     # A copy, for what is drawn once and not learned, as the basis of "eigenphase".
@@ -103,8 +102,9 @@ def test_torch_an_orthogonal_matrix_assigned_is_the_weight(name, field):
 
 
 @pytest.mark.parametrize(("name", "field"), EXACT, ids=label)
-def test_geotorch_sizes_up_to_eight_tall_and_wide(name, field):
-    for rows, columns in itertools.product([1, 2, 3, 8], repeat=2):
+def test_geotorch_layer_stays_orthogonal_for_sizes_up_to_eight(name, field):
+    # A square weight of each size, and tall and wide ones; a pair of sizes adds nothing to these.
+    for rows, columns in [(1, 1), (2, 2), (3, 3), (8, 8), (8, 1), (1, 8), (8, 3), (3, 8), (2, 1)]:
         if not sizes(name, max(rows, columns)):
             continue
         layer = layer_of(name, rows, columns, field, F64)
@@ -119,7 +119,7 @@ def test_geotorch_sizes_up_to_eight_tall_and_wide(name, field):
 
 
 @pytest.mark.parametrize(("name", "field"), REBASED, ids=label)
-def test_geotorch_a_rebase_keeps_the_weight(name, field):
+def test_geotorch_rebase_keeps_the_weight(name, field):
     p = build(name, size(name, 5), field)
     with torch.no_grad():
         p.theta.add_(0.3 * torch.randn(p.theta.shape, dtype=p.theta.dtype))
@@ -133,7 +133,7 @@ def test_geotorch_a_rebase_keeps_the_weight(name, field):
 
 
 @pytest.mark.parametrize(("name", "field"), PROJECTED, ids=label)
-def test_geoopt_projection_is_idempotent_and_mends_any_point(name, field):
+def test_geoopt_projection_is_idempotent(name, field):
     p = build(name, size(name, 5), field)
     with torch.no_grad():
         p.weight.add_(0.5 * torch.randn(p.weight.shape, dtype=F64))
@@ -147,6 +147,7 @@ def test_geoopt_projection_is_idempotent_and_mends_any_point(name, field):
 FULL = [
     (name, field)
     for name, field in EXACT
+    # integration: Group
     if Parametrization.get(name).info.claims[field].group in ("SO(n)", "O(n)", "U(n)")
     and Parametrization.get(name).info.assignable
 ]
@@ -154,7 +155,7 @@ FULL = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "field"), FULL, ids=label)
-def test_geoopt_an_optimizer_finds_a_target(name, field):
+def test_geoopt_optimizer_finds_a_target(name, field):
     """Procrustes: min ||W - W*||, whose minimum is the target; half a turn away is a saddle."""
     n = size(name, 4)
     p = build(name, n, field)
@@ -201,7 +202,7 @@ def test_pymanopt_exponential_and_logarithm_are_inverse(n, field):
 
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
-def test_pymanopt_projection_to_the_tangent_space(n, field):
+def test_pymanopt_tangent_projection_is_idempotent_and_self_adjoint(n, field):
     """G -> skew(G W^H) W is tangent, idempotent and self-adjoint (the check that PR 298 lacks)."""
 
     def project(g, w):
@@ -222,7 +223,7 @@ def test_pymanopt_projection_to_the_tangent_space(n, field):
 
 
 @pytest.mark.parametrize(("name", "field"), CASES, ids=label)
-def test_pymanopt_the_gradient_is_a_first_order_model(name, field):
+def test_pymanopt_gradient_is_a_first_order_model(name, field):
     """|f(x + t d) - f(x) - t <grad f, d>| falls like t^2: slope 2 in a log-log plot."""
     p = build(name, size(name, 4), field)
     parameters = list(p.parameters())
@@ -266,7 +267,7 @@ def test_pymanopt_the_gradient_is_a_first_order_model(name, field):
 
 
 @pytest.mark.parametrize(("name", "field"), EXACT, ids=label)
-def test_fasth_the_adjoint_undoes_the_map(name, field):
+def test_fasth_adjoint_inverts_the_map(name, field):
     for n in sizes(name, 1, 2, 7, 16, 33):
         p = build(name, n, field, dtype=torch.float32)
         h = torch.randn(5, n, dtype=p.dtype)
@@ -276,7 +277,7 @@ def test_fasth_the_adjoint_undoes_the_map(name, field):
 
 @pytest.mark.parametrize("k", [1, 3, 9])
 @pytest.mark.parametrize("n", [2, 17, 100])
-def test_torch_householder_float32_against_the_product_in_float64(n, k):
+def test_torch_householder_float32_equals_the_product_in_float64(n, k):
     v = np.random.default_rng(n * k).normal(size=(n, k))
     wanted = np.eye(n)
     for i in range(k):
@@ -289,16 +290,17 @@ def test_torch_householder_float32_against_the_product_in_float64(n, k):
 
 
 @pytest.mark.parametrize(("name", "field"), REAL, ids=label)
-def test_bfloat16_weight_of_a_float32_master(name, field):
+def test_emerging_optimizers_bfloat16_weight_is_the_cast_of_float32(name, field):
     n = size(name, 8)
     layer = layer_of(name, n, n, field)
     wanted = layer.weight.detach()
     assert torch.equal(layer.bfloat16().weight, wanted.bfloat16())
 
 
-def test_a_matrix_of_the_wrong_component_is_never_taken_silently():
+def test_assign_refuses_the_wrong_component():
     for name, field in EXACT:
         info = Parametrization.get(name).info
+        # integration: Determinant
         if field == "real" and info.determinant == "+1" and info.assignable:
             p = build(name, size(name, 4), field)
             reflection = torch.eye(p.n, dtype=F64)

@@ -41,9 +41,9 @@ def test_compiled_layer_equals_eager(layer):
     torch.testing.assert_close(compiled(x), layer(x), rtol=0, atol=1e-6)
 
 
-# Inductor generates code for real numbers, and leaves complex ones to the operators of torch. So each
-# scheme is compiled over the reals if it can be, and over the complex numbers where a derivative of
-# the compiler goes into the code.
+# Inductor generates code for real numbers, and leaves complex ones to the operators of torch. So
+# each scheme is compiled over the reals if it can be, and over the complex numbers where a
+# derivative of the compiler goes into the code.
 REAL = Parametrization.names(fields="real")
 GENERATED = [
     *((name, "real") for name in REAL),
