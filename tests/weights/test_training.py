@@ -17,6 +17,7 @@ from unitary_zoo import (
     NotProjectedError,
     Parametrization,
 )
+from unitary_zoo._torch import forget_compiled
 
 # Inductor compiles its templates by what torch itself has deprecated.
 compiles = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -25,7 +26,7 @@ compiles = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @compiles
 @pytest.mark.slow
 def test_compiled_layer_equals_eager(layer):
-    torch._dynamo.reset()
+    forget_compiled()
     x = torch.randn(2, 3)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     functional = torch.randn(2, 5)
@@ -61,7 +62,7 @@ SHORT = {"polar_newton_schulz": {"iterations": 2}}
 def test_inductor_equals_eager_for_every_scheme(scheme, field):
     # The kit compiles each scheme without generating code; the code has been wrong where the
     # compiler's own derivative of a complex QR decomposition went into it.
-    torch._dynamo.reset()
+    forget_compiled()
     torch.manual_seed(0)
     dtype = torch.complex64 if field == "complex" else torch.float32
     layer = linear(4, 3, scheme, dtype=dtype, **SHORT.get(scheme, {}))
@@ -79,7 +80,7 @@ def test_inductor_equals_eager_for_every_scheme(scheme, field):
 
 
 def test_compiled_layer_refuses_an_unprojected_weight():
-    torch._dynamo.reset()
+    forget_compiled()
     layer = linear(4, 4, "svd_projection")
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     compiled(torch.ones(4))

@@ -58,8 +58,9 @@ def determinant_assigned(subject: LayerSubject, shape: str) -> Iterator[Measure]
 
 
 def _has_a_choice(subject: LayerSubject) -> bool:
-    # With the option set already, there is nothing to choose.
-    return isinstance(subject, SchemeLayers) and "special" not in subject.options  # integration
+    # With the option given already, there is nothing to choose.
+    # integration: determinant=
+    return isinstance(subject, SchemeLayers) and "special" not in subject.options
 
 
 @layer_check(shapes=(SQUARE,), applies=_has_a_choice)

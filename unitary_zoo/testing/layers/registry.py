@@ -44,8 +44,8 @@ class LayerCheck:
         applies: Whether the check applies to a subject.
         may_refuse: Whether a subject may refuse with an error, where its info says that it cannot
             represent every matrix.
-        slow: Whether it takes a second or more; what a scheme contributes over each field is then
-            a check of the scheme.
+        slow: Whether it takes a second or more. A quick run then takes one field only, because the
+            checks of a scheme cover every field.
     """
 
     name: str
