@@ -258,6 +258,6 @@ def without_computed_weights(
     return {**state, "_flat_weights": weights}
 
 
-def forget_compiled() -> None:
+def reset_compiler() -> None:
     """Forget what ``torch.compile`` compiled; else it gives up after some modules of one class."""
     torch._dynamo.reset()

@@ -17,7 +17,7 @@ from unitary_zoo import (
     NotProjectedError,
     Parametrization,
 )
-from unitary_zoo._torch import forget_compiled
+from unitary_zoo._torch import reset_compiler
 
 # Inductor compiles its templates by what torch itself has deprecated.
 compiles = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -26,7 +26,7 @@ compiles = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @compiles
 @pytest.mark.slow
 def test_compiled_layer_equals_eager(layer):
-    forget_compiled()
+    reset_compiler()
     x = torch.randn(2, 3)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     functional = torch.randn(2, 5)
@@ -62,7 +62,7 @@ SHORT = {"polar_newton_schulz": {"iterations": 2}}
 def test_inductor_equals_eager_for_every_scheme(scheme, field):
     # The kit compiles each scheme without generating code; the code has been wrong where the
     # compiler's own derivative of a complex QR decomposition went into it.
-    forget_compiled()
+    reset_compiler()
     torch.manual_seed(0)
     dtype = torch.complex64 if field == "complex" else torch.float32
     layer = linear(4, 3, scheme, dtype=dtype, **SHORT.get(scheme, {}))
@@ -80,7 +80,7 @@ def test_inductor_equals_eager_for_every_scheme(scheme, field):
 
 
 def test_compiled_layer_refuses_an_unprojected_weight():
-    forget_compiled()
+    reset_compiler()
     layer = linear(4, 4, "svd_projection")
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     compiled(torch.ones(4))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unitary_zoo._torch import forget_compiled
+from unitary_zoo._torch import reset_compiler
 from unitary_zoo.testing.layers.building import batch, build, learn, loss_of, sgd
 from unitary_zoo.testing.layers.measures import on_group, same
 from unitary_zoo.testing.layers.registry import REAL, layer_check
@@ -25,7 +25,7 @@ def compiled(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     loss().backward()
     wanted, grads = loss().detach(), [p.grad for p in module.parameters()]
     module.zero_grad()
-    forget_compiled()
+    reset_compiler()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own machinery
         found = torch.compile(loss, fullgraph=True, backend="aot_eager")()
