@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.theory.common import SIZES, jacobian, pre_activations, problem, rounding
+from tests.theory.recurrences import SIZES, jacobian, pre_activations, problem, rounding
 from unitary_zoo import Parametrization, nonlinearities, theory
 from unitary_zoo.base import DenseMap
 from unitary_zoo.testing.strategies import seeds

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.theory.common import SIZES, rounding
+from tests.theory.recurrences import SIZES, rounding
 from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN, as_real, orthogonal, theory
 from unitary_zoo.testing.strategies import seeds
 from unitary_zoo.testing.subject import normal
-from unitary_zoo.theory.stepwise import Steps
+from unitary_zoo.theory._stepwise import Steps
 
 F64 = torch.float64
 EPS = torch.finfo(F64).eps

@@ -1,6 +1,7 @@
 """What is proved of recurrent networks, as functions, and what can be measured of them."""
 
 from unitary_zoo.errors import BoundExceededError
+from unitary_zoo.theory._slopes import slopes
 from unitary_zoo.theory.bounds import (
     Bounds,
     eigenvalue_bounds,
@@ -9,7 +10,7 @@ from unitary_zoo.theory.bounds import (
 )
 from unitary_zoo.theory.dilation import halmos_dilation
 from unitary_zoo.theory.equivalence import unitary_equivalent
-from unitary_zoo.theory.necessity import (
+from unitary_zoo.theory.minimality import (
     RankCertificate,
     contractive_witness,
     smallest_twin_error,
@@ -27,7 +28,6 @@ from unitary_zoo.theory.sigmoid import (
     sigmoid_approximation,
     sigmoid_error_bound,
 )
-from unitary_zoo.theory.slopes import slopes
 
 __all__ = [
     "BoundExceededError",

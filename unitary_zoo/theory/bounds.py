@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unitary_zoo import linalg, nonlinearities
 from unitary_zoo.base import LinearMap, Parametrization
-from unitary_zoo.theory.slopes import slopes, slopes_at
+from unitary_zoo.theory._slopes import slopes, slopes_at
 
 
 @dataclass(frozen=True, eq=False, repr=False)

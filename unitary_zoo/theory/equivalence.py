@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unitary_zoo import linalg
 from unitary_zoo.layers import UnitaryRNN
-from unitary_zoo.theory._twins import Cell, cells_of, padded_twin
+from unitary_zoo.theory._embedding import Cell, cells_of, padded_twin
 from unitary_zoo.theory.dilation import check_non_expansive, halmos_dilation
 from unitary_zoo.theory.input_check import InputCheck
 

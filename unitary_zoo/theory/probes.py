@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
-from unitary_zoo.theory import stepwise
-from unitary_zoo.theory.stepwise import Given, State, Steps
+from unitary_zoo.theory import _stepwise as stepwise
+from unitary_zoo.theory._stepwise import Given, State, Steps
 
 
 def jacobian_norms(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.layers import UnitaryRNN
-from unitary_zoo.theory._twins import Cell, cells_of, padded_twin
+from unitary_zoo.theory._embedding import Cell, cells_of, padded_twin
 from unitary_zoo.theory.dilation import halmos_dilation
 
 

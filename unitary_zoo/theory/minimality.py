@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unitary_zoo import linalg
 from unitary_zoo.cells import UnitaryRNNCell
 from unitary_zoo.layers import UnitaryRNN
-from unitary_zoo.theory._twins import cells_of
+from unitary_zoo.theory._embedding import cells_of
 
 
 def contractive_witness(n: int, decay: float = 0.5) -> nn.RNN:
