@@ -1,1 +1,1 @@
-"""What recurrent networks do to gradients and states, drawn as in the papers."""
+"""Experiments on gradients, states and theorems: `python -m comparisons.experiments NAME`."""

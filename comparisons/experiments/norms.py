@@ -1,36 +1,28 @@
 """Norms of gradients and states against time on the adding problem: figure 4 of Arjovsky et al.
 
-Four panels: the norm of dC/dh_t (i) before training and (ii) after some iterations, on sequences of
-one length; (iii) the norm of h_t and (iv) that of h_t - h_T for models trained on shorter sequences
-and run on these. Every curve is a mean over the sequences of a batch. C is the loss of a single
-sequence: the paper does not say whether its norm is that of a mean over the batch, in which
-gradients of different sequences would cancel. Settings are those of the papers, and what was
-trained for how long stands in the caption; the points beside the curves were read off the published
-figure by eye.
-
-    python comparisons/experiments/norms.py [--schemes arjovsky lstm tanh_rnn] [--results DIR]
-
-writes norms.json and norms.png.
+Four panels show the norm of dC/dh_t (i) before training and (ii) after some iterations, on
+sequences of one length, and (iii) the norm of h_t and (iv) that of h_t - h_T for models trained on
+shorter sequences and run on these. Every curve is a mean over the sequences of a batch. C is the
+loss of a single sequence. The paper does not say whether its C is a mean over the batch, in which
+the gradients of different sequences would cancel. The settings are those of the papers, and the
+caption says for how long each model was trained. The points beside the curves were read off the
+published figure by eye.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-
-# A checkout is run as it is, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from typing import Any
 
 import matplotlib as mpl
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from comparisons.benchmarks.timing import write_json
 from comparisons.cli.console import console
+from comparisons.experiments.usage import UsageError
 from comparisons.models import SequenceModel, is_baseline
 from comparisons.papers import PAPERS, Reading
 from comparisons.plan import grid
@@ -59,12 +51,12 @@ class Curve:
     Attributes:
         panel: A key of :data:`PANELS`.
         model: A scheme or a baseline.
-        hidden_size: Its units.
+        hidden_size: Number of its units.
         trained_length: T of the sequences it was trained on.
-        iterations: For how long.
-        mean: At each step, over the sequences.
-        least: Likewise.
-        largest: Likewise.
+        iterations: Number of iterations it was trained for.
+        mean: Mean over the sequences, at each step.
+        least: Least value over the sequences, at each step.
+        largest: Largest value over the sequences, at each step.
     """
 
     panel: str
@@ -80,7 +72,7 @@ class Curve:
 def curves(run: Run, options: argparse.Namespace) -> list[Curve]:
     """The four curves of one model; ``run`` is at the length that is drawn."""
     task = TASKS.get(run.task)(run.length)
-    # The same sequences for every model, and none that it was trained on.
+    # The same sequences for every model; none was trained on them.
     data = stream(f"{run.task}/{run.length}/{run.seed}/probe")
     batch = next(task.train_batches(options.batch, data)).to(run.device)
 
@@ -112,14 +104,14 @@ def gradients(model: SequenceModel, task: Task, batch: Batch) -> Tensor:
     size = batch.targets.shape[0]
 
     def loss(result: tuple[Tensor, object]) -> Tensor:
-        # The sum over the sequences, so that the gradient in a state is that of its own loss.
+        # A sum over the sequences, so that the gradient in a state is that of its own loss.
         return size * task.loss(result[0], batch.targets.to(result[0].dtype))
 
     return theory.gradient_norms(model, loss, batch.inputs, rnn="rnn", double=True)
 
 
 def trained(run: Run, iterations: int) -> SequenceModel:
-    """The model of a run after so many iterations; evaluated at the end only."""
+    """The model of a run after ``iterations`` iterations, evaluated only at the end."""
     setting = replace(
         run.setting,
         iterations=iterations,
@@ -132,7 +124,7 @@ def trained(run: Run, iterations: int) -> SequenceModel:
 
 
 def draw(found: Sequence[Curve], readings: Sequence[Reading], caption: str) -> Figure:
-    """All panels, with the published points as hollow markers."""
+    """Draw all panels, with the published points as hollow markers."""
     models = list(dict.fromkeys(curve.model for curve in found))
     baselines = [model for model in models if is_baseline(model)]
     styles = plots.styles([model for model in models if model not in baselines], baselines)
@@ -165,12 +157,8 @@ def draw(found: Sequence[Curve], readings: Sequence[Reading], caption: str) -> F
         return figure
 
 
-def main() -> int:
-    """Train, probe, draw."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this experiment."""
     parser.add_argument("--schemes", nargs="+", default=["arjovsky", "lstm", "tanh_rnn"])
     parser.add_argument("--length", type=int, default=PAPER_LENGTH, help="T of the curves")
     parser.add_argument("--iterations", type=int, default=100, help="of panel (ii), at this T")
@@ -178,11 +166,15 @@ def main() -> int:
     parser.add_argument("--trained-iterations", type=int, default=500, help="of (iii) and (iv)")
     parser.add_argument("--batch", type=int, default=20, help="sequences of a curve")
     parser.add_argument("--hidden-size", type=int, help="instead of the papers'")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--results", type=Path, default=Path("results", "probes"), metavar="DIR")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]], Figure]:
+    """Train, measure and draw the models that the arguments name.
+
+    Raises:
+        UsageError: There is no such model, or no setting for it at this length.
+    """
     if options.tiny:
         options.length, options.trained_length, options.batch = 12, 6, 3
         options.iterations = options.trained_iterations = 2
@@ -197,10 +189,10 @@ def main() -> int:
             hidden_size=options.hidden_size,
         )
     except grid.GridError as error:
-        parser.error(str(error))
-    # A model that several papers trained comes once, in the first one's setting.
+        raise UsageError(str(error)) from None
+    # If several papers trained a model, the setting of the first one is taken.
     first = {run.model: run for run in reversed(runs)}
-    found = [c for model in options.schemes for c in curves(first[model], options)]
+    found = [curve for model in options.schemes for curve in curves(first[model], options)]
     shown = PAPER.readings if options.length == PAPER_LENGTH else ()
     caption = (
         f"Adding problem, T = {options.length}; mean, least and largest of {options.batch} "
@@ -209,16 +201,9 @@ def main() -> int:
     )
     if shown:
         caption += f"\nCircles: read off figure 4 of {PAPER.cite} by eye, approximate."
-    write_json(
-        options.results / "norms.json",
-        curves=[asdict(curve) for curve in found],
-        settings=[asdict(first[model]) for model in options.schemes],
-        published=[asdict(reading) for reading in shown],
-    )
-    plots.save_png(draw(found, shown, caption), options.results / "norms.png")
-    console.print(f"written: {options.results / 'norms.json'} and norms.png")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    tables = {
+        "curves": [asdict(curve) for curve in found],
+        "settings": [asdict(first[model]) for model in options.schemes],
+        "published": [asdict(reading) for reading in shown],
+    }
+    return tables, draw(found, shown, caption)

@@ -1,33 +1,26 @@
 """The three theorems of Emami et al. (2019) on unitary and contractive networks, in numbers.
 
-(1) Contractive ReLU networks and their unitary twins: how far their outputs are apart over a long
-sequence. (2) Networks of n equal channels: how many states every unitary twin needs, and the least
-error that a search by gradients finds with fewer. (3) A sigmoid network and its unitary
-approximations: the error against the depth of the new units' bias, and its bound.
-
-    python comparisons/experiments/theorems.py [--steps 10000] [--results DIR]
-
-writes theorems.json and theorems.png.
+(1) Contractive ReLU networks and unitary ones of the same outputs: the largest difference over a
+long sequence. (2) Networks of n equal channels: the number of states that every unitary network of
+the same outputs needs, and the least error that a search finds with fewer. (3) A sigmoid network
+and its unitary approximations: the error for several biases of the new units, and its bound.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-# A checkout is run as it is, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import matplotlib as mpl
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from comparisons.benchmarks.timing import Row, show, write_json
+from comparisons.benchmarks.timing import Row, show
 from comparisons.cli.console import console
+from comparisons.experiments.unitary_fit import best_unitary_fit_error
+from comparisons.experiments.usage import positive
 from comparisons.report import figures as plots
 from comparisons.tasks.contractive_system import System
 from unitary_zoo import UnitaryRNN, theory
@@ -36,21 +29,21 @@ from unitary_zoo.scan import recurrent_scan
 INPUTS = 2
 SIZES = (1, 2, 4, 16)
 SEARCHED = ((1, 1), (1, 2), (2, 2), (2, 3), (2, 4))
-"""Channels, and states to search with."""
+"""Pairs of a number of channels and the number of states to search with."""
 DECAY = 0.5
 WEIGHT = 0.8
 BIASES = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30)
 
 
 def contractive(weight: Tensor, dtype: torch.dtype) -> nn.RNN:
-    """A ReLU network with that recurrent matrix."""
+    """Build a ReLU network with the recurrent matrix ``weight``."""
     rnn = nn.RNN(INPUTS, len(weight), nonlinearity="relu").to(dtype)
     rnn.get_parameter("weight_hh_l0").data.copy_(weight)
     return rnn
 
 
 def matrices(seed: int) -> dict[str, Tensor]:
-    """The two forms of the experiment, random ones of norm 0.9, and one with two leaks alone."""
+    """Draw both systems of the paper, random matrices of norm 0.9, and one of corank 2."""
     generator = torch.Generator().manual_seed(seed)
     found = {
         "poster, n = 4": System.draw(generator).weight,
@@ -61,16 +54,16 @@ def matrices(seed: int) -> dict[str, Tensor]:
         found[f"random, n = {n}"] = 0.9 * w / torch.linalg.matrix_norm(w, 2)
     u, _, vh = torch.linalg.svd(torch.randn(4, 4, generator=generator, dtype=torch.float64))
     values = torch.tensor([1.0, 1.0, 0.9, 0.9], dtype=torch.float64)
-    found["two leaks, n = 4"] = u * values @ vh
+    found["corank 2, n = 4"] = u * values @ vh
     return found
 
 
 @torch.no_grad()
-def twins(seed: int, steps: int) -> list[Row]:
+def equivalents(seed: int, steps: int) -> list[Row]:
     """Theorem 1: for each matrix and dtype, the largest differences over the sequence.
 
-    That to the scan of the given matrices is exactly 0 where its backend sums in a fixed order;
-    ``nn.RNN`` adds up in another one.
+    The difference from the scan of the given matrices is exactly 0 if the backend sums in a fixed
+    order; ``nn.RNN`` sums in another order.
     """
     rows: list[Row] = []
     x = torch.randn(steps, 3, INPUTS, dtype=torch.float64)
@@ -80,9 +73,9 @@ def twins(seed: int, steps: int) -> list[Row]:
             rnn = contractive(weight, dtype)
             n = rnn.hidden_size
             for minimal in (False, True):
-                # A norm within rounding of 1 bounds no state but over so many steps.
-                twin = theory.unitary_equivalent(rnn, 1.001, steps=steps, minimal=minimal)
-                states, wanted = twin(x.to(dtype))[0], rnn(x.to(dtype))[0]
+                # With a norm within rounding of 1, the states are bounded for given steps only.
+                unitary = theory.unitary_equivalent(rnn, 1.001, steps=steps, minimal=minimal)
+                states, wanted = unitary(x.to(dtype))[0], rnn(x.to(dtype))[0]
                 v, w, b, c = rnn.parameters()
                 h = torch.zeros(x.shape[1], n, dtype=dtype)
                 scanned = recurrent_scan(x.to(dtype), w, h, "relu", weight_ih=v, bias=b + c)
@@ -93,7 +86,7 @@ def twins(seed: int, steps: int) -> list[Row]:
                         "norm": float(torch.linalg.matrix_norm(weight, 2)),
                         "dtype": str(dtype).removeprefix("torch."),
                         "states": n,
-                        "twin": twin.hidden_size,
+                        "unitary states": unitary.hidden_size,
                         "steps": steps,
                         "to scan": float((states[..., :n] - scanned).abs().max()),
                         "to nn.RNN": float((states[..., :n] - wanted).abs().max()),
@@ -105,10 +98,10 @@ def twins(seed: int, steps: int) -> list[Row]:
 
 
 def certificates() -> list[Row]:
-    """Theorem 2, what is proved: the states every unitary twin of n equal channels needs."""
+    """Theorem 2, the proved part: the states that n equal channels need to be unitary."""
     found: list[Row] = []
     for n in (1, 2, 3, 4, 8):
-        proof = theory.unitary_rank_certificate(theory.contractive_witness(n, DECAY))
+        proof = theory.unitary_rank_certificate(theory.forgetting_rnn(n, DECAY))
         found.append(
             {"n": n, "active": proof.active, "inactive": proof.needed, "states": proof.states}
         )
@@ -116,13 +109,13 @@ def certificates() -> list[Row]:
 
 
 def searches(seed: int, trials: int) -> list[Row]:
-    """Theorem 2, what is only tested: the least error found with fewer states, and with 2n."""
+    """Theorem 2, the tested part: the least error found with fewer states, and with 2n."""
     return [
         {
             "n": n,
             "states": states,
-            "error": theory.smallest_twin_error(
-                theory.contractive_witness(n, DECAY), states, trials=trials, seed=seed
+            "error": best_unitary_fit_error(
+                theory.forgetting_rnn(n, DECAY), states, trials=trials, seed=seed
             ),
         }
         for n, states in SEARCHED
@@ -146,8 +139,33 @@ def approximations(seed: int) -> list[Row]:
     return rows
 
 
+def scalar_recurrent_weight(
+    rnn: nn.Module, x: Tensor, first: tuple[float, float] = (-1.0, 1.0)
+) -> float:
+    r""":math:`w = (\mathrm{logit}\,y_1 - \mathrm{logit}\,y_1') / (y_0 - y_0')`, from the outputs.
+
+    This proves Theorem 3 for one state. The outputs of :math:`h' = \sigma(w h + f x + b)` for two
+    inputs that differ only in the first step determine w. A unitary w is 1 or -1, so a unitary
+    network has equal outputs only if :math:`|w| = 1`. A read-out c h changes nothing: as
+    :math:`f x \to \pm\infty` the outputs tend to 0 and c, which are equal only for equal c.
+
+    Args:
+        rnn: A network of one state and one input, called as a ``UnitaryRNN``.
+        x: The input of the second step, a tensor of one number, whose dtype and device are used.
+        first: The two inputs of the first step.
+
+    Returns:
+        w, up to the rounding of the outputs.
+    """
+    sequences = torch.stack([torch.stack([x.new_tensor(start), x.reshape(())]) for start in first])
+    with torch.no_grad():
+        states = rnn(sequences.unsqueeze(-1).transpose(0, 1))[0][..., 0]
+    (before,), (after,) = states[:1], torch.logit(states[1:])
+    return float((after[0] - after[1]) / (before[0] - before[1]))
+
+
 def draw(searched: Sequence[Row], near: Sequence[Row]) -> Figure:
-    """Left, errors by the number of states; right, errors by the bias."""
+    """Draw errors by the number of states on the left, and by the bias on the right."""
     with mpl.rc_context(plots.RC):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -162,10 +180,9 @@ def draw(searched: Sequence[Row], near: Sequence[Row]) -> Figure:
         left.set_ylabel("least error found")
         left.set_xticks(sorted({row["states"] for row in searched}))
         depths = [-row["bias"] for row in near]
-        right.plot(depths, [row["error"] for row in near], "o-", color=plots.PALETTE[0],
-                   label="measured")  # fmt: skip
-        right.plot(depths, [row["bound"] for row in near], ls=plots.DASHES[1],
-                   color=plots.PALETTE[1], label="bound")  # fmt: skip
+        errors, bounds = ([row[key] for row in near] for key in ("error", "bound"))
+        right.plot(depths, errors, "o-", color=plots.PALETTE[0], label="measured")
+        right.plot(depths, bounds, ls=plots.DASHES[1], color=plots.PALETTE[1], label="bound")
         right.set_title(f"Theorem 3: sigmoid, w = {WEIGHT:g}", fontsize=9)
         right.set_xlabel("minus the bias of the new unit")
         right.set_ylabel("largest error of the state")
@@ -175,37 +192,25 @@ def draw(searched: Sequence[Row], near: Sequence[Row]) -> Figure:
         return figure
 
 
-def main() -> int:
-    """Measure, show, write."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--steps", type=int, default=10_000, help="T of theorem 1")
-    parser.add_argument("--trials", type=int, default=3, help="starts of a search of theorem 2")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=Path("results", "probes"), metavar="DIR")
-    options = parser.parse_args()
-    for name in ("steps", "trials"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} {getattr(options, name)}: choose 1 or more")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this experiment."""
+    parser.add_argument("--steps", type=positive, default=10_000, help="T of theorem 1")
+    parser.add_argument("--trials", type=positive, default=3, help="starts of each search")
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, list[Row]], Figure]:
+    """Measure and show the numbers of all three theorems, and draw two of them."""
+    if options.tiny:
+        options.steps, options.trials = 50, 1
     torch.manual_seed(options.seed)
     tables = {
-        "twins": twins(options.seed, options.steps),
+        "equivalents": equivalents(options.seed, options.steps),
         "certificates": certificates(),
         "searches": searches(options.seed, options.trials),
         "approximations": approximations(options.seed),
     }
-    show("Theorem 1: ReLU networks and their unitary twins", tables["twins"], console)
+    show("Theorem 1: ReLU networks and unitary ones", tables["equivalents"], console)
     show("Theorem 2: what n equal channels need", tables["certificates"], console)
     show("Theorem 2: least error that a search found", tables["searches"], console)
     show("Theorem 3: a sigmoid state near unitary ones", tables["approximations"], console)
-    write_json(options.results / "theorems.json", **tables)
-    figure = draw(tables["searches"], tables["approximations"])
-    plots.save_png(figure, options.results / "theorems.png")
-    console.print(f"written: {options.results / 'theorems.json'} and theorems.png")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return tables, draw(tables["searches"], tables["approximations"])

@@ -1,28 +1,20 @@
-"""Bounds on a Jacobian and what is measured, on the adding problem, with W below, at and above 1.
+"""Bounds on a Jacobian and its measured norm, on the adding problem, with W below, at and above 1.
 
-Galvan's bound (largest slope times mu)^(T-1-t), mu the largest singular value of W, against the
-norm of the Jacobian of the last state in h_t, for recurrent networks that have W = mu Q with the
-same orthogonal Q, and four nonlinearities. The sigmoid loses the gradient whatever W is, for its
-slopes are at most 1/4; tanh and ReLU lose it below the bound, as units saturate or fall silent;
-the absolute value meets the bound exactly, because all slopes are 1, and with mu = 1 the norm is
-constant (Lin and Wang). Nothing is trained.
-
-    python comparisons/experiments/vanishing.py [--length 100] [--results DIR]
-
-writes vanishing.json and vanishing.png. It fails if a measured norm is above its bound.
+The figure shows Galvan's bound (largest slope times mu)^(T-1-t), where mu is the largest singular
+value of W, beside the norm of the Jacobian of the last state in h_t. The recurrent networks have
+W = mu Q with the same orthogonal Q, and four nonlinearities. With the sigmoid the gradient vanishes
+whatever W is, because its slopes are at most 1/4. With tanh and ReLU it falls below the bound as
+units saturate or switch off. The absolute value meets the bound exactly, because all its slopes are
+1, and with mu = 1 the norm is constant (Lin and Wang). Nothing is trained. The experiment fails if
+a measured norm lies outside its bounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-# A checkout is run as it is, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import matplotlib as mpl
 import torch
@@ -30,8 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from comparisons.benchmarks.timing import write_json
 from comparisons.cli.console import console
+from comparisons.experiments.usage import UsageError
 from comparisons.report import figures as plots
 from comparisons.tasks import TASKS, stream
 from unitary_zoo import Parametrization, UnitaryRNN, theory
@@ -39,26 +31,26 @@ from unitary_zoo import Parametrization, UnitaryRNN, theory
 TASK = "adding"
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "abs")
 FACTORS = (0.9, 1.0, 1.1)
-RADIUS = 0.5  # of the band around 1 that holds the singular values
-# Rounding of a product of some hundred matrices in double precision is orders below it.
+RADIUS = 0.5  # the singular values of W lie in 1 +- this
+# A product of some hundred matrices in double precision is more accurate by orders.
 ROUNDING = 1e-9
 
 
 class BoundError(ArithmeticError):
-    """A norm was measured that cannot be."""
+    """A measured norm lies outside its bounds."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One nonlinearity and one factor; all lists are by t = 0..T-1.
+    """The norms for one nonlinearity and one factor; all lists are by t = 0..T-1.
 
     Attributes:
         nonlinearity: Its name.
         factor: mu, every singular value of W.
         least: Smallest measured norm, over the sequences.
-        largest: Largest one.
-        log_lower: Natural logarithm of the lower bound; None is no bound.
-        log_upper: Of Galvan's bound.
+        largest: Largest measured norm, over the sequences.
+        log_lower: Natural logarithm of the lower bound; None means that there is no bound.
+        log_upper: Natural logarithm of Galvan's bound.
     """
 
     nonlinearity: str
@@ -70,7 +62,7 @@ class Case:
 
 
 def measure(nonlinearity: str, factor: float, n: int, x: Tensor, seed: int) -> Case:
-    """One case.
+    """Measure the norms of one case and compare them with their bounds.
 
     Raises:
         BoundError: A norm lies outside its bounds.
@@ -107,7 +99,7 @@ def measure(nonlinearity: str, factor: float, n: int, x: Tensor, seed: int) -> C
 
 
 def draw(cases: Sequence[Case], caption: str) -> Figure:
-    """A panel for each nonlinearity; measured norms as bands, bounds as lines."""
+    """Draw a panel for each nonlinearity, with measured norms as bands and bounds as lines."""
     colors = dict(zip(dict.fromkeys(case.factor for case in cases), plots.PALETTE, strict=False))
     panels = list(dict.fromkeys(case.nonlinearity for case in cases))
     with mpl.rc_context(plots.RC):
@@ -130,30 +122,53 @@ def draw(cases: Sequence[Case], caption: str) -> Figure:
         return figure
 
 
-def main() -> int:
-    """Measure, compare, draw."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def eigenvalue_bounds(
+    w: Tensor, slope_range: str | tuple[float, float], steps: int | Sequence[int] | Tensor
+) -> theory.Bounds:
+    r""":math:`(|\lambda|_{\min} s_{\min})^k, (|\lambda|_{\max} s_{\max})^k`: false for some W.
+
+    Lin and Wang (2019) print these bounds on the Jacobian of k steps for any diagonalizable W. They
+    hold if W is normal, :math:`W W^H = W^H W`, because then the :math:`|\lambda|` are the singular
+    values. Otherwise they may fail by any factor: W = [[.5, 10], [0, .4]] has two different
+    eigenvalues, so it is diagonalizable; the larger one is .5, and the norm of W is 10.02. The
+    condition number of the eigenvectors is no remedy, because the factors D_i between the W have
+    other eigenvectors.
+
+    Arguments and result are those of :func:`unitary_zoo.theory.gradient_bounds`.
+    """
+    eigenvalues = torch.linalg.eigvals(w.to(torch.promote_types(w.dtype, torch.float64)))
+    # A diagonal matrix of W's field, whose singular values are the moduli of W's eigenvalues.
+    moduli = eigenvalues.abs().to(eigenvalues.dtype if w.is_complex() else torch.float64)
+    return theory.gradient_bounds(torch.diag(moduli), slope_range, steps)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this experiment."""
     parser.add_argument("--length", type=int, default=100, help="T of the adding problem")
     parser.add_argument("--hidden-size", type=int, default=32)
     parser.add_argument("--factors", type=float, nargs="+", default=list(FACTORS), metavar="MU")
     parser.add_argument("--batch", type=int, default=10, help="sequences")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--results", type=Path, default=Path("results", "probes"), metavar="DIR")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]], Figure]:
+    """Measure all cases, compare them with their bounds, and draw them.
+
+    Raises:
+        UsageError: A factor is outside the band of the scheme, or the task has no such length.
+        BoundError: A norm lies outside its bounds.
+    """
     if options.tiny:
         options.length, options.hidden_size, options.batch = 8, 4, 2
     wrong = [mu for mu in options.factors if not 1 - RADIUS < mu < 1 + RADIUS]
     if wrong:
-        parser.error(f"--factors {wrong}: choose numbers between {1 - RADIUS:g} and {1 + RADIUS:g}")
+        raise UsageError(
+            f"--factors {wrong}: choose numbers between {1 - RADIUS:g} and {1 + RADIUS:g}"
+        )
     try:
         task = TASKS.get(TASK)(options.length)
     except ValueError as error:
-        parser.error(str(error))
+        raise UsageError(str(error)) from None
     data = stream(f"{TASK}/{options.length}/{options.seed}/probe")
     batch = next(task.train_batches(options.batch, data)).to(options.device)
     x = batch.inputs.double()
@@ -167,11 +182,4 @@ def main() -> int:
         f"Adding problem, T = {options.length}, n = {options.hidden_size}, W = μ Q with Q "
         f"orthogonal, untrained; {options.batch} sequences, from the least to the largest."
     )
-    write_json(options.results / "vanishing.json", cases=[asdict(case) for case in cases])
-    plots.save_png(draw(cases, caption), options.results / "vanishing.png")
-    console.print(f"written: {options.results / 'vanishing.json'} and vanishing.png")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {"cases": [asdict(case) for case in cases]}, draw(cases, caption)

@@ -1,4 +1,4 @@
-"""Recurrences written out, and their Jacobians by autograd through the whole of them."""
+"""Explicit recurrences, and their Jacobians by autograd through all steps at once."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ SIZES = [1, 2, 3, 7]
 
 
 def real(h: Tensor) -> Tensor:
-    """(n) to (n), or complex (n) to (2n): real and imaginary part by turns."""
+    """Convert complex (n) to real (2n), with real and imaginary parts interleaved."""
     return torch.view_as_real(h).flatten() if h.is_complex() else h
 
 
@@ -29,7 +29,7 @@ def pre_activations(w, inputs, h, name, threshold=None):
 
 
 def jacobian(w, inputs, h, name, threshold=None) -> Tensor:
-    """Of the state after all inputs in the state h before them, real."""
+    """The real Jacobian of the state after all inputs in the state h before them."""
     phi = nonlinearities.get(name).function
 
     def last(flat: Tensor) -> Tensor:
@@ -40,15 +40,15 @@ def jacobian(w, inputs, h, name, threshold=None) -> Tensor:
 
 
 def problem(n, steps, scale, seed, is_complex):
-    """W of no structure, inputs (steps, n) and a state (n)."""
+    """A random W, inputs (steps, n) and a state (n)."""
     dtype = torch.complex128 if is_complex else torch.float64
     w = normal(n, n, dtype=dtype, seed=seed) * (scale / n**0.5)
     return w, normal(steps, n, dtype=dtype, seed=seed + 1), normal(n, dtype=dtype, seed=seed + 2)
 
 
 def rounding(n: int, steps: int, norm: float) -> float:
-    """Of a product of ``steps`` matrices of 2n rows whose norms multiply to ``norm``, and its SVD.
+    """The rounding of the SVD of a product of ``steps`` matrices of 2n rows, of norm ``norm``.
 
-    Each product rounds sums of 2n terms, and the SVD is that of a matrix as near as O(n) eps.
+    Each product rounds sums of 2n terms, and the SVD is that of a matrix within O(n) eps.
     """
     return 8 * (steps + 1) * 2 * n * linalg.eps(torch.float64) * norm

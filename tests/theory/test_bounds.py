@@ -33,7 +33,7 @@ NON_NORMAL = torch.tensor([[0.5, 10.0], [0.0, 0.4]], dtype=F64)
 
 
 def threshold_of(name, n, seed):
-    """Of modReLU, not positive: large enough to silence some units."""
+    """Thresholds of modReLU, not positive, and large enough to switch off some units."""
     return -normal(n, dtype=F64, seed=seed + 3).abs() if name == "modrelu" else None
 
 
@@ -46,14 +46,14 @@ def singular_values(matrix):
 
 
 @pytest.mark.parametrize(("name", "is_complex"), CASES)
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(**DRAWN)
-def test_jacobians_lie_between(name, is_complex, n, steps, scale, seed):
+def test_bounds_enclose_measured_jacobians(name, is_complex, n, steps, scale, seed):
     w, inputs, h = problem(n, steps, scale, seed, is_complex)
     b = threshold_of(name, n, seed)
     least, largest = singular_values(jacobian(w, inputs, h, name, b))
     wide = theory.gradient_bounds(w, theory.slopes(name, b, is_complex=is_complex), steps)
-    # The state before the inputs is one step before the first pre-activation: any may stand there.
+    # z starts one step before the inputs; its first entry may be anything.
     z = torch.cat([torch.ones_like(inputs[:1]), pre_activations(w, inputs, h, name, b)])
     first = theory.trajectory_bounds(w, z, name, b)
     slack = rounding(n, steps, float(wide.upper))
@@ -65,9 +65,9 @@ def test_jacobians_lie_between(name, is_complex, n, steps, scale, seed):
     assert float(first.upper[0]) <= float(wide.upper) + slack
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(**DRAWN)
-def test_those_of_a_trajectory_hold_where_modrelu_stretches(n, steps, scale, seed):
+def test_trajectory_bounds_hold_where_modrelu_stretches(n, steps, scale, seed):
     w, inputs, h = problem(n, steps, scale, seed, True)
     b = normal(n, dtype=F64, seed=seed + 3).abs()
     least, largest = singular_values(jacobian(w, inputs, h, "modrelu", b))
@@ -78,8 +78,9 @@ def test_those_of_a_trajectory_hold_where_modrelu_stretches(n, steps, scale, see
     assert largest <= float(upper[0]) + slack
 
 
+@settings(max_examples=30)
 @given(**DRAWN)
-def test_vectors_are_bounded_both_ways(n, steps, scale, seed):
+def test_gradient_bounds_hold_for_vectors_both_ways(n, steps, scale, seed):
     w, inputs, h = problem(n, steps, scale, seed, False)
     j = jacobian(w, inputs, h, "leaky_relu")
     lower, upper = theory.gradient_bounds(w, "leaky_relu", steps)
@@ -90,7 +91,7 @@ def test_vectors_are_bounded_both_ways(n, steps, scale, seed):
         assert float(lower) - slack <= gain <= float(upper) + slack
 
 
-def test_bounds_are_attained():
+def test_gradient_bounds_are_attained():
     # Diagonal W and units that are active: J = diag(2, .5)^k.
     w = torch.diag(torch.tensor([2.0, 0.5], dtype=F64))
     inputs = torch.ones(5, 2, dtype=F64)
@@ -104,40 +105,19 @@ def test_bounds_are_attained():
 # --------------------------------------------------------------------- singular values, not eigen
 
 
-def test_eigenvalues_do_not_bound_a_matrix_that_is_not_normal():
-    measured = torch.linalg.matrix_norm(
-        jacobian(NON_NORMAL, torch.zeros(3, 2, dtype=F64), torch.ones(2, dtype=F64), "identity"), 2
-    )
-    # W^3 = [[.125, 10 (.25 + .2 + .16)], [0, .064]]
-    assert float(measured) == pytest.approx(math.sqrt(6.1**2 + 0.125**2), rel=1e-3)
-    printed = theory.eigenvalue_bounds(NON_NORMAL, "identity", 3)
-    assert float(printed.upper) == pytest.approx(0.5**3)
-    assert float(measured) > 40 * float(printed.upper)
+def test_gradient_bounds_hold_for_a_matrix_that_is_not_normal():
+    """The bounds by eigenvalues fail here: the larger one is .5."""
+    j = jacobian(NON_NORMAL, torch.zeros(3, 2, dtype=F64), torch.ones(2, dtype=F64), "identity")
+    least, largest = singular_values(j)
+    assert largest > 40 * 0.5**3
+    assert least < 0.4**3
     lower, upper = theory.gradient_bounds(NON_NORMAL, "identity", 3)
-    assert float(lower) <= float(measured) <= float(upper)
-    # And the least: s_min(W^3) is far below .4^3.
-    least = np.linalg.svd(np.linalg.matrix_power(NON_NORMAL.numpy(), 3))[1].min()
-    assert least < float(printed.lower)
     assert float(lower) <= least * (1 + 1e-12)
-
-
-@settings(max_examples=40)
-@given(n=st.sampled_from(SIZES), seed=seeds(), steps=st.integers(0, 20))
-def test_the_two_agree_where_w_is_normal(n, seed, steps):
-    u = haar(n, torch.complex128, seed=seed)
-    w = u * (0.5 + normal(n, dtype=F64, seed=seed + 1).abs()) @ u.mH
-    ours, theirs = (
-        f(w, "identity", steps) for f in (theory.gradient_bounds, theory.eigenvalue_bounds)
-    )
-    # Eigenvalues of a normal matrix are as well conditioned as singular values; both are off by
-    # O(n) eps ||W||, relative to the least one, which is over .5, by ||W|| < 6 times that or so.
-    limit = 1000 * n * torch.finfo(F64).eps * max(1, steps)
-    torch.testing.assert_close(ours.log_upper, theirs.log_upper, rtol=0, atol=limit)
-    torch.testing.assert_close(ours.log_lower, theirs.log_lower, rtol=0, atol=limit)
+    assert largest <= float(upper)
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_orthogonal_w_with_abs_keeps_norms(n):
+def test_gradient_bounds_are_one_for_orthogonal_w_and_abs(n):
     w = haar(n, F64)
     steps = 50
     lower, upper = theory.gradient_bounds(w, "abs", steps)
@@ -150,8 +130,9 @@ def test_orthogonal_w_with_abs_keeps_norms(n):
 # -------------------------------------------------------------------------------- their numbers
 
 
+@settings(max_examples=30)
 @given(n=st.sampled_from(SIZES), seed=seeds(), is_complex=st.booleans())
-def test_powers_of_the_singular_values(n, seed, is_complex):
+def test_gradient_bounds_are_powers_of_singular_values(n, seed, is_complex):
     w, _, _ = problem(n, 1, 1.0, seed, is_complex)
     s = np.linalg.svd(w.numpy(), compute_uv=False)
     found = theory.gradient_bounds(w, (0.5, 3.0), [0, 1, 4])
@@ -162,7 +143,7 @@ def test_powers_of_the_singular_values(n, seed, is_complex):
         assert float(found.log_lower[i]) == pytest.approx(k * math.log(s.min() / 2), abs=limit)
 
 
-def test_thousands_of_steps_do_not_overflow():
+def test_gradient_bounds_of_thousands_of_steps_have_logarithms():
     w = torch.tensor([[3.0]])
     found = theory.gradient_bounds(w, (0.1, 1.0), 5000)
     assert found.upper == math.inf
@@ -175,7 +156,7 @@ def test_thousands_of_steps_do_not_overflow():
     assert repr(found) == f"Bounds({shown[:5]}e-2615 <= |Jv| / |v| <= {shown})"
 
 
-def test_repr_of_no_lower_bound_and_of_many():
+def test_bounds_repr_of_one_and_of_many():
     one = theory.gradient_bounds(torch.eye(2), "relu", 3)
     assert repr(one) == "Bounds(0 <= |Jv| / |v| <= 1)"
     many = theory.gradient_bounds(torch.eye(2), (0.5, 2), [0, 1, 2])
@@ -183,25 +164,25 @@ def test_repr_of_no_lower_bound_and_of_many():
     assert repr(many) == f"Bounds(0.25 <= |Jv| / |v| <= 4, {shape})"
 
 
-def test_repr_of_none():
+def test_bounds_repr_of_none():
     found = theory.gradient_bounds(torch.eye(2), "relu", torch.zeros(0, 3, dtype=torch.long))
     assert repr(found) == "Bounds(of shape (0, 3))"
 
 
 @pytest.mark.parametrize(("value", "shown"), [(1, "1"), (0.1, "0.1"), (1e-300, "1e-300")])
-def test_repr_rounds(value, shown):
+def test_bounds_repr_rounds(value, shown):
     for w in (value, value * (1 - 1e-13)):
         found = theory.gradient_bounds(torch.tensor([[w]], dtype=F64), (1, 1), [1, 2])
         expected = {"1": "1", "0.1": "0.01", "1e-300": "1e-600"}[shown]
         assert repr(found).startswith(f"Bounds({expected} <= |Jv| / |v| <= {shown},")
 
 
-def test_no_step_is_the_identity_even_of_zero():
+def test_gradient_bounds_of_no_step_are_one():
     lower, upper = theory.gradient_bounds(torch.zeros(2, 2), "relu", [0, 1])
     assert lower.tolist() == upper.tolist() == [1, 0]
 
 
-def test_takes_what_has_a_matrix_and_reads_it_only():
+def test_gradient_bounds_read_all_that_has_a_matrix():
     p = Parametrization.create("householder", 7)
     expected = theory.gradient_bounds(p.matrix().detach(), "abs", 3)
     before = [q.clone() for q in p.parameters()]
@@ -220,7 +201,7 @@ def test_takes_what_has_a_matrix_and_reads_it_only():
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "modrelu"])
-def test_slopes_are_those_of_differences(name):
+def test_slopes_equal_differences(name):
     phi = nonlinearities.get(name).function
     z = torch.linspace(-40, 40, 8001, dtype=F64) + 1e-3  # not at a kink
     step = 1e-5
@@ -232,8 +213,9 @@ def test_slopes_are_those_of_differences(name):
     assert float(found.max()) == pytest.approx(high, abs=2e-6)
 
 
+@settings(max_examples=50)
 @given(r=st.floats(0.1, 3), angle=st.floats(0, 6.28), b=st.floats(-2, 2))
-def test_complex_modrelu_has_these_singular_values(r, angle, b):
+def test_slopes_of_complex_modrelu_are_its_singular_values(r, angle, b):
     if abs(r + b) < 1e-2:  # at the kink
         return
     z = torch.polar(torch.tensor(r, dtype=F64), torch.tensor(angle, dtype=F64))
@@ -303,6 +285,6 @@ def test_slopes_of_modrelu():
         ),
     ],
 )
-def test_refuses(call, error, words):
+def test_bounds_refuse_other_arguments(call, error, words):
     with pytest.raises(error, match=words):
         call()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unitary_zoo.linalg import unitarity_defect
@@ -24,8 +24,9 @@ def contraction(n: int, ones: int, dtype: torch.dtype, seed: int) -> torch.Tenso
     return ((u * s) @ v.mT).to(dtype)
 
 
+@settings(max_examples=50)
 @given(n=SIZES, part=st.floats(0, 1), dtype=dtypes(), seed=seeds(), minimal=st.booleans())
-def test_is_orthogonal_with_w_as_its_block(n, part, dtype, seed, minimal):
+def test_dilation_is_orthogonal_with_w_as_its_block(n, part, dtype, seed, minimal):
     ones = round(part * n)
     w = contraction(n, ones, dtype, seed)
     out = halmos_dilation(w, minimal)
@@ -33,12 +34,13 @@ def test_is_orthogonal_with_w_as_its_block(n, part, dtype, seed, minimal):
     assert len(out) == (2 * n - ones if minimal else 2 * n)
     assert torch.equal(out[:n, :n], w)
     # Rounding the entries moves W_u by sqrt(2n) eps / 2 at most, and so do the products, by a small
-    # factor; where s = 1, W misses 1 by its own rounding. That is what the twin's scheme claims.
+    # factor; where s = 1, W misses 1 by its own rounding. The scheme of the embedding claims the
+    # same limit.
     assert float(unitarity_defect(out)) <= 16 * (2 * n) ** 0.5 * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 17])
-def test_blocks_are_the_roots_of_the_formula(n):
+def test_dilation_blocks_are_the_roots_of_the_formula(n):
     w = contraction(n, 0, F64, n)
     out, eye = halmos_dilation(w).numpy(), np.eye(n)
     w = w.numpy()
@@ -50,13 +52,13 @@ def test_blocks_are_the_roots_of_the_formula(n):
 
 
 @pytest.mark.parametrize("s", [1 - 2**-20, 1 - 2**-40, 1 - 2**-52])
-def test_digits_of_a_value_near_one_are_kept(s):
+def test_dilation_keeps_digits_of_a_value_near_one(s):
     out = halmos_dilation(torch.tensor([[s]], dtype=F64))
     exact = ((1 - s) * (1 + s)) ** 0.5  # 1 - s is exact, by Sterbenz
     assert abs(float(out[1, 0]) - exact) <= 2 * np.finfo(float).eps * exact
 
 
-def test_size_is_the_least():
+def test_dilation_size_is_the_least():
     """An orthogonal matrix of N rows with the block W has N >= n + rank(I - W^T W)."""
     for ones in range(8):
         w = contraction(7, ones, F64, ones)
@@ -65,7 +67,7 @@ def test_size_is_the_least():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_a_norm_above_one_is_refused(dtype):
+def test_dilation_refuses_a_norm_above_one(dtype):
     w = torch.eye(3, dtype=dtype)
     w[1, 1] = 1.25
     with pytest.raises(ValueError, match=r"W has norm 1\.25, and the limit is 1.*clip"):
@@ -88,14 +90,14 @@ def test_a_norm_above_one_is_refused(dtype):
     ],
     ids=str,
 )
-def test_what_is_no_real_square_matrix_is_refused(w, match):
+def test_dilation_refuses_all_but_real_square_matrices(w, match):
     with pytest.raises(ValueError, match=match):
         halmos_dilation(w)
 
 
 @pytest.mark.parametrize(("n", "seed"), [(3, 958), (3, 1025), (7, 1535)])
 @pytest.mark.parametrize("minimal", [False, True])
-def test_digits_that_the_svd_loses_are_mended(n, seed, minimal):
+def test_dilation_is_orthogonal_where_the_svd_is_inaccurate(n, seed, minimal):
     """LAPACK's factors have been seen to miss these matrices by 40 eps."""
     out = halmos_dilation(contraction(n, n // 2 + (seed == 1025), F64, seed), minimal)
     # Three products of 2n terms, one after another, and the sum of their squares in the norm.

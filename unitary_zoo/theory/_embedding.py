@@ -1,4 +1,4 @@
-"""Between a network and its unitary twin: what its cells hold, and the padded copy."""
+"""The weights of a network's cells, and the network with larger orthogonal matrices around them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unitary_zoo import linalg
+from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import UnitaryRNNCell
 from unitary_zoo.layers import UnitaryRNN
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of the given network, detached.
+class CellWeights:
+    """The weights of one cell, detached.
 
     Attributes:
-        where: Its layer and direction, in words.
-        sources: Of how many states its input consists: the directions of the layer before, or 1.
+        where: Its layer and direction, for error messages.
+        sources: Number of states that make up its input: the directions of the layer before, or 1.
         w: W (n, n).
         v: V (n, m).
         b: b (n).
@@ -36,17 +37,18 @@ class Cell:
 
     @property
     def rounding(self) -> float:
-        """gamma: sums of products are off by less than gamma times those of absolute values."""
-        # One rounding of eps / 2 for each product and each sum, of the twin's twice as many terms.
+        """A factor gamma: a computed pre-activation is off by less than gamma sum |products|."""
+        # One rounding of eps / 2 for each product and each sum. The embedding network has twice as
+        # many terms.
         return (2 * sum(self.v.shape) + 8) * linalg.eps(self.w.dtype)
 
 
-def cells_of(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[Cell]:
-    """The cells of a network, by layer, then direction.
+def cell_weights(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[CellWeights]:
+    """The weights of each cell of a network, by layer, then direction.
 
     Raises:
         ValueError: Another nonlinearity, a dtype of half precision, a parameter that is not finite,
-            or dropout of everything.
+            or dropout=1.
         TypeError: ``rnn`` is neither an ``nn.RNN`` nor a ``UnitaryRNN``.
     """
     if not isinstance(rnn, (nn.RNN, UnitaryRNN)):
@@ -77,7 +79,7 @@ def cells_of(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[Cell]:
             "by .float() or .double()"
         )
     for cell in found:
-        # A bound computed from them would be undefined, and no comparison with it true.
+        # Checked first: bounds computed from NaN would pass every comparison with them.
         for name, x in (("W", cell.w), ("V", cell.v), ("b", cell.b), ("h0", cell.h0)):
             if x is not None and not bool(x.isfinite().all()):
                 raise ValueError(
@@ -87,7 +89,7 @@ def cells_of(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[Cell]:
     return found
 
 
-def _of_torch(rnn: nn.RNN, index: int) -> Cell:
+def _of_torch(rnn: nn.RNN, index: int) -> CellWeights:
     layer, backward = divmod(index, 2 if rnn.bidirectional else 1)
     suffix = f"_l{layer}" + ("_reverse" if backward else "")
 
@@ -97,15 +99,15 @@ def _of_torch(rnn: nn.RNN, index: int) -> Cell:
 
     w = read("weight_hh")
     b = read("bias_ih") + read("bias_hh") if rnn.bias else w.new_zeros(len(w))
-    return Cell(*_place(rnn, index), w, read("weight_ih"), b, None)
+    return CellWeights(*_place(rnn, index), w, read("weight_ih"), b, None)
 
 
-def _of_ours(rnn: UnitaryRNN, index: int) -> Cell:
+def _of_ours(rnn: UnitaryRNN, index: int) -> CellWeights:
     cell = rnn.cells[index]
     w = cell.recurrent.matrix().detach()
     b = w.new_zeros(len(w)) if cell.bias is None else cell.bias.detach()
     h0 = None if cell.h0 is None else cell.h0.detach()
-    return Cell(*_place(rnn, index), w, cell.weight_ih.detach(), b, h0)
+    return CellWeights(*_place(rnn, index), w, cell.weight_ih.detach(), b, h0)
 
 
 def _place(rnn: nn.RNN | UnitaryRNN, index: int) -> tuple[str, int]:
@@ -115,63 +117,72 @@ def _place(rnn: nn.RNN | UnitaryRNN, index: int) -> tuple[str, int]:
 
 
 @torch.no_grad()
-def padded_twin(
+def embedded_network(
     rnn: nn.RNN | UnitaryRNN,
-    cells: Sequence[Cell],
+    cells: Sequence[CellWeights],
     dilations: Sequence[Tensor],
     lower_biases: Sequence[Tensor],
     nonlinearity: str,
 ) -> UnitaryRNN:
-    """The network with the given orthogonal matrices, of which W is the upper left block.
+    """The network whose recurrent matrices are orthogonal and have those of ``rnn`` as a block.
 
     Args:
-        rnn: The network, for its options.
-        cells: What :func:`cells_of` it gives.
-        dilations: For each cell (N, N), N at least n. Smaller ones are filled up with ones.
-        lower_biases: For each cell (N - n).
-        nonlinearity: Of the twin.
+        rnn: The network whose options are taken.
+        cells: The result of :func:`cell_weights` for it.
+        dilations: For each cell an orthogonal matrix (N, N), N >= n, with W as its upper left
+            block. Smaller ones are filled up by the identity.
+        lower_biases: For each cell the biases (N - n) of the new units.
+        nonlinearity: Name of the nonlinearity of the result.
 
     Returns:
-        A network of the largest N as its number of states. V has rows of zeros for the new
+        A network with the largest N as its number of states. V has rows of zeros for the new
         states, and in later layers columns of zeros for those of the layer before.
     """
     keep, checkpoint = True, None
     if isinstance(rnn, UnitaryRNN):
         keep, checkpoint = rnn.return_sequence, rnn.checkpoint
     width = max(map(len, dilations))
-    with torch.random.fork_rng(devices=[]):  # what it draws is overwritten
-        twin = UnitaryRNN(
+    with torch.random.fork_rng(devices=[]):  # the values drawn here are overwritten below
+        network = UnitaryRNN(
             rnn.input_size,
             width,
             rnn.num_layers,
-            "projunn_d",  # stores W, and reads what is stored
+            "projunn_d",  # stores W as it is; see _load_matrix
             nonlinearity,
             batch_first=rnn.batch_first,
-            dropout=rnn.dropout if rnn.num_layers > 1 else 0.0,  # nn.RNN takes it there, idle
+            # A single layer of nn.RNN accepts dropout and ignores it.
+            dropout=rnn.dropout if rnn.num_layers > 1 else 0.0,
             bidirectional=rnn.bidirectional,
             learn_h0=cells[0].h0 is not None,
             return_sequence=keep,
             checkpoint=checkpoint,
-            device="cpu",  # the only generator that is put back
+            device="cpu",  # the only device whose generator fork_rng restores here
             dtype=cells[0].w.dtype,
             rank=width,
         )
-    twin = twin.to(cells[0].w.device)
-    for target, cell, w, lower in zip(twin.cells, cells, dilations, lower_biases, strict=True):
+    network = network.to(cells[0].w.device)
+    for target, cell, w, lower in zip(network.cells, cells, dilations, lower_biases, strict=True):
         _fill(target, cell, w, torch.cat([cell.b, lower]))
-    return twin.train(rnn.training)
+    return network.train(rnn.training)
 
 
-def _fill(target: UnitaryRNNCell, cell: Cell, w: Tensor, bias: Tensor) -> None:
+def _fill(target: UnitaryRNNCell, cell: CellWeights, w: Tensor, bias: Tensor) -> None:
+    """Write W, V, b and h0 into a cell that may have more states than ``w`` has rows."""
     (n, m), width = cell.v.shape, target.hidden_size
-    # A unit that is coupled to none stays 0 by itself.
+    # A unit whose row and column of W are those of the identity stays 0.
     w = torch.block_diag(w, torch.eye(width - len(w), dtype=w.dtype, device=w.device))
-    # Loaded, not assigned: that would move W by a rounding.
-    state = target.recurrent.state_dict()
-    target.recurrent.load_state_dict({**state, "weight": w, "base": w})
+    _load_matrix(target.recurrent, w)
     v = target.weight_ih.zero_().view(width, cell.sources, -1)
     v[:n, :, : m // cell.sources] = cell.v.reshape(n, cell.sources, -1)
     assert target.bias is not None
     target.bias.copy_(functional.pad(bias, (0, width - len(bias))))
     if target.h0 is not None and cell.h0 is not None:
         target.h0.copy_(functional.pad(cell.h0, (0, width - n)))
+
+
+def _load_matrix(scheme: Parametrization, w: Tensor) -> None:
+    """Set W bit by bit, as a checkpoint of the scheme ``projunn_d`` would.
+
+    ``assign_`` projects what it is given and so moves W by a rounding.
+    """
+    scheme.load_state_dict({**scheme.state_dict(), "weight": w, "base": w})

@@ -1,4 +1,4 @@
-"""How much a nonlinearity stretches: the singular values of its Jacobian."""
+"""The slopes of nonlinearities: the singular values of their Jacobians."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOPES: dict[str, tuple[float, float]] = {
     "sigmoid": (0.0, 0.25),
     "identity": (1.0, 1.0),
 }
-"""Least and largest :math:`|\\phi'|` of each nonlinearity that has no threshold."""
+"""Least and largest :math:`|\\phi'|` of each nonlinearity without a threshold."""
 
 
 def slopes(
@@ -25,25 +25,25 @@ def slopes(
 ) -> tuple[float, float]:
     r""":math:`(\inf s, \sup s)` over the singular values s of the Jacobian of :math:`\phi`.
 
-    For an elementwise real function these are the values of :math:`|\phi'|`. ModReLU
-    :math:`\mathrm{ReLU}(|z| + b)\, z / |z|` of a complex z is no diagonal map: where it is active
-    its real 2 x 2 Jacobian has the singular values 1 along z and :math:`(|z| + b) / |z|` across,
-    and 0 where it is not (remarked by Wolter and Yao, 2018). They lie in [0, 1] for b <= 0, and
-    have no bound near z = 0 for b > 0. Of real numbers it has the slopes 0 and 1, and only 1 for
-    b >= 0. Without a bend, at b = 0, it is the identity.
+    For an elementwise real function these are the values of :math:`|\phi'|`. ModReLU of a complex
+    z, :math:`\mathrm{ReLU}(|z| + b)\, z / |z|`, has a real 2 x 2 Jacobian for each unit, which is
+    not diagonal. Its singular values are 1 along z and :math:`(|z| + b) / |z|` across z where the
+    unit is active, and 0 where it is not (remarked by Wolter and Yao, 2018). They lie in [0, 1] for
+    b <= 0 and are unbounded near z = 0 for b > 0. For real z the slopes are 0 and 1, and only 1 if
+    b >= 0. With b = 0 modReLU is the identity.
 
-    A kink counts as a slope of either side. At a kink at 0 torch takes a slope between, which for
-    abs and modReLU is 0 and outside this range: pre-activations that are exactly 0, as those of a
-    zero state with a zero input, void a lower bound.
+    At a kink, the slopes of both sides count. At a kink at 0 torch takes a slope between them,
+    which is 0 for abs and modReLU and lies outside the range. So a lower bound does not hold at
+    pre-activations that are exactly 0, such as those of a zero state with a zero input.
 
     Args:
-        nonlinearity: A name of :mod:`unitary_zoo.nonlinearities`.
+        nonlinearity: One of the names in :mod:`unitary_zoo.nonlinearities`.
         threshold: b of modReLU, any shape.
         is_complex: Whether the states are complex.
 
     Raises:
-        ValueError: An unknown name, one that is not defined on these states, modReLU without its
-            threshold, with an undefined one, or with a positive one on complex states.
+        ValueError: The name is unknown or not defined for these states; or modReLU has no
+            threshold, an undefined one, or a positive one for complex states.
     """
     activation = nonlinearities.get(nonlinearity)
     activation.check(is_complex)
@@ -55,7 +55,7 @@ def slopes(
             "all b <= 0, or the pair that slopes(nonlinearity, threshold) finds"
         )
     low, high = map(float, threshold.detach().aminmax())
-    if math.isnan(low):  # which is neither below 0 nor above
+    if math.isnan(low):  # NaN would pass the comparisons below
         raise ValueError("the threshold has undefined entries; pass finite ones")
     if is_complex and high > 0:
         raise ValueError(
@@ -69,7 +69,7 @@ def slopes(
 def slopes_at(
     z: Tensor, activation: nonlinearities.Activation, threshold: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The least and the largest singular value of each unit's Jacobian, of the shape of z."""
+    """The least and the largest singular value of each unit's Jacobian, in the shape of z."""
     if not z.is_complex():
         with torch.enable_grad():
             leaf = z.detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""A recurrent network one step at a time, each state a tensor of its own."""
+"""Run a recurrent network one step at a time, with a separate tensor for each state."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from unitary_zoo.cells import RecurrentCell, UnitaryGRUCell, UnitaryRNNCell
 from unitary_zoo.layers import RecurrentLayers
 
 State = tuple[Tensor, ...]
-"""(h,) or, of an LSTM, (h, c); each (B, n)."""
+"""(h,), or (h, c) for an LSTM; each (B, n)."""
 
 Step = Callable[[Tensor, State | None], State]
-"""One layer: inputs (B, m) and the state before to the state after; None is the initial state."""
+"""One step of a layer: (inputs (B, m), state before, or None at the start) -> state after."""
 
 Given = Tensor | Sequence[Tensor] | None
-"""An initial state as torch's modules take it: (layers, B, n), or a pair of these."""
+"""An initial state as torch's modules take it: (layers, B, n), or a pair of these; or None."""
 
 
 def frozen(module: nn.Module, double: bool) -> nn.Module:
-    """A copy whose parameters need no gradient: nothing done to it reaches the module."""
+    """Return a copy whose parameters need no gradient."""
     module = copy.deepcopy(module)
-    # Not .to(float64), which would drop the imaginary parts of complex buffers.
+    # .to(float64) would drop the imaginary parts of complex buffers.
     return (module.double() if double else module).requires_grad_(False)
 
 
 def as_double(x: Any) -> Any:
-    """``x`` with its tensors of floating-point or complex numbers in double precision.
+    """Return ``x`` with its floating-point and complex tensors in double precision.
 
     Args:
-        x: A tensor, tuples and lists of them, or anything else, which is returned as it is.
+        x: A tensor, or nested tuples and lists of tensors. Anything else is returned as it is.
     """
     if type(x) in (tuple, list):
         return type(x)(map(as_double, x))
@@ -46,15 +46,17 @@ def as_double(x: Any) -> Any:
 
 
 def is_recurrent(module: nn.Module) -> bool:
-    """Whether it is a recurrent layer of torch's or of this library."""
+    """Whether ``module`` is a recurrent layer of torch or of this library."""
     return isinstance(module, (nn.RNNBase, RecurrentLayers))
 
 
 class Steps:
-    """A recurrent module and its inputs, taken apart.
+    """The layers of a recurrent module and the inputs of its steps.
+
+    The arguments and errors are those of :func:`~unitary_zoo.theory.jacobians`.
 
     Args:
-        rnn: See :func:`~unitary_zoo.theory.jacobians`, as for the other arguments and the errors.
+        rnn: The module.
         x: (T, B, m), (B, T, m) if ``rnn.batch_first``, or (T, m).
         h_0: The initial state.
 
@@ -103,13 +105,13 @@ class Steps:
             raise ValueError(f"layer={layer}, and there are {count}; pass {-count} to {count - 1}")
 
     def unbatched(self, result: Tensor, dim: int) -> Tensor:
-        """``result`` without its dimension of the batch, if the inputs had none."""
+        """Remove the batch dimension ``dim`` of ``result`` if the inputs had none."""
         return result if self._batched else result.squeeze(dim)
 
     def step(
         self, x: Tensor, states: Sequence[State | None], as_nodes: bool = False
     ) -> list[State]:
-        """All layers once: inputs (B, m) and the states before to the states after."""
+        """One step of all layers: inputs (B, m) and the states before to the states after."""
         after = []
         for step, state in zip(self._layers, states, strict=True):
             new = step(x, state)
@@ -118,10 +120,10 @@ class Steps:
         return after
 
     def states(self, as_nodes: bool = False) -> list[list[State]]:
-        """The states of all layers after every step.
+        """The states of all layers after each step.
 
         Args:
-            as_nodes: Make each a node of the graph, by way of which all that follows uses it.
+            as_nodes: Make each state a node of the graph that all later states depend on.
         """
         found: list[list[State]] = []
         states = self._initial
@@ -132,15 +134,18 @@ class Steps:
 
 
 def _node(x: Tensor) -> Tensor:
-    """``x`` as something to differentiate by: with frozen parameters, the first state is a leaf."""
+    """Return ``x`` as a tensor to differentiate by.
+
+    With frozen parameters the first state needs no gradient, so it becomes a leaf.
+    """
     return x if x.requires_grad else x.detach().requires_grad_()
 
 
 def _layers(rnn: nn.Module) -> list[Step]:
-    """The steps of the layers, the lowest first."""
+    """One step function for each layer, the lowest first."""
     if getattr(rnn, "bidirectional", False):
         raise ValueError(
-            "a bidirectional network has no state that only goes forward; pass one of one direction"
+            "the states of a bidirectional network go both ways; pass one of one direction"
         )
     if getattr(rnn, "dropout", 0.0) and rnn.training:
         raise ValueError(
@@ -154,7 +159,7 @@ def _layers(rnn: nn.Module) -> list[Step]:
 
 
 def _weights(rnn: nn.RNNBase, layer: int) -> dict[str, Tensor]:
-    """The weights of a layer of torch's; a parametrized one is built here, once for all steps."""
+    """The weights of one of torch's layers; parametrized ones are computed once for all steps."""
     names = ["weight_ih", "weight_hh"]
     names += ["bias_ih", "bias_hh"] if rnn.bias else []
     names += ["weight_hr"] if rnn.proj_size else []
@@ -162,7 +167,7 @@ def _weights(rnn: nn.RNNBase, layer: int) -> dict[str, Tensor]:
 
 
 def _torch_step(rnn: nn.RNNBase, named: dict[str, Tensor], x: Tensor, state: State | None) -> State:
-    """A step of a layer of torch's, by the function of its cell."""
+    """A step of one of torch's layers, by torch's function for its cell."""
     weights = [weight for name, weight in named.items() if name != "weight_hr"]
     if state is None:
         sizes = [rnn.proj_size or rnn.hidden_size]
@@ -181,7 +186,7 @@ def _torch_step(rnn: nn.RNNBase, named: dict[str, Tensor], x: Tensor, state: Sta
 def _projected_lstm_step(
     state: State, x: Tensor, weights: Sequence[Tensor], weight_hr: Tensor
 ) -> State:
-    """That of ``proj_size``, which torch has no function for: h = W_hr (o tanh c')."""
+    """W_hr (o tanh c'), c': a step of an LSTM with ``proj_size``; torch has no function for it."""
     h, c = state
     biases = weights[2:] or (None, None)
     gates = linear(x, weights[0], biases[0]) + linear(h, weights[1], biases[1])
@@ -191,7 +196,7 @@ def _projected_lstm_step(
 
 
 def _recurrent(cell: RecurrentCell) -> Tensor | LinearMap:
-    """What a cell multiplies its states by, built once for all steps."""
+    """The recurrent weight of a cell, computed once for all steps."""
     if isinstance(cell, UnitaryGRUCell):
         return cell.weight_hh
     return cast(UnitaryRNNCell, cell).recurrent.prepare()
@@ -204,11 +209,11 @@ def _cell_step(
 
 
 def _module_step(rnn: nn.Module, x: Tensor, state: State | None) -> State:
-    """A step of a module that has one layer, as a sequence of one step."""
+    """A step of an unknown module with one layer, by a call with a sequence of one step."""
     time = 1 if getattr(rnn, "batch_first", False) else 0
     parts = None if state is None else tuple(part.unsqueeze(0) for part in state)
     given = parts[0] if parts is not None and len(parts) == 1 else parts
-    # Not through __call__, whose hooks may be what this is called from.
+    # forward and not __call__: this may run inside one of the module's hooks.
     _, last = rnn.forward(x.unsqueeze(time), given)
     after = last if isinstance(last, tuple) else (last,)
     if any(len(part) != 1 for part in after):

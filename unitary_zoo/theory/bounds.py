@@ -1,4 +1,4 @@
-r"""Bounds on how a recurrent network carries gradients, from the singular values of W.
+r"""Bounds on the gradients of a recurrent network, from the singular values of W.
 
 For :math:`h_t = \phi(W h_{t-1} + V x_t + b)` the Jacobian over several steps is the product
 :math:`J = \partial h_t / \partial h_k = D_t W D_{t-1} W \cdots D_{k+1} W`, where :math:`D_i` is the
@@ -24,14 +24,14 @@ from unitary_zoo.theory._slopes import slopes, slopes_at
 class Bounds:
     r""":math:`\ell \|v\|_2 \le \|J v\|_2 \le u \|v\|_2` for every v.
 
-    So :math:`\ell` bounds the least singular value of J from below, and u its spectral norm from
-    above. J is square, so the same holds of :math:`J^T`: a gradient that comes back through J is
-    neither shorter than :math:`\ell` times what it was nor longer than u times that.
+    :math:`\ell` bounds the least singular value of J from below, and u its spectral norm from
+    above. J is square, so the same holds for :math:`J^T`: backpropagation through J multiplies the
+    norm of a gradient by at least :math:`\ell` and at most u.
 
-    The logarithms are there where powers of many steps over- or underflow.
+    Use the logarithms when the powers of many steps over- or underflow.
 
     Attributes:
-        log_lower: :math:`\ln \ell`, float64; minus infinity is no bound.
+        log_lower: :math:`\ln \ell`, float64; minus infinity means that there is no lower bound.
         log_upper: :math:`\ln u`, of the same shape.
     """
 
@@ -45,11 +45,11 @@ class Bounds:
 
     @property
     def upper(self) -> Tensor:
-        """The bound u, which may overflow to infinity."""
+        r""":math:`u`, which may overflow to infinity."""
         return self.log_upper.exp()
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Lower, upper."""
+        """Iterate over lower, upper."""
         return iter((self.lower, self.upper))
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ def _power(log: Tensor) -> str:
     value = float(log)
     if not math.isfinite(value):
         return "0" if value < 0 else "inf"
-    if abs(value) < 600:  # a floating-point number, and not a subnormal one
+    if abs(value) < 600:  # exp(value) is a normal floating-point number
         return f"{math.exp(value):.4g}"
     exponent = math.floor(value / math.log(10))
     # The mantissa may round to 10, which carries.
@@ -81,51 +81,34 @@ def gradient_bounds(
 ) -> Bounds:
     r""":math:`(\sigma_{\min} s_{\min})^k \|v\| \le \|J v\| \le (\sigma_{\max} s_{\max})^k \|v\|`.
 
-    J is :math:`\partial h_{t+k} / \partial h_t`, the norms are Euclidean (of complex states, those
-    of the complex vectors, and J is then real linear), and :math:`\sigma` are the *singular values*
-    of W. The upper bound is Galvan's; both together are the theorem of Lin and Wang with singular
-    values in place of eigenvalues, which holds for every W (see :func:`eigenvalue_bounds`). They
-    hold at every input, since they ask nothing of it; no rounding is allowed for. With an
-    orthogonal W and the nonlinearity abs both are 1: no gradient grows or vanishes (Lin and Wang).
+    J is :math:`\partial h_{t+k} / \partial h_t`, and :math:`\sigma` are the *singular values* of W.
+    The norms are Euclidean; for complex states they are those of the complex vectors, and J is real
+    linear. The bounds hold for every input, in exact arithmetic. With an orthogonal W and the
+    nonlinearity abs both are 1: no gradient grows or vanishes (Lin and Wang).
+
+    The upper bound is Galvan's. Lin and Wang print both bounds with the moduli of the eigenvalues
+    for any diagonalizable W. That holds for a normal W, whose singular values these are, and fails
+    otherwise: W = [[.5, 10], [0, .4]] has the eigenvalues .5 and .4, and its norm is 10.02.
 
     Args:
-        W: Matrix (n, n), or what has one.
+        W: Matrix (n, n), or an object that has one.
         slope_range: The least and the largest :math:`|\phi'|`, or the name of a nonlinearity whose
             :func:`slopes` do not depend on a threshold.
-        steps: k, of any integers of at least 0, in any shape.
+        steps: k, integers of at least 0, in any shape.
 
     Returns:
         Both bounds in float64, on W's device, in the shape of ``steps``.
 
     Raises:
-        ValueError: W is not square or not finite, a range that is none, or negative steps.
-        TypeError: Steps that are no integers, a range that is no pair, or W of another type.
+        ValueError: W is not square or not finite, the range is not 0 <= least <= largest < inf, or
+            steps are negative.
+        TypeError: Steps are no integers, the range is no pair, or W is of another type.
 
     Source: Galvan, slides on the gradient of recurrent networks; Lin and Wang, CS224N report, 2019.
     """
     w = _matrix(W)
     s = torch.linalg.svdvals(linalg.double(w))
     return _powers(s.min(), s.max(), _range(slope_range, w.is_complex()), steps)
-
-
-def eigenvalue_bounds(
-    W: Tensor | Parametrization | LinearMap,
-    slope_range: str | tuple[float, float],
-    steps: int | Sequence[int] | Tensor,
-) -> Bounds:
-    r""":math:`(|\lambda|_{\min} s_{\min})^k, (|\lambda|_{\max} s_{\max})^k`: for a normal W only.
-
-    The theorem of Lin and Wang (2019) as printed, for any diagonalizable W. It holds where W is
-    normal, :math:`W W^H = W^H W`, for then :math:`|\lambda|` are the singular values, and it is
-    :func:`gradient_bounds`. Elsewhere it may fail by any factor: W = [[.5, 10], [0, .4]] has two
-    different eigenvalues, so it is diagonalizable; the larger is .5, and the norm of W is 10.02.
-    Nor does the condition number of the eigenvectors mend it, because the factors D_i between the
-    W have other eigenvectors. It is here to be compared with; arguments, result and errors are
-    those of :func:`gradient_bounds`.
-    """
-    w = _matrix(W)
-    moduli = torch.linalg.eigvals(linalg.double(w)).abs()
-    return _powers(moduli.min(), moduli.max(), _range(slope_range, w.is_complex()), steps)
 
 
 @torch.no_grad()
@@ -137,24 +120,25 @@ def trajectory_bounds(
 ) -> Bounds:
     r""":math:`\prod_{i>t} \sigma_{\min}(D_i W) \le \ldots \le \prod_{i>t} \|D_i\|_2 \|W\|_2`.
 
-    Bounds on :math:`\partial h_T / \partial h_t` along one trajectory, by the slopes that were met
-    there instead of all possible ones. With a unitary W the upper one is that of Arjovsky et al.,
-    :math:`\prod \|D_i\|`; they take :math:`D_i` for diagonal, and where modReLU is of complex
-    numbers it is not, so the norms here are those of its real Jacobian (see :func:`slopes`).
+    Bounds :math:`\partial h_T / \partial h_t` along one trajectory, by the slopes at its
+    pre-activations instead of the range of all slopes. With a unitary W the upper bound is
+    :math:`\prod \|D_i\|`, that of Arjovsky et al. They take :math:`D_i` to be diagonal. For modReLU
+    of complex states it is not, so the norms here are those of its real Jacobian (see
+    :func:`slopes`).
 
     Args:
-        W: Matrix (n, n), or what has one.
-        z: (T, ..., n) pre-activations :math:`z_t = W h_{t-1} + V x_t + b`, t = 1..T, so
+        W: Matrix (n, n), or an object that has one.
+        z: (T, ..., n) pre-activations :math:`z_t = W h_{t-1} + V x_t + b`, t = 1..T, with
             :math:`h_t = \phi(z_t)`.
-        nonlinearity: Its name.
-        threshold: b of modReLU, (n) or broadcastable; None is zero.
+        nonlinearity: Name of :math:`\phi`.
+        threshold: b of modReLU, (n) or broadcastable; None means zero.
 
     Returns:
-        Shape (T, ...): entry i bounds the Jacobian from the state after z[i] to the last one, so
-        the last entry is 1.
+        Shape (T, ...): entry i bounds the Jacobian from the state after z[i] to the last one. The
+        last entry is 1.
 
     Raises:
-        ValueError: As :func:`gradient_bounds`; or z of another size, or of another field than W.
+        ValueError: As :func:`gradient_bounds`; or z has another size or another field than W.
 
     Source: Arjovsky, Shah and Bengio, Unitary evolution recurrent neural networks, 2016.
     """
@@ -182,7 +166,7 @@ def _to_the_end(logs: Tensor) -> Tensor:
 
 
 def _matrix(w: Tensor | Parametrization | LinearMap) -> Tensor:
-    """W without its graph."""
+    """Return W, detached and checked."""
     if not isinstance(w, (Tensor, Parametrization, LinearMap)):
         raise TypeError(f"W is a {type(w).__name__}; pass a tensor (n, n), or what has a matrix")
     with torch.no_grad():
@@ -195,7 +179,7 @@ def _matrix(w: Tensor | Parametrization | LinearMap) -> Tensor:
 
 
 def _range(slope_range: str | tuple[float, float], is_complex: bool) -> tuple[float, float]:
-    """The pair, looked up or checked."""
+    """Return the least and the largest slope, looked up or checked."""
     if isinstance(slope_range, str):
         return slopes(slope_range, is_complex=is_complex)
     if not isinstance(slope_range, Sequence) or len(slope_range) != 2:
@@ -217,7 +201,7 @@ def _powers(
     slope_range: tuple[float, float],
     steps: int | Sequence[int] | Tensor,
 ) -> Bounds:
-    """Both products to the power of each number of steps."""
+    """Bounds (least * low)^k and (largest * high)^k for each k of ``steps``."""
     k = torch.as_tensor(steps, device=least.device)
     if k.is_floating_point() or k.is_complex() or k.dtype == torch.bool:
         raise TypeError(f"steps are {k.dtype}; pass integers")
@@ -225,7 +209,7 @@ def _powers(
         raise ValueError(f"steps={int(k.min())} is negative; pass integers of at least 0")
 
     def power(log: Tensor) -> Tensor:
-        # No step is the identity, whatever the base: 0 times an infinite logarithm is undefined.
+        # J of no steps is the identity, also if the logarithm is infinite and 0 * log undefined.
         return torch.where(k == 0, 0.0, k * log)
 
     low, high = slope_range

@@ -1,4 +1,4 @@
-r"""Theorem 1: every contractive ReLU network is a unitary one with at most twice the states."""
+r"""Theorem 1: every contractive ReLU network equals a unitary one with at most twice the states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unitary_zoo import linalg
 from unitary_zoo.layers import UnitaryRNN
-from unitary_zoo.theory._embedding import Cell, cells_of, padded_twin
+from unitary_zoo.theory._embedding import CellWeights, cell_weights, embedded_network
 from unitary_zoo.theory.dilation import check_non_expansive, halmos_dilation
 from unitary_zoo.theory.input_check import InputCheck
 
@@ -26,60 +26,60 @@ def unitary_equivalent(
 ) -> UnitaryRNN:
     r""":math:`h' = \mathrm{ReLU}(W_u h + [V; 0] x + [b; -\beta])`, :math:`W_u` orthogonal.
 
-    For :math:`h' = \mathrm{ReLU}(W h + V x + b)` with :math:`\rho = \|W\|_2 < 1` and all
-    :math:`\|x_t\|_2 \le M`, ReLU being 1-Lipschitz and 0 at 0,
-    :math:`\|h_t\| \le B = \max(\|h_{-1}\|, g / (1 - \rho))` with :math:`g = \|V\| M + \|b\|`, and
-    with :math:`\rho \le 1` over T steps
+    The given network is :math:`h' = \mathrm{ReLU}(W h + V x + b)` with :math:`\rho = \|W\|_2 < 1`
+    and inputs :math:`\|x_t\|_2 \le M`. ReLU is 1-Lipschitz and 0 at 0, so
+    :math:`\|h_t\| \le B = \max(\|h_{-1}\|, g / (1 - \rho))` with :math:`g = \|V\| M + \|b\|`. Over
+    T steps, :math:`\rho \le 1` is enough, and
     :math:`B = \max(\|h_{-1}\|, \rho^T \|h_{-1}\| + g \sum_{t<T} \rho^t)`. :math:`W_u` is the
-    Halmos dilation, with lower blocks :math:`[W_3, W_4]`, and
-    :math:`\beta_i = B \|W_{3,i}\|_2`: while the lower states are 0, their pre-activations are
-    :math:`W_{3,i} h - \beta_i \le 0`, and so they stay 0 and the upper states are those of
-    the given network. A layer's B bounds the input of the next.
+    Halmos dilation of W with the lower blocks :math:`[W_3, W_4]`, and
+    :math:`\beta_i = B \|W_{3,i}\|_2`. While the new, lower states are 0, their pre-activations are
+    :math:`W_{3,i} h - \beta_i \le 0`. So they stay 0, and the upper states are those of the given
+    network. The B of a layer bounds the input of the next one.
 
-    **What is exact.** W, V, b and the initial states enter the twin bit by bit, and B covers the
-    rounding of states and pre-activations in the worst case. So the new states are exactly 0, at
-    any length (up to ``steps``), and what is multiplied with them adds zeros. The native scan
-    sums in a fixed order: there the shared states equal those of a ``UnitaryRNN`` bit by bit.
-    Other backends may sum in another order where there are more terms, and ``nn.RNN`` adds its
-    two biases one by one. The states then differ by rounding: by at most
-    :math:`\gamma (\||W|\| B + \||V|\| M + \|b\|) / (1 - \rho)` at any time, or T in the place
-    of :math:`1 / (1 - \rho)`, with :math:`\gamma` a few (n + m) eps.
+    **What is exact.** W, V, b and the initial states are copied bit by bit, and B covers the
+    rounding of states and pre-activations in the worst case. So the new states are exactly 0 at
+    any length (up to ``steps``), and their products add zeros. The native scan sums in a fixed
+    order: there the shared states equal those of a given ``UnitaryRNN`` bit by bit. Other backends
+    may sum in another order when there are more terms, and ``nn.RNN`` adds its two biases one by
+    one. Then the states differ by rounding: by at most
+    :math:`\gamma (\||W|\| B + \||V|\| M + \|b\|) / (1 - \rho)` at any time, or with T in place
+    of :math:`1 / (1 - \rho)`, where :math:`\gamma` is a few (n + m) eps.
 
-    **Training.** The twin is an ordinary ``UnitaryRNN`` of the scheme ``projunn_d`` with full rank,
-    the SVD projection after each step of the theorem's source: it needs ``unitary_zoo.attach``. Its
-    new units are dead, and have no gradient until they are switched on. The check of the inputs
-    keeps the bounds that the twin was built with.
+    **Training.** The result is an ordinary ``UnitaryRNN`` of the scheme ``projunn_d`` with full
+    rank: an SVD projection after each step, as in the theorem's source. It needs
+    ``unitary_zoo.attach``. Its new units are dead: they have no gradient until something switches
+    them on. The check of the inputs keeps the bounds that the result was built with.
 
     Args:
-        rnn: ReLU network, of any number of layers and directions, float32 or float64; a
+        rnn: ReLU network with any number of layers and directions, float32 or float64; a
             ``UnitaryRNN`` of a real scheme, e.g. ``svd_projection`` with ``contractive=True``.
             It is not changed.
-        input_bound: M, on the Euclidean norm of the input at each step.
-        steps: T, the longest sequence; needed where :math:`\rho = 1`, or so near that rounding
-            could make the states grow. None is any length.
+        input_bound: M, a bound on the Euclidean norm of the input at each step.
+        steps: T, the length of the longest sequence. It is needed if :math:`\rho = 1`, or so near 1
+            that rounding could make the states grow. None means any length.
         minimal: Take :math:`n + \mathrm{rank}(I - W^TW)` states instead of 2n. Cells that need
-            fewer than another one have decoupled units, which stay 0.
-        initial_bound: On the norm of each cell's initial state given at run time, as
-            ``torch.nn.functional.pad(h_0, (0, twin.hidden_size - rnn.hidden_size))``. That which
-            the network has learned is included.
+            fewer than another one get decoupled units, which stay 0.
+        initial_bound: A bound on the norm of each cell's initial state that is given at run time,
+            as ``torch.nn.functional.pad(h_0, (0, result.hidden_size - rnn.hidden_size))``. Learned
+            initial states are accounted for without it.
         check_inputs: Raise :class:`BoundExceededError` for a sequence beyond a bound, by a
-            forward pre-hook; compiled, traced or transformed calls are not checked.
+            forward pre-hook. Compiled, traced or transformed calls are not checked.
 
     Returns:
-        The twin, with dtype, device and options of ``rnn``, but always with a bias. Of each
-        layer and direction the first ``rnn.hidden_size`` states are those of ``rnn``.
+        The unitary network, with dtype, device and options of ``rnn``, but always with a bias. In
+        each layer and direction the first ``rnn.hidden_size`` states are those of ``rnn``.
 
     Raises:
         ValueError: A norm exceeds 1, or reaches it without ``steps``; another nonlinearity,
-            field or dtype; a parameter that is not finite; dropout of everything; a bound that is
-            negative, not finite, or overflows the dtype.
+            field or dtype; a parameter that is not finite; dropout=1; a bound that is negative,
+            not finite, or overflows the dtype.
         TypeError: ``rnn`` is neither an ``nn.RNN`` nor a ``UnitaryRNN``.
 
     Source: Emami, Sahraee-Ardakan, Rangan and Fletcher, Input-output equivalence of unitary and
     contractive RNNs, 2019. The bias there is -B for every new unit; the bounds per unit, for
     several layers, for finite T and for rounding are ours.
     """
-    cells = cells_of(rnn, "relu")
+    cells = cell_weights(rnn, "relu")
     input_bound = _checked_bound("input_bound", input_bound)
     initial_bound = _checked_bound("initial_bound", initial_bound)
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
@@ -87,24 +87,25 @@ def unitary_equivalent(
     limits = _state_bounds(rnn, cells, input_bound, initial_bound, steps)
     dilations = [halmos_dilation(cell.w, minimal) for cell in cells]
     parts = zip(dilations, cells, limits, strict=True)
-    twin = padded_twin(rnn, cells, dilations, [_lower_bias(*part) for part in parts], "relu")
+    lower_biases = [_lower_bias(*part) for part in parts]
+    network = embedded_network(rnn, cells, dilations, lower_biases, "relu")
     if check_inputs:
         check = InputCheck(rnn.hidden_size, input_bound, initial_bound, steps)
-        twin.register_forward_pre_hook(check, with_kwargs=True)
-    return twin
+        network.register_forward_pre_hook(check, with_kwargs=True)
+    return network
 
 
-def _lower_bias(w: Tensor, cell: Cell, limit: float) -> Tensor:
-    """-B times the norms of the lower rows of W_u, and below what rounding could add."""
+def _lower_bias(w: Tensor, cell: CellWeights, limit: float) -> Tensor:
+    """-B times the norms of the lower rows of W_u, lowered by what rounding could add."""
     n = len(cell.w)
     lengths = linalg.double(w[n:, :n]).norm(dim=1)
-    # The rounding of the pre-activation, of the bias and of B itself; and what underflow rounds.
+    # The margin covers the rounding of the pre-activation, of the bias and of B; tiny, underflow.
     return (-(1 + 4 * cell.rounding) * limit * lengths).to(w) - torch.finfo(w.dtype).tiny
 
 
 def _state_bounds(
     rnn: nn.RNN | UnitaryRNN,
-    cells: list[Cell],
+    cells: list[CellWeights],
     input_bound: float,
     initial_bound: float,
     steps: int | None,
@@ -116,17 +117,17 @@ def _state_bounds(
     for layer in range(rnn.num_layers):
         for cell in cells[layer * directions : (layer + 1) * directions]:
             limits.append(_state_bound(cell, bound, initial_bound, steps))
-        # Dropout, in training, scales what it keeps.
+        # In training, dropout scales the states that it keeps.
         bound = math.hypot(*limits[-directions:]) / (1 - rnn.dropout)
     return limits
 
 
-def _state_bound(cell: Cell, input_bound: float, start: float, steps: int | None) -> float:
-    """B, of states as they are computed: with the rounding of each step in the worst case."""
+def _state_bound(cell: CellWeights, input_bound: float, start: float, steps: int | None) -> float:
+    """B for computed states, which includes the rounding of each step in the worst case."""
     gamma = cell.rounding
     norm = check_non_expansive(cell.w, f"W of {cell.where}")
     rho = norm + gamma * _norm(cell.w.abs())
-    # The check of the inputs has a rounding of its own, hence twice.
+    # Twice gamma, because the check of the inputs rounds too.
     gain = (_norm(cell.v) + 2 * gamma * _norm(cell.v.abs())) * input_bound
     gain += (1 + gamma) * float(linalg.double(cell.b).norm())
     if cell.h0 is not None:
@@ -152,9 +153,9 @@ def _state_bound(cell: Cell, input_bound: float, start: float, steps: int | None
 
 
 def _after(steps: int, rho: float, gain: float, start: float) -> float:
-    """b_T of b_t = rho b_{t-1} + gain from b_0 = start: monotone in t."""
+    """b_T = rho^T start + gain (1 + rho + ... + rho^(T-1)), without cancellation near rho = 1."""
     exponent = steps * math.log(max(rho, sys.float_info.min))
-    if exponent > 700:  # beyond what a float holds
+    if exponent > 700:  # exp(exponent) overflows
         return math.inf if gain or start else 0.0
     total = steps if rho == 1 else math.expm1(exponent) / (rho - 1)
     return math.exp(exponent) * start + gain * total

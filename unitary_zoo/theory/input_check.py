@@ -1,4 +1,4 @@
-"""The check that a call of a unitary twin keeps the bounds for which it was built."""
+"""The check that inputs and initial states keep the bounds a unitary network was built for."""
 
 from __future__ import annotations
 
@@ -17,36 +17,45 @@ from unitary_zoo.layers import UnitaryRNN
 
 @dataclass(frozen=True)
 class InputCheck:
-    """Forward pre-hook that compares a call with the bounds; a class, so that it can be pickled."""
+    """Forward pre-hook that compares a call with the bounds.
+
+    It is a class and no closure so that it can be pickled with the network.
+
+    Attributes:
+        states: Number of states of the given network, in each cell.
+        input_bound: Largest norm of an input.
+        initial_bound: Largest norm of an initial state.
+        steps: Largest number of steps, or None.
+    """
 
     states: int
     input_bound: float
     initial_bound: float
     steps: int | None
 
-    def __call__(self, twin: UnitaryRNN, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise :class:`BoundExceededError` if what ``twin`` is called with is beyond a bound."""
-        if is_traced() or is_transformed():  # there are no numbers to look at
+    def __call__(self, network: UnitaryRNN, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise :class:`BoundExceededError` if an argument of ``network`` is beyond a bound."""
+        if is_traced() or is_transformed():  # tensors have no values then
             return
         call = {**dict(zip(("x", "h_0"), args, strict=False)), **kwargs}
         x, h_0 = call.get("x"), call.get("h_0")
         if isinstance(x, (Tensor, PackedSequence)):
-            self._check_input(twin, x)
+            self._check_input(network, x)
         if isinstance(h_0, Tensor):
-            self._check_start(h_0, twin.cells[0].recurrent.dtype)
+            self._check_start(h_0, network.cells[0].recurrent.dtype)
 
-    def _check_input(self, twin: UnitaryRNN, x: Tensor | PackedSequence) -> None:
+    def _check_input(self, network: UnitaryRNN, x: Tensor | PackedSequence) -> None:
         data = x.data if isinstance(x, PackedSequence) else x
         if data.is_meta or data.numel() == 0:
             return
-        time = 1 if twin.batch_first and data.ndim == 3 else 0
+        time = 1 if network.batch_first and data.ndim == 3 else 0
         count = len(x.batch_sizes) if isinstance(x, PackedSequence) else data.shape[time]
         if self.steps is not None and count > self.steps:
             raise BoundExceededError(
                 f"the sequence has {count} steps, and the bound of the states is for "
-                f"steps={self.steps}; build the twin for the longest one{_OR_UNCHECKED}"
+                f"steps={self.steps}; build the network for the longest one{_OR_UNCHECKED}"
             )
-        lengths = _lengths(data, twin.cells[0].recurrent.dtype)
+        lengths = _lengths(data, network.cells[0].recurrent.dtype)
         if float(lengths.max()) <= _rounded_up(self.input_bound, data.shape[-1], lengths):
             return
         worst = lengths.argmax()
@@ -56,8 +65,8 @@ class InputCheck:
             step = int(torch.unravel_index(worst, lengths.shape)[time])
         raise BoundExceededError(
             f"the input of step {step} has norm {float(lengths.max()):.9g}, and "
-            f"input_bound={self.input_bound:.9g}; build the twin for the largest input, or scale "
-            f"the inputs{_OR_UNCHECKED}"
+            f"input_bound={self.input_bound:.9g}; build the network for the largest input, or "
+            f"scale the inputs{_OR_UNCHECKED}"
         )
 
     def _check_start(self, h_0: Tensor, dtype: torch.dtype) -> None:
@@ -67,8 +76,8 @@ class InputCheck:
         largest, limit = float(lengths.max()), self.initial_bound
         if not largest <= _rounded_up(limit, h_0.shape[-1], lengths):
             raise BoundExceededError(
-                f"h_0 has norm {largest:.9g}, and initial_bound={limit:.9g}; build the twin for "
-                f"the largest initial state{_OR_UNCHECKED}"
+                f"h_0 has norm {largest:.9g}, and initial_bound={limit:.9g}; build the network "
+                f"for the largest initial state{_OR_UNCHECKED}"
             )
         if bool(h_0[..., self.states :].any()):
             raise BoundExceededError(
@@ -82,14 +91,13 @@ _OR_UNCHECKED = ", or with check_inputs=False"
 
 def _lengths(x: Tensor, dtype: torch.dtype) -> Tensor:
     x = x.detach().to(torch.promote_types(x.dtype, dtype))
-    # The squares of numbers of 1e20 or 1e-25 are infinite or 0 in float32.
+    # Scaled first: in float32 the square of 1e20 is infinite and that of 1e-25 is 0.
     largest = x.abs().amax(-1, keepdim=True)
     unit = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
     return torch.linalg.vector_norm(x / unit, dim=-1) * unit.squeeze(-1)
 
 
 def _rounded_up(bound: float, terms: int, lengths: Tensor) -> float:
-    # The norm, and the number compared with, are rounded themselves, and the latter may be so
-    # small that it has few digits.
+    # The norm and the bound are rounded themselves; a tiny bound may have few digits.
     eps, tiny = linalg.eps(lengths.dtype), torch.finfo(lengths.dtype).tiny
     return bound + (terms + 4) * eps * max(bound, tiny)

@@ -1,9 +1,10 @@
-r"""What a recurrent network does to its states and gradients, measured step by step.
+r"""Norms of the states, gradients and Jacobians of a recurrent network, step by step.
 
-The network runs in a copy, one step at a time, so that the state after every step is a tensor to
-differentiate by. Step t = 0..T-1 is the one that reads x[t], and :math:`h_t` is the state after it.
+A copy of the network runs one step at a time, so that the state after every step is a tensor by
+which the result can be differentiated. Step t = 0..T-1 reads x[t], and :math:`h_t` is the state
+after it.
 
-A state is what a step hands to the next one. That of an LSTM is the pair (h, c). States of complex
+A state is what one step passes to the next; for an LSTM it is the pair (h, c). States of complex
 schemes count as vectors of 2n real numbers, whose norm is that of the complex vector.
 """
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
-from unitary_zoo.theory import _stepwise as stepwise
+from unitary_zoo.theory import _stepwise
 from unitary_zoo.theory._stepwise import Given, State, Steps
 
 
@@ -31,16 +32,16 @@ def jacobian_norms(
 ) -> Tensor:
     r""":math:`\|\partial s_{T-1} / \partial s_t\|_2` for every step t: spectral norms.
 
-    The state s is the joint one: of all layers, and (h, c) of an LSTM. See :func:`jacobians` for
+    The state s is the joint state of all layers, with (h, c) for an LSTM. See :func:`jacobians` for
     the arguments, errors and cost.
 
-    With ``vectors=k`` it is the norm of Q J, for k random orthonormal rows Q of length N. That is
-    never above the norm of J, it grows to it with k = N, and its mean square is at least k / N of
-    the norm's square, the share of any one direction that Q keeps: on a scale of many decades a
-    few vectors tell the story.
+    With ``vectors=k`` the result is the norm of Q J, for k random orthonormal rows Q of length N.
+    It never exceeds the norm of J and reaches it for k = N. Its mean square is at least k / N times
+    the square of the norm, because Q keeps that share of any one direction. If norms vary over many
+    decades, a few vectors are enough.
 
     Returns:
-        Float64, shape (T, B), or (T) of an unbatched sequence; the last row is 1. Infinite or
+        Float64, shape (T, B), or (T) for an unbatched sequence; the last row is 1. Infinite or
         undefined where a Jacobian is.
     """
     found = jacobians(rnn, x, h_0, vectors=vectors, double=double)
@@ -48,9 +49,9 @@ def jacobian_norms(
 
 
 def _spectral_norm(jacobian: Tensor) -> Tensor:
-    """Of each (k, N), in float64."""
+    """The spectral norm of each (k, N) matrix of a batch, in float64."""
     j = linalg.double(jacobian)
-    # An SVD refuses the overflow of an exploding network; the sum of squares hands it on.
+    # An SVD raises if an exploding network overflowed; the Frobenius norm passes infinities on.
     finite = j.isfinite().all(-1).all(-1)
     norms = torch.linalg.matrix_norm(torch.where(finite[..., None, None], j, 0.0), 2)
     return torch.where(finite, norms, torch.linalg.matrix_norm(j))
@@ -64,29 +65,30 @@ def jacobians(
     vectors: int | None = None,
     double: bool = False,
 ) -> Iterator[Tensor]:
-    r""":math:`\partial s_{T-1} / \partial s_t` for t = T-1 down to 0, exact but for rounding.
+    r""":math:`\partial s_{T-1} / \partial s_t` for t = T-1 down to 0, exact up to rounding.
 
-    Each is the one before times the Jacobian of one step, by the backward pass of that step from N
-    rows at once: a step costs what it costs for N B sequences. Entries under the smallest number of
-    the dtype vanish, 1e-45 in float32.
+    Each one is the one before times the Jacobian of one step, computed by one backward pass of that
+    step from N rows at once. So a step costs as much as for N B sequences. Entries below the
+    smallest number of the dtype, 1e-45 in float32, vanish.
 
     Args:
-        rnn: ``nn.RNN``, ``nn.LSTM``, ``nn.GRU``, or a layer of this library, of one direction; or
-            another module that maps (x, state) to (output, state) as these do and has one layer.
+        rnn: An ``nn.RNN``, ``nn.LSTM``, ``nn.GRU`` or a layer of this library, with one direction;
+            or another module with one layer that maps (x, state) to (output, state) as these do.
         x: (T, B, m), (B, T, m) if ``rnn.batch_first``, or (T, m).
         h_0: The initial state, as ``rnn`` takes it.
-        vectors: Only that many random combinations of the rows, orthonormal, from a generator of
-            their own with a fixed seed; None is all N rows.
+        vectors: Number of random orthonormal combinations of the rows to compute instead of all N
+            rows. They are drawn from a separate generator with a fixed seed. None means all rows.
         double: Compute in a copy in double precision.
 
     Yields:
-        Shape (B, N, N), or (B, vectors, N), or the same without B of an unbatched sequence. N
-        counts the real numbers of the joint state, layer by layer, a complex one as pairs of
-        real and imaginary part.
+        Shape (B, N, N), or (B, vectors, N); without B for an unbatched sequence. N is the number
+        of real numbers in the joint state, layer by layer; a complex number counts as the pair of
+        its real and imaginary part.
 
     Raises:
-        ValueError: Both directions, several layers of an unknown module, dropout between layers
-            in training mode, x of a wrong shape, or ``vectors`` outside 1..N.
+        ValueError: The network is bidirectional, an unknown module has several layers, dropout
+            between layers is active in training mode, x has a wrong shape, or ``vectors`` is
+            outside 1..N.
         TypeError: A PackedSequence.
     """
     steps = _steps(rnn, x, h_0, double)
@@ -99,7 +101,7 @@ def jacobians(
     product = rows.unsqueeze(1).expand(k, batch, n)
     yield steps.unbatched(product.transpose(0, 1), 0)
     for t in range(len(states) - 1, 0, -1):
-        # Every row has a sequence of its own: no matter how a step is made, it can do batches.
+        # Every row gets a sequence of its own, because every kind of step supports batches.
         with torch.enable_grad():
             before = states[t - 1].expand(k, batch, n).reshape(k * batch, n).requires_grad_()
             inputs = steps.x[t].expand(k, *steps.x[t].shape).flatten(0, 1)
@@ -128,7 +130,7 @@ def _unflat(flat: Tensor, like: Sequence[State]) -> list[State]:
 
 
 def _rows(n: int, vectors: int | None, like: Tensor) -> Tensor:
-    """The rows that are pulled back: all of I, or random orthonormal ones."""
+    """The rows to pull back: those of the identity, or random orthonormal ones."""
     if vectors is None:
         return torch.eye(n, dtype=like.dtype, device=like.device)
     if not 1 <= vectors <= n:
@@ -149,30 +151,30 @@ def gradient_norms(
 ) -> Tensor:
     r""":math:`\|\partial C / \partial h_t\|_2` for every step t and sequence, of the loss C.
 
-    The whole derivative: by way of all later states, of the layers above and of whatever the model
-    makes of the states. :math:`h_t` of an LSTM is h, with the c of the same step held fixed.
-    What is differentiated is C itself. Where it is a mean over B sequences, each of these
-    gradients is 1/B of that of the sequence's own loss; with a sum they are the same.
+    This is the whole derivative: through all later states, through the layers above and through all
+    that the model computes from the states. For an LSTM :math:`h_t` is h, and the c of the same
+    step is held fixed. C is the value of ``loss``. If it is a mean over B sequences, each gradient
+    is 1/B of the gradient of that sequence's own loss; if it is a sum, they are equal.
 
     Args:
-        model: Contains one recurrent layer of those :func:`jacobians` takes, or is one.
-        loss: Takes what ``model(x)`` returns to a scalar.
-        x: What the model is called with.
-        layer: Of which layer of the recurrent module; -1 is the top one.
-        rnn: Name of the recurrent module, as in ``model.named_modules()``; needed where there are
-            several, or one of another library. "" is the model itself.
-        double: Compute in a copy in double precision, x included. Gradients of the size of 1e-38
-            lose digits in float32, and under 1e-45 they vanish. Norms are taken in double precision
-            always: the squares in them vanish from 1e-23 down.
+        model: A module that contains one recurrent layer as :func:`jacobians` takes it, or is one.
+        loss: Function from the result of ``model(x)`` to a scalar.
+        x: The argument of the model.
+        layer: Index of the layer of the recurrent module; -1 is the top one.
+        rnn: Name of the recurrent module, as in ``model.named_modules()``, with "" for the model
+            itself. It is needed if there are several, or if it is of another library.
+        double: Compute in a copy in double precision, x included. In float32, gradients of the size
+            of 1e-38 lose digits, and those below 1e-45 vanish. Norms are always computed in double
+            precision, because their squares would vanish from 1e-23 down.
 
     Returns:
-        Float64, shape (T, B), or (T) of an unbatched sequence.
+        Float64, shape (T, B), or (T) for an unbatched sequence.
 
     Raises:
-        ValueError: As :func:`jacobians`; also if no recurrent module is found, or several, if it
-            is not called exactly once, the layer does not exist, or the loss is not a real scalar.
+        ValueError: As :func:`jacobians`. Also: there is no recurrent module or more than one, it is
+            not called exactly once, the layer does not exist, or the loss is not a real scalar.
     """
-    model = stepwise.frozen(model, double)
+    model = _stepwise.frozen(model, double)
     name = _only_recurrent(model) if rnn is None else rnn
     found: list[tuple[Steps, list[list[State]]]] = []
 
@@ -186,10 +188,10 @@ def gradient_norms(
         return _as_output(*found[0], like=output)
 
     model.get_submodule(name).register_forward_hook(replace, with_kwargs=True)
-    # A model with dropout draws; the caller's random state is left as it was.
+    # The model may draw random numbers for dropout; the caller's random state is kept.
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with torch.enable_grad(), torch.random.fork_rng(devices=list(devices)):
-        c = loss(model(stepwise.as_double(x) if double else x))
+        c = loss(model(_stepwise.as_double(x) if double else x))
     if not found:
         raise ValueError(f"the model does not call {name!r}; pass the name of the one it calls")
     if not isinstance(c, Tensor) or c.numel() != 1 or c.is_complex():
@@ -206,18 +208,18 @@ def gradient_norms(
 
 
 def _only_recurrent(model: nn.Module) -> str:
-    """The name of the one recurrent module of a model."""
-    names = [name for name, module in model.named_modules() if stepwise.is_recurrent(module)]
+    """The name of the only recurrent module of a model."""
+    names = [name for name, module in model.named_modules() if _stepwise.is_recurrent(module)]
     if len(names) != 1:
         raise ValueError(
-            f"the model has {len(names)} recurrent modules that are known, {names}; pass the name "
-            "of one of its modules as rnn="
+            f"the model has {len(names)} recurrent modules of a known kind, {names}; pass "
+            "the name of one of its modules as rnn="
         )
     return names[0]
 
 
 def _as_output(steps: Steps, states: Sequence[Sequence[State]], like: Any) -> Any:
-    """Output and last state in the form in which the module returned them."""
+    """Output and last state in the form of ``like``, the result of the module."""
     output, last = like
     if output is not None:
         output = torch.stack([state[-1][0] for state in states])
@@ -230,17 +232,17 @@ def _as_output(steps: Steps, states: Sequence[Sequence[State]], like: Any) -> An
 def state_norms(
     rnn: nn.Module, x: Tensor, h_0: Given = None, *, layer: int = -1, double: bool = False
 ) -> Tensor:
-    r""":math:`\|h_t\|_2` for every step t; of an LSTM, h alone.
+    r""":math:`\|h_t\|_2` for every step t; for an LSTM of h alone.
 
     Args:
-        rnn: As in :func:`jacobians`, as are ``x``, ``h_0``, ``double`` and the errors.
+        rnn: As in :func:`jacobians`, which raises the same errors.
         x: (T, B, m), (B, T, m) if ``rnn.batch_first``, or (T, m).
         h_0: The initial state, as ``rnn`` takes it.
-        layer: Which; -1 is the top one.
+        layer: Index of the layer; -1 is the top one.
         double: Compute in a copy in double precision.
 
     Returns:
-        Float64, shape (T, B), or (T) of an unbatched sequence.
+        Float64, shape (T, B), or (T) for an unbatched sequence.
     """
     return _norm(_sequence(rnn, x, h_0, layer, double))
 
@@ -248,13 +250,16 @@ def state_norms(
 def state_distances(
     rnn: nn.Module, x: Tensor, h_0: Given = None, *, layer: int = -1, double: bool = False
 ) -> Tensor:
-    r""":math:`\|h_t - h_{T-1}\|_2`, the distance to the last state, as :func:`state_norms`."""
+    r""":math:`\|h_t - h_{T-1}\|_2`, the distance to the last state.
+
+    Arguments, result and errors are those of :func:`state_norms`.
+    """
     states = _sequence(rnn, x, h_0, layer, double)
     return _norm(states - states[-1])
 
 
 def _sequence(rnn: nn.Module, x: Tensor, h_0: Given, layer: int, double: bool) -> Tensor:
-    """All h of a layer: (T, B, n), or (T, n)."""
+    """The states h of a layer: (T, B, n), or (T, n)."""
     steps = _steps(rnn, x, h_0, double)
     steps.check(layer)
     with torch.no_grad():
@@ -263,8 +268,8 @@ def _sequence(rnn: nn.Module, x: Tensor, h_0: Given, layer: int, double: bool) -
 
 def _steps(rnn: nn.Module, x: Tensor, h_0: Given, double: bool) -> Steps:
     if double:
-        x, h_0 = stepwise.as_double((x, h_0))
-    return Steps(stepwise.frozen(rnn, double), x, h_0)
+        x, h_0 = _stepwise.as_double((x, h_0))
+    return Steps(_stepwise.frozen(rnn, double), x, h_0)
 
 
 def _norm(h: Tensor) -> Tensor:
