@@ -1,4 +1,4 @@
-"""Activations against closed forms written with Python's own math, and their gradients at zero."""
+"""Nonlinearities against closed forms in Python's own math, and their gradients at zero."""
 
 import cmath
 import math
@@ -55,11 +55,11 @@ def differentiate(z: torch.Tensor, b: torch.Tensor, g: torch.Tensor) -> tuple:
     return h.detach(), *torch.autograd.grad((g.conj() * h).real.sum(), (z, b))
 
 
-def test_names_are_those_of_the_contract():
+def test_registry_has_the_names_of_the_contract():
     assert set(NONLINEARITIES.names()) == {"modrelu", *CLOSED}
     assert nonlinearities.get("modrelu").has_threshold
     assert not any(nonlinearities.get(name).has_threshold for name in CLOSED)
-    assert {n for n in NONLINEARITIES.names() if nonlinearities.get(n).complex} == {
+    assert {n for n in NONLINEARITIES.names() if nonlinearities.get(n).accepts_complex} == {
         "modrelu",
         "identity",
     }
@@ -70,7 +70,7 @@ def test_names_are_those_of_the_contract():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CLOSED)
-def test_value_and_derivative(name, dtype):
+def test_nonlinearity_has_its_value_and_derivative(name, dtype):
     value, derivative = CLOSED[name]
     z = torch.tensor([-9.0, -2.5, -1.0, -1e-3, 1e-3, 0.5, 3.0, 9.0], dtype=dtype).view(2, 4)
     z.requires_grad_()
@@ -88,7 +88,7 @@ def test_value_and_derivative(name, dtype):
 
 
 @pytest.mark.parametrize("name", [name for name in CLOSED if name != "sigmoid"])
-def test_value_at_zero_is_zero(name):
+def test_nonlinearity_at_zero_is_zero(name):
     z = torch.zeros(3, requires_grad=True)
     h = nonlinearities.get(name).function(z)
     (dz,) = torch.autograd.grad(h.sum(), z)
@@ -99,7 +99,7 @@ def test_value_at_zero_is_zero(name):
 
 
 def magnitudes(dtype: torch.dtype) -> list[float]:
-    """From the smallest normal numbers to the largest, through those whose square is neither."""
+    """Numbers from the smallest normal one to the largest; some squares over- or underflow."""
     single = [2e-38, 1e-30, 1e-23, 1e-19, 1e-10, 0.3, 2.0, 1e10, 1e18, 1e20, 1e30, 1e38]
     double = [3e-308, 1e-300, 1e-200, 1e-160, 1e-155, 1e-9, 0.3, 2.0, 1e100, 1e160, 1e308]
     return single if dtype == torch.float32 else double
@@ -108,7 +108,7 @@ def magnitudes(dtype: torch.dtype) -> list[float]:
 # Kept off |z| = -b, where one rounding decides on which side of the kink a point lies.
 @pytest.mark.parametrize("b", [-1.3, -0.01, 0.0, 0.01, 0.7])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_complex_modrelu_at_every_magnitude(dtype, b):
+def test_modrelu_complex_is_right_at_every_magnitude(dtype, b):
     directions = [complex(0.6, 0.8), complex(-0.8, 0.6), 1, -1, 1j, -1j, complex(5, 12) / 13]
     g = complex(1.0, -0.5)
     b = float(torch.tensor(b, dtype=dtype))
@@ -131,7 +131,7 @@ def test_complex_modrelu_at_every_magnitude(dtype, b):
 
 @pytest.mark.parametrize("b", [-1.3, -0.01, 0.0, 0.01, 0.7])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_real_modrelu_at_every_magnitude(dtype, b):
+def test_modrelu_real_is_right_at_every_magnitude(dtype, b):
     b = float(torch.tensor(b, dtype=dtype))
     for size in magnitudes(dtype):
         for sign in (1.0, -1.0):
@@ -145,7 +145,7 @@ def test_real_modrelu_at_every_magnitude(dtype, b):
             assert float(db) == 3.0 * active * sign
 
 
-def test_real_and_complex_modrelu_agree_on_the_real_axis():
+def test_modrelu_complex_equals_real_on_the_real_axis():
     z, b = normal(5, 7, dtype=torch.float64), 0.5 * normal(7, dtype=torch.float64, seed=2)
     # Both round a handful of operations on numbers of order 1.
     torch.testing.assert_close(
@@ -157,7 +157,7 @@ def test_real_and_complex_modrelu_agree_on_the_real_axis():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_modrelu_without_threshold_is_modrelu_with_zero(dtype):
+def test_modrelu_without_threshold_has_zero(dtype):
     z = normal(4, 3, dtype=dtype)
     assert torch.equal(modrelu(z), modrelu(z, torch.zeros(3, dtype=torch.float64)))
     assert torch.equal(modrelu(z).real.sign(), z.real.sign())
@@ -217,7 +217,7 @@ def test_modrelu_shrinks_the_modulus_and_keeps_the_phase(dtype, shape, n, seed, 
 
 
 def off_kinks(name: str, dtype: torch.dtype, b: torch.Tensor) -> torch.Tensor:
-    """Points whose distance to every kink is over a hundred steps of the finite differences."""
+    """Points further from every kink than a hundred steps of the finite differences."""
     for seed in range(100):
         z = normal(3, b.numel(), dtype=dtype, seed=seed)
         distances = torch.stack([z.abs(), (z.abs() + b).abs()])
@@ -231,7 +231,7 @@ def off_kinks(name: str, dtype: torch.dtype, b: torch.Tensor) -> torch.Tensor:
     [(name, torch.float64) for name in (*CLOSED, "modrelu")]
     + [(name, torch.complex128) for name in ("identity", "modrelu")],
 )
-def test_gradcheck(name, dtype):
+def test_nonlinearity_passes_gradcheck(name, dtype):
     activation = nonlinearities.get(name)
     b = 0.7 * normal(4, dtype=torch.float64, seed=3)
     z = off_kinks(name, dtype, b)
@@ -244,7 +244,7 @@ def test_gradcheck(name, dtype):
 
 
 @pytest.mark.parametrize("name", REAL_ONLY)
-def test_complex_states_are_refused_with_the_remedy(name):
+def test_nonlinearity_refuses_complex_states_with_the_remedy(name):
     x = torch.zeros(2, 3, 4, dtype=torch.complex64)
     calls = (
         lambda: nonlinearities.get(name).check(True),
@@ -265,7 +265,7 @@ def test_complex_states_are_refused_with_the_remedy(name):
     lambda name: UnitaryRNNCell(2, 4, nonlinearity=name),
     lambda name: UnitaryRNN(2, 4, nonlinearity=name),
 ])  # fmt: skip
-def test_unknown_names_suggest(call):
+def test_get_suggests_names_for_an_unknown_one(call):
     with pytest.raises(ValueError, match=r"'modrelo'.*'modrelu'"):
         call("modrelo")
     with pytest.raises(ValueError, match=r"known: .*tanh"):

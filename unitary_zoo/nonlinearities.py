@@ -1,4 +1,4 @@
-r"""The activations of unitary recurrent networks, by name, with gradients that are safe at zero."""
+r"""The nonlinearities of recurrent networks, by name. Their gradients at 0 are finite."""
 
 from __future__ import annotations
 
@@ -16,50 +16,60 @@ LEAKY_SLOPE = 0.01
 
 
 class Nonlinearity(Protocol):
-    """phi(z, threshold) -> h, elementwise; ``threshold`` is None unless the name is modrelu."""
+    """An elementwise function phi(z, threshold) -> h; only modReLU reads ``threshold``."""
 
-    def __call__(self, z: Tensor, threshold: Tensor | None = None) -> Tensor:
-        """phi(z, threshold)."""
-        ...
+    def __call__(self, z: Tensor, threshold: Tensor | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An entry of :data:`NONLINEARITIES`: the function and what may be asked of it."""
+    """An entry of :data:`NONLINEARITIES`.
+
+    Attributes:
+        name: The registered name.
+        function: The function.
+        accepts_complex: Whether the function is defined for complex states.
+        has_threshold: Whether the function has a learned threshold for each unit.
+    """
 
     name: str
     function: Nonlinearity
-    complex: bool = False  # defined for complex states
+    accepts_complex: bool = False
     has_threshold: bool = False
 
+    @property
+    def complex(self) -> bool:  # old name: remove at integration
+        return self.accepts_complex
+
     def check(self, is_complex: bool) -> None:
-        """Raise ValueError if the activation is not defined on states of that field."""
-        if is_complex and not self.complex:
-            able = [name for name in NONLINEARITIES.names() if NONLINEARITIES.get(name).complex]
+        """Raise ValueError if the states are complex and the function is only real."""
+        if is_complex and not self.accepts_complex:
+            entries = map(NONLINEARITIES.get, NONLINEARITIES.names())
+            able = ", ".join(entry.name for entry in entries if entry.accepts_complex)
             raise ValueError(
                 f"nonlinearity {self.name!r} is defined for real states only, and the scheme is "
-                f"complex; use one of {', '.join(able)}, or a real scheme"
+                f"complex; use one of {able}, or a real scheme"
             )
 
 
 NONLINEARITIES: Registry[Activation] = Registry("nonlinearity")
 
 
-def _enter(
-    name: str, *, complex: bool = False, has_threshold: bool = False
+def _register(
+    name: str, *, accepts_complex: bool = False, has_threshold: bool = False
 ) -> Callable[[Nonlinearity], Nonlinearity]:
     def decorate(function: Nonlinearity) -> Nonlinearity:
-        NONLINEARITIES.register(name)(Activation(name, function, complex, has_threshold))
+        NONLINEARITIES.register(name)(Activation(name, function, accepts_complex, has_threshold))
         return function
 
     return decorate
 
 
 def get(name: str) -> Activation:
-    """The activation called ``name``.
+    """Return the entry called ``name``.
 
     Raises:
-        ValueError: Unknown name; the message suggests the nearest ones.
+        ValueError: The name is unknown; the message suggests the nearest ones.
     """
     try:
         return NONLINEARITIES.get(name)
@@ -67,7 +77,7 @@ def get(name: str) -> Activation:
         raise ValueError(str(error)) from None
 
 
-@_enter("modrelu", complex=True, has_threshold=True)
+@_register("modrelu", accepts_complex=True, has_threshold=True)
 def modrelu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     r""":math:`\mathrm{ReLU}(|z| + b)\, z / |z|`, and 0 with gradient 0 at z = 0.
 
@@ -75,7 +85,7 @@ def modrelu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
 
     Args:
         z: Real or complex, shape (..., n).
-        threshold: b, real, shape (n) or broadcastable; None is zero.
+        threshold: b, real, shape (n) or broadcastable; None means zero.
 
     Returns:
         Shape and dtype of ``z``.
@@ -85,8 +95,8 @@ def modrelu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     b = z.real.new_zeros(()) if threshold is None else threshold
     if not z.is_complex():
         return z.sign() * functional.relu(z.abs() + b)
-    # Real arithmetic throughout, and no square of |z|: nothing over- or underflows but z itself,
-    # and no NaN of sgn or angle enters. Below the normal numbers z counts as zero.
+    # Real arithmetic without a square of |z|, so that only z itself can over- or underflow, and
+    # without sgn or angle, whose gradients at 0 are NaN. Subnormal z count as zero.
     modulus = z.abs()
     nonzero = modulus >= torch.finfo(modulus.dtype).tiny
     safe = torch.where(nonzero, modulus, 1.0)
@@ -94,40 +104,40 @@ def modrelu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     return torch.complex(z.real / safe * length, z.imag / safe * length)
 
 
-@_enter("relu")
+@_register("relu")
 def relu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     r""":math:`\max(z, 0)`, real."""
     return functional.relu(z)
 
 
-@_enter("leaky_relu")
+@_register("leaky_relu")
 def leaky_relu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     r""":math:`\max(z, 0.01 z)`, real."""
     return functional.leaky_relu(z, LEAKY_SLOPE)
 
 
-@_enter("abs")
-def abs(z: Tensor, threshold: Tensor | None = None) -> Tensor:
-    r""":math:`|z|`, real, gradient 0 at 0: with an orthogonal W the gradient norm is constant.
+@_register("abs")
+def absolute(z: Tensor, threshold: Tensor | None = None) -> Tensor:
+    r""":math:`|z|`, real, with gradient 0 at 0: the gradient norm is constant for orthogonal W.
 
     Source: Lin and Wang, CS224N report, 2019.
     """
     return z.abs()
 
 
-@_enter("tanh")
+@_register("tanh")
 def tanh(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     r""":math:`\tanh z`, real."""
     return torch.tanh(z)
 
 
-@_enter("sigmoid")
+@_register("sigmoid")
 def sigmoid(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     r""":math:`1 / (1 + e^{-z})`, real."""
     return torch.sigmoid(z)
 
 
-@_enter("identity", complex=True)
+@_register("identity", accepts_complex=True)
 def identity(z: Tensor, threshold: Tensor | None = None) -> Tensor:
-    r""":math:`z`, real or complex: the linear network."""
+    r""":math:`z`, real or complex; it makes the network linear."""
     return z

@@ -21,7 +21,7 @@ CASES = [
     (name, is_complex)
     for name in NAMES
     for is_complex in (False, True)
-    if not is_complex or nonlinearities.get(name).complex
+    if not is_complex or nonlinearities.get(name).accepts_complex
 ]
 DRAWN = {
     "n": st.sampled_from(SIZES),
