@@ -1,69 +1,54 @@
-"""Run one experiment; write its numbers to NAME.json and its figure to NAME.png.
+"""Run one experiment: ``python -m comparisons.experiments NAME [--results DIR] [--tiny] ...``.
 
-python -m comparisons.experiments {norms,theorems,vanishing} [--results DIR]
+It writes the numbers to NAME.json and the figure to NAME.png. An experiment is a module of this
+package with two functions: ``add_arguments(parser)`` adds its own flags, and ``run(options)``
+returns its tables by name and its figure.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-
-from matplotlib.figure import Figure
 
 from comparisons.benchmarks.timing import write_json
 from comparisons.cli.console import console
-from comparisons.experiments import norms, theorems, vanishing
 from comparisons.experiments.usage import UsageError
 from comparisons.report.figures import save_png
 
-Experiment = Callable[
-    [argparse.Namespace], tuple[Mapping[str, Sequence[Mapping[str, Any]]], Figure]
-]
-"""From the arguments to tables by name, and a figure."""
-
-EXPERIMENTS: dict[str, ModuleType] = {
-    "norms": norms,
-    "theorems": theorems,
-    "vanishing": vanishing,
-}
-"""Modules with ``add_arguments(parser)`` and ``run``, an :data:`Experiment`."""
+NAMES = ("norms", "theorems", "vanishing")
+PROGRAM = "python -m comparisons.experiments"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the experiment that the arguments name, and write its files."""
+    """Run the experiment that is named first, and write its files."""
+    argv = sys.argv[1:] if argv is None else argv
+    chooser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0])
+    chooser.add_argument("name", choices=NAMES)
+    name = chooser.parse_args(argv[:1]).name
+    experiment = importlib.import_module(f"comparisons.experiments.{name}")
     parser = argparse.ArgumentParser(
-        prog="python -m comparisons.experiments", description=(__doc__ or "").partition("\n\n")[0]
+        prog=f"{PROGRAM} {name}",
+        description=(experiment.__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="name", required=True, metavar="NAME")
-    parsers: dict[str, argparse.ArgumentParser] = {}
-    for name, module in EXPERIMENTS.items():
-        summary = (module.__doc__ or "").partition("\n\n")[0]
-        command = parsers[name] = commands.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
-        module.add_arguments(command)
-        command.add_argument("--seed", type=int, default=0)
-        command.add_argument(
-            "--results", type=Path, default=Path("results", "experiments"), metavar="DIR"
-        )
-        command.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
-    options = parser.parse_args(argv)
-    run: Experiment = EXPERIMENTS[options.name].run
+    experiment.add_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--results", type=Path, default=Path("results", "experiments"), metavar="DIR"
+    )
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
+    options = parser.parse_args(argv[1:])
     try:
-        tables, figure = run(options)
+        tables, figure = experiment.run(options)
     except UsageError as error:
-        parsers[options.name].error(str(error))
-    path = options.results / f"{options.name}.json"
+        parser.error(str(error))
+    path = options.results / f"{name}.json"
     write_json(path, **tables)
     save_png(figure, path.with_suffix(".png"))
-    console.print(f"written: {path} and {path.with_suffix('.png').name}")
+    console.print(f"written: {path} and {name}.png")
     return 0
 
 
