@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo.base import Parametrization
-from unitary_zoo.cells.base import RecurrentCell, build_recurrent, empty_parameter, uniform_
+from unitary_zoo.cells._base import RecurrentCell, build_recurrent, empty_parameter, uniform_
 from unitary_zoo.scan import gated_scan
 
 GATES = ("all", "candidate")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import LinearMap, Parametrization
-from unitary_zoo.cells.base import RecurrentCell, build_recurrent, empty_parameter, uniform_
+from unitary_zoo.cells._base import RecurrentCell, build_recurrent, empty_parameter, uniform_
 from unitary_zoo.scan import recurrent_scan
 
 

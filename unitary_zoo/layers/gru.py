@@ -8,7 +8,7 @@ import torch
 
 from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import UnitaryGRUCell
-from unitary_zoo.layers.base import RecurrentLayers
+from unitary_zoo.layers._base import RecurrentLayers
 
 
 class UnitaryGRU(RecurrentLayers[UnitaryGRUCell]):

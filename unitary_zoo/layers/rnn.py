@@ -8,7 +8,7 @@ import torch
 
 from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import UnitaryRNNCell
-from unitary_zoo.layers.base import RecurrentLayers
+from unitary_zoo.layers._base import RecurrentLayers
 
 
 class UnitaryRNN(RecurrentLayers[UnitaryRNNCell]):
