@@ -9,7 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-KERNEL = "unitary_zoo/scan/_kernel" + (".dylib" if sys.platform == "darwin" else ".so")
+KERNEL = "unitary_zoo/scan/native/_kernel" + (".dylib" if sys.platform == "darwin" else ".so")
 # Of these kinds only the kernel; data files of the library (py.typed and the like) belong to it.
 COMPILED = (".so", ".dylib", ".dll", ".a", ".o")
 

@@ -46,16 +46,16 @@ UZ_EXPORT void uz_pack(int isa, int is_double, int embed, int64_t rows, int64_t 
   kernel(isa)->pack(is_double, embed, rows, cols, a, k_stride, j_stride, packed);
 }
 
-UZ_EXPORT int64_t uz_sign_bytes(int isa, const uz_task *task) { return kernel(isa)->sign_bytes(*task); }
+UZ_EXPORT int64_t uz_sign_bytes(int isa, const uz_recurrence *r) { return kernel(isa)->sign_bytes(*r); }
 
-UZ_EXPORT int64_t uz_work_bytes(int isa, const uz_task *task, int64_t rows, int backward) {
-  return kernel(isa)->work_bytes(*task, rows, backward);
+UZ_EXPORT int64_t uz_work_bytes(int isa, const uz_recurrence *r, int64_t rows, int backward) {
+  return kernel(isa)->work_bytes(*r, rows, backward);
 }
 
-UZ_EXPORT void uz_forward(int isa, const uz_task *task, int64_t begin, int64_t end, void *work) {
-  kernel(isa)->forward(*task, begin, end, work);
+UZ_EXPORT void uz_forward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, void *work) {
+  kernel(isa)->forward(*r, begin, end, work);
 }
 
-UZ_EXPORT void uz_backward(int isa, const uz_task *task, int64_t begin, int64_t end, const uz_sums *sums, void *work) {
-  kernel(isa)->backward(*task, begin, end, *sums, work);
+UZ_EXPORT void uz_backward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, const uz_sums *sums, void *work) {
+  kernel(isa)->backward(*r, begin, end, *sums, work);
 }

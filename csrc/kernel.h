@@ -12,10 +12,10 @@ struct Constant {
 struct Kernel {
   int64_t (*pack_bytes)(int is_double, int64_t rows, int64_t cols);
   void (*pack)(int is_double, int embed, int64_t rows, int64_t cols, const void *a, int64_t k_stride, int64_t j_stride, void *packed);
-  int64_t (*sign_bytes)(const uz_task &task);
-  int64_t (*work_bytes)(const uz_task &task, int64_t rows, int backward);
-  void (*forward)(const uz_task &task, int64_t begin, int64_t end, void *work);
-  void (*backward)(const uz_task &task, int64_t begin, int64_t end, const uz_sums &sums, void *work);
+  int64_t (*sign_bytes)(const uz_recurrence &r);
+  int64_t (*work_bytes)(const uz_recurrence &r, int64_t rows, int backward);
+  void (*forward)(const uz_recurrence &r, int64_t begin, int64_t end, void *work);
+  void (*backward)(const uz_recurrence &r, int64_t begin, int64_t end, const uz_sums &sums, void *work);
 };
 
 /* One for each instruction set; namespace-scope constants are internal unless declared extern. */

@@ -7,8 +7,8 @@
 #pragma once
 #include <stdint.h>
 
-/* Raised with every change of this interface; the caller compares it with its own. */
-enum { UZ_VERSION = 3 };
+/* Increased with every change of this interface; the caller compares it with its own. */
+enum { UZ_VERSION = 4 };
 
 enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512, UZ_ISA_COUNT };
 
@@ -23,7 +23,7 @@ enum uz_activation {
   UZ_COMPLEX_MODRELU,
 };
 
-/* All counts and strides are in real numbers; the last dimension of every array has stride 1. */
+/* One recurrence. All counts and strides are in real numbers; the last dimension of every array has stride 1. */
 typedef struct {
   int64_t is_double, activation;
   int64_t steps, batch, n;
@@ -39,26 +39,24 @@ typedef struct {
   const void *w, *w_back;   /* W for forward and for backward */
   const void *v, *v_back;   /* V *, and for the gradient of x * */
   const void *bias;         /* n * */
-  const void *threshold;    /* n, for the two modReLU */
+  const void *threshold;    /* n, for both kinds of modReLU * */
 
   void *states;       /* (steps, batch, n) *: all states */
-  void *last;         /* (batch, n) *: the last one */
+  void *last;         /* (batch, n) *: the last state */
   void *kept;         /* ((steps - 1) / keep, batch, n) *: states after keep, 2 keep, ... steps */
   int64_t keep;       /* steps between kept states; 0: none is kept */
   void *signs;        /* uz_sign_bytes *: the signs of the pre-activations of UZ_ABS, which its gradient needs */
-  void *zeros;        /* (batch) bytes *: some of them becomes 1 if a pre-activation of UZ_ABS is 0 */
 
-  /* Backward only. It finds the states in `states`, or recomputes those that are not in `kept`, or, if `reverse`, finds all from
-   * `last` through W^-1 = W^T (UZ_IDENTITY, and UZ_ABS without zeros, for what was 0 comes back as a rounding): `segment` steps at a time, a multiple of `keep`. */
-  int64_t segment, reverse;
-  void *start;        /* (batch, n), if `reverse`: h0 as it was found, for the caller to judge the way back by */
+  /* Backward only. The states are in `states`, or in `kept`; those that are not kept are recomputed, `segment` steps at a time, a
+   * multiple of `keep`. */
+  int64_t segment;
   const void *grad;   /* (steps, batch, n), or (batch, n) if grad_last: the gradient of the result */
   int64_t grad_step, grad_row, grad_last;
   void *dx;           /* (steps, batch, m or n) * */
   void *dh0;          /* (batch, n) * */
-} uz_task;
+} uz_recurrence;
 
-/* Sums over the rows of one call; each may be null. They are overwritten. */
+/* Sums over the rows of one call, which overwrites them; each may be null. */
 typedef struct {
   void *dw;         /* (n, n) */
   void *dv;         /* (n, m) */
@@ -72,7 +70,7 @@ extern "C" {
 
 int uz_version(void);
 
-/* Whether this library has that instruction set and the processor too. */
+/* Whether both this library and the processor have that instruction set. */
 int uz_isa_available(int isa);
 
 /* Bytes of a packed (rows, cols) factor: rows run over the sum, cols over the result. */
@@ -84,14 +82,14 @@ void uz_pack(int isa, int is_double, int embed, int64_t rows, int64_t cols, cons
              void *packed);
 
 /* Bytes of `signs` for the whole recurrence. */
-int64_t uz_sign_bytes(int isa, const uz_task *task);
+int64_t uz_sign_bytes(int isa, const uz_recurrence *r);
 
 /* Bytes of the workspace of one call on so many rows; backward != 0 for uz_backward. */
-int64_t uz_work_bytes(int isa, const uz_task *task, int64_t rows, int backward);
+int64_t uz_work_bytes(int isa, const uz_recurrence *r, int64_t rows, int backward);
 
 /* Rows [begin, end) of the batch. */
-void uz_forward(int isa, const uz_task *task, int64_t begin, int64_t end, void *work);
-void uz_backward(int isa, const uz_task *task, int64_t begin, int64_t end, const uz_sums *sums, void *work);
+void uz_forward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, void *work);
+void uz_backward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, const uz_sums *sums, void *work);
 
 #ifdef __cplusplus
 }

@@ -62,7 +62,7 @@ using Mask = typename Simd<T>::M;
 
 template <class T>
 UZ_INLINE Vec<T> splat(T x) {
-  return x - Vec<T>{}; /* not +: -0 + 0 is 0, so the compiler would have to add */
+  return x - Vec<T>{}; /* x + 0 would be an addition, since -0 + 0 is 0 */
 }
 
 template <class T>
@@ -141,7 +141,7 @@ UZ_INLINE Vec<T> absolute(Vec<T> x) {
   return (Vec<T>)((Mask<T>)x & ~(Mask<T>)splat<T>(T(-0.)));
 }
 
-/* A NaN in x stays. */
+/* max(x, low); a NaN in x stays. */
 template <class T>
 UZ_INLINE Vec<T> at_least(Vec<T> x, Vec<T> low) {
   return x < low ? low : x;
@@ -168,7 +168,7 @@ UZ_INLINE Vec<double> root(Vec<double> x) {
 #endif
 }
 
-/* Each number changes places with its neighbour: (re, im) becomes (im, re). */
+/* Swap neighbours: (re, im) becomes (im, re). */
 template <class T>
 UZ_INLINE Vec<T> swap_pairs(Vec<T> x) {
   constexpr int L = Simd<T>::L;
@@ -185,7 +185,7 @@ UZ_INLINE Vec<T> swap_pairs(Vec<T> x) {
 #endif
 }
 
-/* 2^k and exp(r) - 1 with x = k ln 2 + r, |r| <= ln(2) / 2, for x <= 0; below the lowest exponent as there. */
+/* 2^k and exp(r) - 1 with x = k ln 2 + r, |r| <= ln(2) / 2, for x <= 0; x below the lowest exponent counts as that. */
 template <class T>
 UZ_INLINE void split_exponential(Vec<T> x, Vec<T> &power, Vec<T> &rest) {
   typedef Number<T> N;

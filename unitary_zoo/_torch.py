@@ -261,3 +261,31 @@ def without_computed_weights(
 def reset_compiler() -> None:
     """Forget what ``torch.compile`` compiled; else it gives up after some modules of one class."""
     torch._dynamo.reset()
+# ------------------------------------------------------------------------------------------- scan
+
+_aten = torch.ops.aten
+
+
+def in_memory(x: Tensor) -> Tensor:
+    """Return ``x``, or a copy if it is a gradient of zeros that autograd has not written out."""
+    return x.clone() if torch._is_zerotensor(x) else x
+
+
+def relu_gradient(grad: Tensor, h: Tensor, out: Tensor) -> Tensor:
+    """Write the gradient of z, from that of h = relu(z), into ``out``."""
+    return _aten.threshold_backward.grad_input(grad, h, 0, grad_input=out)
+
+
+def leaky_relu_gradient(grad: Tensor, h: Tensor, slope: float, out: Tensor) -> Tensor:
+    """Write the gradient of z, from that of h = leaky_relu(z), into ``out``."""
+    return _aten.leaky_relu_backward.grad_input(grad, h, slope, True, grad_input=out)
+
+
+def tanh_gradient(grad: Tensor, h: Tensor, out: Tensor) -> Tensor:
+    """Write the gradient of z, from that of h = tanh(z), into ``out``."""
+    return _aten.tanh_backward.grad_input(grad, h, grad_input=out)
+
+
+def sigmoid_gradient(grad: Tensor, h: Tensor, out: Tensor) -> Tensor:
+    """Write the gradient of z, from that of h = sigmoid(z), into ``out``."""
+    return _aten.sigmoid_backward.grad_input(grad, h, grad_input=out)

@@ -483,15 +483,14 @@ def test_environment_forces_a_backend(monkeypatch):
         gated_scan(**given), gated_scan(**given, backend="portable"), **CLOSE
     )
     monkeypatch.setenv("UNITARY_ZOO_SCAN", "native")
-    with pytest.raises(ValueError, match=r"'native' has no gated.*portable.*UNITARY_ZOO_SCAN"):
+    with pytest.raises(ValueError, match=r"'native' cannot run this: .*no gated.*UNITARY_ZOO_SCAN"):
         gated_scan(**given)
     gated_scan(**given, backend="portable")
 
 
-@pytest.mark.parametrize("bad", ["fastest", "native"])
-def test_unknown_backend_names_the_choices(bad):
-    with pytest.raises(ValueError, match=rf"'{bad}' has no gated.*auto.*portable.*reference"):
-        gated_scan(**draw(), backend=bad)
+def test_gated_scan_names_the_choices_for_an_unknown_backend():
+    with pytest.raises(ValueError, match=r"unknown.*'fastest'.*auto.*portable.*reference"):
+        gated_scan(**draw(), backend="fastest")
 
 
 @pytest.mark.parametrize(

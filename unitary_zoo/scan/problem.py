@@ -1,19 +1,37 @@
-"""What a scan backend is given, one checked recurrence, and the checks that all kinds share."""
+"""Recurrences as the backends receive them: checked, and in one dtype."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from unitary_zoo.base import LinearMap
+from unitary_zoo import nonlinearities
+from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.nonlinearities import Activation
+
+
+class Operands(NamedTuple):
+    """The tensors of a :class:`Problem`, with W as a matrix."""
+
+    x: Tensor
+    w: Tensor
+    h0: Tensor
+    weight_ih: Tensor | None
+    bias: Tensor | None
+    threshold: Tensor | None
+
+    def problem(self, name: str, return_sequence: bool, checkpoint: int | None) -> Problem:
+        """Return the problem with these tensors and with the given ``Problem.options()``."""
+        return Problem(*self[:3], nonlinearities.get(name), *self[3:], return_sequence, checkpoint)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One recurrence; tensors agree in device and precision, and are complex all or none.
+    """One recurrence. Its tensors agree in device and precision; all are complex, or none is.
 
     Attributes:
         x: (T, B, n) pre-activations, or (T, B, m) inputs if ``weight_ih`` is given.
@@ -24,7 +42,8 @@ class Problem:
         bias: (n) or None, added to the pre-activations.
         threshold: (n), real, for modReLU, else None.
         return_sequence: Return all states, or the last one.
-        checkpoint: Steps between the states kept for the backward pass; None leaves that open.
+        checkpoint: Steps between the states kept for the backward pass; None leaves the choice to
+            the backend.
     """
 
     x: Tensor
@@ -37,15 +56,34 @@ class Problem:
     return_sequence: bool
     checkpoint: int | None = None
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """x, W as a matrix, h0, V, b and the threshold."""
+    def operands(self) -> Operands:
+        """Return the tensors; builds W if it is a map."""
         w = self.w.matrix() if isinstance(self.w, LinearMap) else self.w
-        return self.x, w, self.h0, self.weight_ih, self.bias, self.threshold
+        return Operands(self.x, w, self.h0, self.weight_ih, self.bias, self.threshold)
+
+    def options(self) -> tuple[str, bool, int | None]:
+        """Return what is no tensor, for :meth:`Operands.problem`."""
+        return self.activation.name, self.return_sequence, self.checkpoint
+
+
+class GatedOperands(NamedTuple):
+    """The tensors of a :class:`GatedProblem`."""
+
+    x: Tensor
+    w: Tensor
+    h0: Tensor
+    weight_ih: Tensor
+    bias: Tensor | None
+    bias_hn: Tensor | None
+
+    def problem(self, return_sequence: bool, checkpoint: int | None) -> GatedProblem:
+        """Return the problem with these tensors and with the given ``GatedProblem.options()``."""
+        return GatedProblem(*self, return_sequence, checkpoint)
 
 
 @dataclass(frozen=True)
 class GatedProblem:
-    """One recurrence of gated units; tensors are real and agree in device and precision.
+    """One recurrence of gated units. Its tensors are real and agree in device and precision.
 
     The three blocks of n rows belong to the reset gate, the update gate and the candidate.
 
@@ -57,6 +95,7 @@ class GatedProblem:
         bias: (3n) or None.
         bias_hn: (n) or None: added to the candidate's W h, which the reset gate then scales.
         return_sequence: Return all states, or the last one.
+        checkpoint: Steps between the states kept for the backward pass; None keeps all.
     """
 
     x: Tensor
@@ -66,39 +105,158 @@ class GatedProblem:
     bias: Tensor | None
     bias_hn: Tensor | None
     return_sequence: bool
+    checkpoint: int | None = None
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-        """x, W, h0, V, b and the candidate's recurrent bias."""
-        return self.x, self.w, self.h0, self.weight_ih, self.bias, self.bias_hn
+    def operands(self) -> GatedOperands:
+        """Return the tensors."""
+        return GatedOperands(self.x, self.w, self.h0, self.weight_ih, self.bias, self.bias_hn)
+
+    def options(self) -> tuple[bool, int | None]:
+        """Return what is no tensor, for :meth:`GatedOperands.problem`."""
+        return self.return_sequence, self.checkpoint
 
 
-def check_checkpoint(checkpoint: int | None) -> None:
-    """Raise ValueError unless it is None or a number of steps."""
+AnyProblem = Problem | GatedProblem
+AnyOperands = Operands | GatedOperands
+
+
+def make_problem(
+    x: Tensor,
+    w: Tensor | LinearMap,
+    h0: Tensor,
+    nonlinearity: str,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    return_sequence: bool,
+    checkpoint: int | None,
+) -> Problem:
+    """Check the arguments of ``recurrent_scan`` and bring them to one dtype.
+
+    Raises:
+        ValueError: A shape, device, nonlinearity or checkpoint that does not fit.
+    """
+    activation = nonlinearities.get(nonlinearity)
+    n = w.n if isinstance(w, LinearMap) else w.shape[-1]
+    width = n if weight_ih is None else weight_ih.shape[-1]
+    if isinstance(w, Tensor) and w.shape != (n, n):
+        raise ValueError(f"W has shape {tuple(w.shape)}; pass a square matrix (n, n)")
+    shapes = {
+        "h0": (h0, (x.shape[1] if x.dim() == 3 else 0, n)),
+        "weight_ih": (weight_ih, (n, width)),
+        "bias": (bias, (n,)),
+        "threshold": (threshold, (n,)),
+    }
+    _check(x, width, {"W": w}, shapes, checkpoint)
+    if threshold is not None and not activation.has_threshold:
+        raise ValueError(f"threshold given, but nonlinearity {nonlinearity!r} has none")
+    dtype = _common_dtype(w, x, h0, weight_ih, bias)
+    activation.check(dtype.is_complex)
+    if activation.has_threshold and threshold is None:
+        threshold = x.real.new_zeros(n)
+    if isinstance(w, Tensor):
+        w = w.to(dtype)
+    elif w.dtype != dtype:
+        w = DenseMap(w.matrix().to(dtype))
+    return Problem(
+        x=x.to(dtype),
+        w=w,
+        h0=h0.to(dtype),
+        activation=activation,
+        weight_ih=_cast(weight_ih, dtype),
+        bias=_cast(bias, dtype),
+        # The test spares compilers `to_real`, which they do not know, where there is no threshold.
+        threshold=None if threshold is None else threshold.to(dtype.to_real()),
+        return_sequence=return_sequence,
+        checkpoint=checkpoint,
+    )
+
+
+def make_gated_problem(
+    x: Tensor,
+    w: Tensor,
+    h0: Tensor,
+    weight_ih: Tensor,
+    bias: Tensor | None,
+    bias_hn: Tensor | None,
+    return_sequence: bool,
+    checkpoint: int | None,
+) -> GatedProblem:
+    """Check the arguments of ``gated_scan`` and bring them to one dtype.
+
+    Raises:
+        ValueError: A shape, dtype, device or checkpoint that does not fit.
+    """
+    n, width = w.shape[-1], weight_ih.shape[-1]
+    shapes = {
+        "W": (w, (3 * n, n)),
+        "h0": (h0, (x.shape[1] if x.dim() == 3 else 0, n)),
+        "weight_ih": (weight_ih, (3 * n, width)),
+        "bias": (bias, (3 * n,)),
+        "bias_hn": (bias_hn, (n,)),
+    }
+    _check(x, width, {}, shapes, checkpoint)
+    for name, tensor in {"x": x, **{name: tensor for name, (tensor, _) in shapes.items()}}.items():
+        if tensor is not None and tensor.is_complex():
+            raise ValueError(
+                f"{name} is {tensor.dtype}, and gates compare real numbers; pass the real features "
+                "as_real(...), and matrices of a real scheme"
+            )
+    dtype = _common_dtype(x, w, h0, weight_ih, bias, bias_hn)
+    return GatedProblem(
+        x=x.to(dtype),
+        w=w.to(dtype),
+        h0=h0.to(dtype),
+        weight_ih=weight_ih.to(dtype),
+        bias=_cast(bias, dtype),
+        bias_hn=_cast(bias_hn, dtype),
+        return_sequence=return_sequence,
+        checkpoint=checkpoint,
+    )
+
+
+def _check(
+    x: Tensor,
+    width: int,
+    maps: Mapping[str, Tensor | LinearMap],
+    shapes: Mapping[str, tuple[Tensor | None, tuple[int, ...]]],
+    checkpoint: int | None,
+) -> None:
+    """Raise ValueError unless the arguments fit together.
+
+    Args:
+        x: To be (T, B, width) with T > 0.
+        width: m, or n without input weights.
+        maps: What has only to be on the device of x.
+        shapes: Tensors with the shapes that they must have; None fits any.
+        checkpoint: To be None, or at least 1.
+    """
     if checkpoint is not None and (
         isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1
     ):
         raise ValueError(f"checkpoint={checkpoint!r}; pass the number of steps between kept states")
-
-
-def check_inputs(x: Tensor, width: int) -> None:
-    """Raise ValueError unless x is (T, B, width) with T > 0."""
     if x.dim() != 3 or x.shape[-1] != width:
         raise ValueError(f"x has shape {tuple(x.shape)}; pass (T, B, {width})")
     if x.shape[0] == 0:
         raise ValueError("x has T = 0 steps; pass at least one")
-
-
-def check_shapes(wanted: Mapping[str, tuple[Tensor | None, tuple[int, ...]]]) -> None:
-    """Raise ValueError for a tensor that is not of the shape wanted."""
-    for name, (tensor, shape) in wanted.items():
+    for name, (tensor, shape) in shapes.items():
         if tensor is not None and tensor.shape != shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; pass {shape}")
-
-
-def check_devices(x: Tensor, others: Mapping[str, Tensor | LinearMap | None]) -> None:
-    """Raise ValueError for what is not on the device of x."""
-    for name, where in others.items():
-        if where is not None and where.device != x.device:
+    for name, other in {**maps, **{name: tensor for name, (tensor, _) in shapes.items()}}.items():
+        if other is not None and other.device != x.device:
             raise ValueError(
-                f"{name} is on {where.device}, and x is on {x.device}; move them to one device"
+                f"{name} is on {other.device}, and x is on {x.device}; move them to one device"
             )
+
+
+def _common_dtype(*tensors: Tensor | LinearMap | None) -> torch.dtype:
+    """Return the dtype that holds all tensors, float32 or wider."""
+    dtype = torch.float32
+    for tensor in tensors:
+        if tensor is not None:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+    return dtype
+
+
+def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)

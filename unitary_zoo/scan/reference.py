@@ -1,4 +1,4 @@
-"""The plain loop over time: the truth that every other backend is compared with."""
+"""The plain loops over time: the truth that every other backend is compared with."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import torch
 from torch import Tensor
 
 from unitary_zoo.base import LinearMap
-from unitary_zoo.scan.problem import GatedProblem, Problem
+from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Problem
 
-BOUNDS_ITS_MEMORY = False
+HEEDS_CHECKPOINT = False
 
 
 def status() -> tuple[bool, str]:
-    """Everywhere."""
+    """Return that the loop runs everywhere, and when it is used."""
     return True, "used for single steps and for maps applied by their factors: the plain loop"
 
 
-def supports(problem: Problem) -> tuple[bool, str]:
-    """Everything."""
+def supports(problem: AnyProblem) -> tuple[bool, str]:
+    """Return that the loop covers every case."""
     return True, "the plain loop covers every case"
 
 
-def run(problem: Problem) -> Tensor:
-    r""":math:`h_t = \phi(W h_{t-1} + V x_t + b)` for t = 1..T.
+def run(problem: AnyProblem) -> Tensor:
+    """Return all states (T, B, n), or the last one (B, n) if not ``return_sequence``."""
+    return _run_gated(problem) if isinstance(problem, GatedProblem) else _run_plain(problem)
 
-    Returns:
-        All states (T, B, n), or the last one (B, n) if ``problem.return_sequence`` is false.
-    """
+
+def _run_plain(problem: Problem) -> Tensor:
+    r""":math:`h_t = \phi(W h_{t-1} + V x_t + b)` for t = 1..T."""
     p = problem
     h = p.h0
     states = []
@@ -41,14 +42,11 @@ def run(problem: Problem) -> Tensor:
     return torch.stack(states) if p.return_sequence else h
 
 
-def run_gated(problem: GatedProblem) -> Tensor:
+def _run_gated(problem: GatedProblem) -> Tensor:
     r""":math:`h_t = (1 - z) \odot c + z \odot h_{t-1}` for t = 1..T, with two gates, r and z.
 
     :math:`r = \sigma(V_r x_t + b_r + W_r h_{t-1})`, :math:`z = \sigma(V_z x_t + b_z + W_z h_{t-1})`
     and the candidate :math:`c = \tanh(V_n x_t + b_n + r \odot (W_n h_{t-1} + b_{hn}))`.
-
-    Returns:
-        All states (T, B, n), or the last one (B, n) if ``problem.return_sequence`` is false.
     """
     p = problem
     h = p.h0

@@ -1,4 +1,4 @@
-"""A recurrence that keeps one state for every segment of its sequence and recomputes the others."""
+"""Recurrences that keep one state for every segment of the sequence and recompute the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def in_segments(
     length: int,
     return_sequence: bool,
 ) -> Tensor:
-    """``run(x, h0)`` over ``length`` steps at a time.
+    """Apply ``run`` to ``length`` steps at a time; the backward pass recomputes each segment.
 
     Args:
         run: From inputs and the state before them to all states, or to the last one.
@@ -27,7 +27,7 @@ def in_segments(
     Returns:
         All states (T, B, n), or the last one (B, n).
     """
-    # Late: torch up to 2.6 imports sympy with it, which takes up to 0.8 s.
+    # Imported here, since torch up to 2.6 imports sympy with it, which takes up to 0.8 s.
     from torch.utils.checkpoint import checkpoint as recompute
 
     outs: list[Tensor] = []

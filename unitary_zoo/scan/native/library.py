@@ -1,7 +1,7 @@
-"""The compiled scan kernel through ctypes: finding it, its instruction sets, and its calls.
+"""The compiled scan kernel through ctypes: where it is, its instruction sets, and its calls.
 
 The library is built from ``csrc`` when the package is installed. It knows neither Python nor
-PyTorch: it is given data pointers, and ctypes lets go of the interpreter lock while it runs.
+PyTorch: it receives data pointers, and ctypes releases the interpreter lock while it runs.
 ``csrc/scan.h`` describes every call and field.
 """
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 # `UZ_VERSION` of csrc/scan.h.
-_VERSION = 3
+_VERSION = 4
 
-# Forces an instruction set, of those the processor has.
+# The environment variable that forces one of the processor's instruction sets.
 ENVIRONMENT = "UNITARY_ZOO_ISA"
 
 # In the order of `enum uz_isa`, the later the faster.
@@ -30,8 +30,8 @@ _LIBRARY = Path(__file__).with_name("_kernel.dylib" if sys.platform == "darwin" 
 _int, _pointer = ctypes.c_int64, ctypes.c_void_p
 
 
-class Task(ctypes.Structure):
-    """``uz_task``: one recurrence; and the tensors whose addresses it holds."""
+class RecurrenceArgs(ctypes.Structure):
+    """``uz_recurrence``: one recurrence, by addresses; ``alive`` holds the tensors there."""
 
     alive: list[Tensor]
 
@@ -42,8 +42,7 @@ class Task(ctypes.Structure):
         ("w", _pointer), ("w_back", _pointer), ("v", _pointer), ("v_back", _pointer),
         ("bias", _pointer), ("threshold", _pointer),
         ("states", _pointer), ("last", _pointer), ("kept", _pointer), ("keep", _int),
-        ("signs", _pointer), ("zeros", _pointer),
-        ("segment", _int), ("reverse", _int), ("start", _pointer),
+        ("signs", _pointer), ("segment", _int),
         ("grad", _pointer), ("grad_step", _int), ("grad_row", _int), ("grad_last", _int),
         ("dx", _pointer), ("dh0", _pointer),
     )  # fmt: skip
@@ -56,7 +55,7 @@ class Sums(ctypes.Structure):
 
 
 class UnavailableError(Exception):
-    """There is no kernel here; the message says why."""
+    """The kernel is not available; the message says why."""
 
 
 @cache
@@ -72,7 +71,7 @@ def _library() -> ctypes.CDLL:
         raise UnavailableError(f"{_LIBRARY.name} does not load: {error}") from error
     if library.uz_version() != _VERSION:
         raise UnavailableError(f"{_LIBRARY.name} was built from other sources; install again")
-    task, sums, isa = ctypes.POINTER(Task), ctypes.POINTER(Sums), ctypes.c_int
+    args, sums, isa = ctypes.POINTER(RecurrenceArgs), ctypes.POINTER(Sums), ctypes.c_int
     signatures: dict[str, tuple[object, list[object]]] = {
         "uz_isa_available": (ctypes.c_int, [isa]),
         "uz_pack_bytes": (_int, [isa, ctypes.c_int, _int, _int]),
@@ -80,10 +79,10 @@ def _library() -> ctypes.CDLL:
             None,
             [isa, ctypes.c_int, ctypes.c_int, _int, _int, _pointer, _int, _int, _pointer],
         ),
-        "uz_sign_bytes": (_int, [isa, task]),
-        "uz_work_bytes": (_int, [isa, task, _int, ctypes.c_int]),
-        "uz_forward": (None, [isa, task, _int, _int, _pointer]),
-        "uz_backward": (None, [isa, task, _int, _int, sums, _pointer]),
+        "uz_sign_bytes": (_int, [isa, args]),
+        "uz_work_bytes": (_int, [isa, args, _int, ctypes.c_int]),
+        "uz_forward": (None, [isa, args, _int, _int, _pointer]),
+        "uz_backward": (None, [isa, args, _int, _int, sums, _pointer]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -93,20 +92,20 @@ def _library() -> ctypes.CDLL:
 
 @cache
 def available() -> tuple[str, ...]:
-    """The instruction sets that both the library and this processor have, the fastest last.
+    """Return the instruction sets that both the library and this processor have, fastest last.
 
     Raises:
-        UnavailableError: The library is not there.
+        UnavailableError: There is no library.
     """
     library = _library()
     return tuple(name for i, name in enumerate(ISAS) if library.uz_isa_available(i))
 
 
 def isa() -> str:
-    """The instruction set in use: the fastest, or the one the environment asks for.
+    """Return the instruction set in use: the fastest, or the one that the environment names.
 
     Raises:
-        UnavailableError: The library is not there, or it asks for one that is not.
+        UnavailableError: There is no library, or it lacks the instruction set named.
     """
     names = available()
     wanted = os.environ.get(ENVIRONMENT)
@@ -119,7 +118,7 @@ def isa() -> str:
 
 
 class Kernel:
-    """The library with one instruction set; it must not change within a recurrence.
+    """The library with one instruction set, the same for both passes of a recurrence.
 
     Args:
         name: One of :func:`available`.
@@ -130,11 +129,14 @@ class Kernel:
         self._library, self._isa = _library(), ISAS.index(name)
 
     def pack_matrix(self, a: Tensor, *, back: bool) -> Tensor:
-        """The right factor of ``rows @ a.T``, or of ``rows @ a.conj()`` if ``back``, as bytes.
+        """Pack the right factor of ``rows @ a.T``, or of ``rows @ a.conj()`` if ``back``.
 
         Args:
             a: (outputs, inputs), real or complex, any strides.
-            back: From outputs to inputs, as gradients go.
+            back: Map outputs to inputs, as gradients are.
+
+        Returns:
+            Bytes.
         """
         a = a.resolve_conj().resolve_neg()
         parts = 2 if a.is_complex() else 1
@@ -147,7 +149,7 @@ class Kernel:
         return self._pack(a, embed, rows, cols, k_stride, j_stride)
 
     def pack_vector(self, a: Tensor) -> Tensor:
-        """A vector padded with zeros, as bytes; of a complex one the pairs of its parts."""
+        """Pad a vector with zeros; a complex one as pairs of its parts. Returns bytes."""
         a = a.resolve_conj().resolve_neg().contiguous()
         return self._pack(a, 0, 1, a.numel() * (2 if a.is_complex() else 1), 0, 1)
 
@@ -163,20 +165,20 @@ class Kernel:
         )  # fmt: skip
         return packed
 
-    def sign_bytes(self, task: Task) -> int:
-        """Bytes of the signs of all pre-activations."""
-        return int(self._library.uz_sign_bytes(self._isa, task))
+    def sign_bytes(self, args: RecurrenceArgs) -> int:
+        """Return the number of bytes of the signs of all pre-activations."""
+        return int(self._library.uz_sign_bytes(self._isa, args))
 
-    def forward(self, task: Task, begin: int, end: int) -> None:
-        """The rows [begin, end) of the batch."""
-        work = self._workspace(task, end - begin, backward=False)
-        self._library.uz_forward(self._isa, task, begin, end, work.data_ptr())
+    def forward(self, args: RecurrenceArgs, begin: int, end: int) -> None:
+        """Compute the states of the rows [begin, end) of the batch."""
+        work = self._workspace(args, end - begin, backward=False)
+        self._library.uz_forward(self._isa, args, begin, end, work.data_ptr())
 
-    def backward(self, task: Task, begin: int, end: int, sums: Sums) -> None:
-        """The gradients of the rows [begin, end) of the batch, and their sums."""
-        work = self._workspace(task, end - begin, backward=True)
-        self._library.uz_backward(self._isa, task, begin, end, sums, work.data_ptr())
+    def backward(self, args: RecurrenceArgs, begin: int, end: int, sums: Sums) -> None:
+        """Compute the gradients of the rows [begin, end) of the batch, and their sums."""
+        work = self._workspace(args, end - begin, backward=True)
+        self._library.uz_backward(self._isa, args, begin, end, sums, work.data_ptr())
 
-    def _workspace(self, task: Task, rows: int, *, backward: bool) -> Tensor:
-        size = self._library.uz_work_bytes(self._isa, task, rows, backward)
+    def _workspace(self, args: RecurrenceArgs, rows: int, *, backward: bool) -> Tensor:
+        size = self._library.uz_work_bytes(self._isa, args, rows, backward)
         return torch.empty(size, dtype=torch.uint8)

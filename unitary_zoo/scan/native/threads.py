@@ -1,8 +1,8 @@
-"""Slices of a batch on Python threads, as many as ``torch.get_num_threads()`` allows.
+"""Run slices of a batch on Python threads, as many as ``torch.get_num_threads()`` allows.
 
-The calls must let go of the interpreter lock. One pool serves all callers of a process, so several
-of them at once have no more helpers than one; a slice that no helper has taken up when its caller
-is done with its own is run by the caller, so nobody waits for a busy pool.
+The calls must release the interpreter lock. One pool serves all callers of a process, so that
+several callers at once have no more helpers than one. When a caller has finished its own slice it
+runs those that no helper has started yet, so that nobody waits for a busy pool.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ _size = 0
 
 
 def slices(count: int, most: int, rows: int) -> list[tuple[int, int]]:
-    """``count`` rows in nearly equal slices (begin, end), for as many threads as are allowed.
+    """Split ``count`` rows into nearly equal slices (begin, end), for the threads allowed.
 
     Args:
-        count: Rows.
-        most: Slices that are worth while.
-        rows: Of a slice, where there are enough for all threads. Several slices a thread leave
-            less to wait for if a thread comes late, as behind OpenMP threads that still spin.
+        count: Number of rows.
+        most: Largest number of slices that is worth while.
+        rows: Largest number of rows of a slice, if there are enough for all threads. With several
+            slices per thread there is less to wait for when a thread starts late, for instance
+            because OpenMP threads still spin.
     """
     number = torch.get_num_threads()
     parts = max(1, min(count, most, number * math.ceil(count / (number * rows))))
@@ -37,24 +38,24 @@ def slices(count: int, most: int, rows: int) -> list[tuple[int, int]]:
 
 
 def run(calls: list[Callable[[], None]]) -> None:
-    """Run all calls, the first one in this thread; returns when none is running any more."""
+    """Run all calls, the first one in this thread, and return when all have ended."""
     first, *others = (_Once(call) for call in calls)
     helpers = min(len(others), torch.get_num_threads() - 1)
     futures = _submit(others, helpers) if helpers else []
     try:
         first()
         for call in reversed(others):
-            call()  # unless a helper has taken it up
+            call()  # does nothing if a helper has started it
         for future in futures:
             if not future.cancel():
                 future.result()
     finally:
-        # After an error or an interrupt, too: the memory of the calls goes with their caller.
+        # Also after an error or an interrupt, since the caller frees the memory of the calls.
         wait([future for future in futures if not future.cancel()])
 
 
 class _Once:
-    """A call that is made by whoever comes first."""
+    """A call that only the first of several threads makes."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call, self._taken = call, threading.Lock()
@@ -72,14 +73,14 @@ def _submit(calls: list[_Once], helpers: int) -> list[Future[None]]:
             if _pool is not None:
                 _pool.shutdown(wait=False)
             _pool, _size = ThreadPoolExecutor(helpers, "unitary_zoo.scan"), helpers
-        # If no thread can be started, or the interpreter is shutting down, the caller does it all.
+        # If no thread can be started, or the interpreter is shutting down, the caller runs all.
         with contextlib.suppress(RuntimeError):
             futures.extend(_pool.submit(call) for call in calls)
     return futures
 
 
 def _after_fork() -> None:
-    """A forked child has the pool's bookkeeping, but none of its threads."""
+    """Forget the pool in a forked child, which has none of its threads."""
     global _lock, _pool, _size
     _lock, _pool, _size = threading.Lock(), None, 0
 

@@ -1,0 +1,134 @@
+/* The forward pass of a tile: batch rows that run together through all steps. */
+#pragma once
+#include "activations.h"
+#include "product.h"
+
+namespace uz {
+namespace UZ_ISA {
+namespace {
+
+/* How a call on `rows` rows is divided. */
+template <class T>
+struct Plan {
+  Long tile;    /* batch rows that run together */
+  Long segment; /* steps whose states are in the workspace at a time; 0: all are in r.states */
+  Long chunk;   /* steps whose gradients are summed into dW at a time */
+  Long row;     /* numbers between rows of n in the workspace */
+  Long panel;   /* numbers of the packed right factor of that sum */
+
+  Plan(const uz_recurrence &r, Long rows) {
+    /* With W beyond half of a usual second-level cache it is read from further away in every step: more rows share it. */
+    const Long most = r.n * padded<T>(r.n) * (Long)sizeof(T) <= 640 * 1024 ? 24 : 72;
+    tile = ceil_div(rows, ceil_div(rows, most));
+    chunk = at_most(r.steps, ceil_div(192, tile));
+    segment = r.states ? 0 : at_most(r.steps, r.segment);
+    /* An odd number of cache lines, so that equal columns of many rows do not fall into one set of a cache. */
+    row = padded<T>(r.n);
+    if (row * sizeof(T) >= 512) row += (row * sizeof(T) / 64 % 2 == 0) * 64 / sizeof(T);
+    panel = chunk * tile * UZ_NV * Simd<T>::L;
+  }
+};
+
+/* Takes arrays from the workspace, each on cache lines of its own; without a workspace it only counts. */
+struct Arena {
+  uintptr_t next;
+  explicit Arena(void *work) : next(((uintptr_t)work + 63) & ~(uintptr_t)63) {}
+  template <class T>
+  T *take(Long count) {
+    T *p = (T *)next;
+    next += (uintptr_t)ceil_div(count * (Long)sizeof(T), 64) * 64;
+    return p;
+  }
+};
+
+/* The signs of the pre-activations: bit t % BITS of word t / BITS, for each unit of each row. */
+template <class T>
+struct Signs {
+  typedef typename Number<T>::Int Int;
+  static constexpr Long BITS = 8 * sizeof(T);
+  Int *words;
+  Long word_stride, row_stride;
+
+  UZ_MEMBER Int *place(Long t, Long row, Long column) const { return words + t / BITS * word_stride + row * row_stride + column; }
+  UZ_MEMBER void put(Long t, Long row, Long column, Mask<T> negative) const {
+    Int *p = place(t, row, column);
+    const Mask<T> bit = negative & (Int)((Int)1 << (t % BITS));
+    store_bits<T>(p, t % BITS ? load_bits<T>(p) | bit : bit);
+  }
+  UZ_MEMBER Mask<T> get(Long t, Long row, Long column) const {
+    return (load_bits<T>(place(t, row, column)) & (Int)((Int)1 << (t % BITS))) != 0;
+  }
+};
+
+template <class T>
+Long sign_bytes(const uz_recurrence &r) {
+  return ceil_div(r.steps, Signs<T>::BITS) * r.batch * padded<T>(r.n) * (Long)sizeof(T);
+}
+
+/* The rows of a tile at some step. */
+template <class T>
+struct Rows {
+  T *at;
+  Long stride;
+};
+
+/* Rows [begin, begin + rows) of the batch; steps count from 0. */
+template <class T, int ACTIVATION>
+struct Tile {
+  static constexpr int L = Simd<T>::L;
+  const uz_recurrence &r;
+  const Plan<T> &plan;
+  Long begin, rows;
+
+  const T *x(Long step) const { return (const T *)r.x + step * r.x_step + begin * r.x_row; }
+  Rows<T> h0() const { return {(T *)r.h0 + begin * r.h0_row, r.h0_row}; }
+  Rows<T> state_out(Long step) const { return {(T *)r.states + (step * r.batch + begin) * r.n, r.n}; }
+  T *kept(Long index) const { return (T *)r.kept + (index * r.batch + begin) * r.n; }
+  Signs<T> signs() const {
+    if (!r.signs) return {};
+    const Long row = padded<T>(r.n);
+    return {(typename Number<T>::Int *)r.signs + begin * row, r.batch * row, row};
+  }
+
+  /* h(step + 1) from h(step). With `pad` the rows of `to` are padded, else they have n numbers. */
+  UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, bool note_signs) const {
+    const T *raw = r.m ? x(step) : nullptr, *pre = r.m ? nullptr : x(step);
+    const Factors<T> f = {from.at, from.stride, r.n, (const T *)r.w, raw, r.x_row, r.m, (const T *)r.v, (const T *)r.bias};
+    const Long n = r.n, width = pad ? padded<T>(n) : n, x_row = r.x_row;
+    const T slope = (T)r.slope;
+    const T *threshold = (const T *)r.threshold;
+    const Signs<T> signs = this->signs();
+    multiply_rows<T>(rows, n, f, [&](Long row, int count, Long column, int vectors, const T *c) {
+      for (int v = 0; v < vectors; v++) {
+        const Long j = column + v * L;
+        const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
+        for (int i = 0; i < count; i++) {
+          Vec<T> z = load(c + (i * vectors + v) * L);
+          if (pre) z += load_row(pre + (row + i) * x_row, j, n);
+          if constexpr (ACTIVATION == UZ_ABS)
+            if (note_signs) signs.put(step, row + i, j, z < 0);
+          store_row(to.at + (row + i) * to.stride, j, width, activate<T, ACTIVATION>(z, b, slope));
+        }
+      }
+    });
+  }
+
+  void forward(void *work) const {
+    Arena arena(work);
+    T *pair[2] = {arena.take<T>(rows * plan.row), arena.take<T>(rows * plan.row)};
+    Rows<T> h = h0();
+    for (Long step = 0; step < r.steps; step++) {
+      const bool pad = !r.states;
+      const Rows<T> to = pad ? Rows<T>{pair[step % 2], plan.row} : state_out(step);
+      forward_step(step, h, to, pad, r.signs);
+      h = to;
+      const Long done = step + 1;
+      if (r.kept && done % r.keep == 0 && done < r.steps) copy_rows(rows, r.n, h.at, h.stride, kept(done / r.keep - 1), r.n);
+    }
+    if (r.last) copy_rows(rows, r.n, h.at, h.stride, (T *)r.last + begin * r.n, r.n);
+  }
+};
+
+}  // namespace
+}  // namespace UZ_ISA
+}  // namespace uz

@@ -1,0 +1,219 @@
+"""One recurrence by the compiled kernel: real numbers, addresses, strides and threads.
+
+If the result is the last state, no sequence is kept: the backward pass recomputes the states, one
+segment at a time, from those kept every second step, or every k-th of a long sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from unitary_zoo import nonlinearities
+from unitary_zoo._torch import in_memory
+from unitary_zoo.scan.native import threads
+from unitary_zoo.scan.native.library import Kernel, RecurrenceArgs, Sums
+from unitary_zoo.scan.problem import Operands
+
+# In the order of `enum uz_activation`.
+_ACTIVATIONS = (
+    "identity", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "modrelu", "complex modrelu",
+)  # fmt: skip
+
+# Multiplications that are worth a thread of their own: about 0.1 ms.
+_WORTH_A_THREAD = 2**22
+
+# If the sequence is not the result, at most every second state is kept, and no more than this
+# many bytes of them while other spacings allow it: recomputing one half takes a sixth more time.
+_KEPT_BYTES = 32 * 2**20
+
+# The states of a segment, for a tile of that many rows, should stay in a second-level cache; and
+# sums over fewer rows (of steps and batch) than _SUMMED_ROWS are slow.
+_SEGMENT_BYTES, _TILE_ROWS, _SUMMED_ROWS = 384 * 1024, 24, 192
+
+# A larger W does not stay in that cache, so more rows should share each read of it.
+_CACHED_W_BYTES, _MANY_ROWS = 2 * 2**20, 72
+
+
+@dataclass
+class SavedStates:
+    """What the forward pass saves so that the backward pass can find the states.
+
+    Attributes:
+        spacing: Steps between the states of ``kept``, or 0.
+        states: All states (T, B, n), or None.
+        kept: The states after every ``spacing``-th step, without the last one, or None.
+        signs: The signs of the pre-activations of |x|, one bit each, or None.
+    """
+
+    spacing: int = 0
+    states: Tensor | None = None
+    kept: Tensor | None = None
+    signs: Tensor | None = None
+
+
+class Call:
+    """One recurrence in the form that the kernel takes."""
+
+    def __init__(self, kernel: Kernel, name: str, operands: Operands) -> None:
+        x, w, h0, weight_ih, bias, threshold = operands
+        self.kernel, self.name, self.w, self.weight_ih = kernel, name, w, weight_ih
+        self.x, self.h0 = _in_rows(x), _in_rows(h0)
+        self.steps, self.batch, self.n = x.shape[0], x.shape[1], w.shape[0]
+        self.parts = 2 if w.is_complex() else 1
+        if threshold is not None and w.is_complex():
+            threshold = threshold.repeat_interleave(2)  # for both parts of each number
+            name = "complex modrelu"
+        self.args = RecurrenceArgs(
+            is_double=w.dtype.to_real() == torch.float64,
+            activation=_ACTIVATIONS.index(name),
+            steps=self.steps,
+            batch=self.batch,
+            n=self.n * self.parts,
+            m=0 if weight_ih is None else weight_ih.shape[1] * self.parts,
+            slope=nonlinearities.LEAKY_SLOPE,
+            x=self.x.data_ptr(),
+            x_step=self.x.stride(0) * self.parts,
+            x_row=self.x.stride(1) * self.parts,
+            h0=self.h0.data_ptr(),
+            h0_row=self.h0.stride(0) * self.parts,
+        )
+        # The kernel receives addresses only, so the tensors must live as long as the arguments.
+        self._alive = self.args.alive = [self.x, self.h0]
+        self._point("w", kernel.pack_matrix(w, back=False))
+        if weight_ih is not None:
+            self._point("v", kernel.pack_matrix(weight_ih, back=False))
+        self._point("bias", None if bias is None else kernel.pack_vector(bias))
+        self._point("threshold", None if threshold is None else kernel.pack_vector(threshold))
+
+    def _point(self, field: str, tensor: Tensor | None) -> None:
+        setattr(self.args, field, None if tensor is None else tensor.data_ptr())
+        if tensor is not None:
+            self._alive.append(tensor)
+
+    # ------------------------------------------------------------------------------- forward
+
+    def empty_states(self, return_sequence: bool, checkpoint: int | None) -> SavedStates:
+        """Return buffers for what :meth:`forward` shall save for the backward pass."""
+        signs = None
+        if self.name == "abs":
+            signs = torch.empty(self.kernel.sign_bytes(self.args), dtype=torch.uint8)
+        if return_sequence and checkpoint is None:
+            return SavedStates(signs=signs)  # the result holds all states
+        spacing = min(self._spacing() if checkpoint is None else checkpoint, self.steps)
+        kept = self._new_states((self.steps - 1) // spacing)
+        return SavedStates(spacing, kept=kept, signs=signs)
+
+    def forward(self, return_sequence: bool, saved: SavedStates | None = None) -> Tensor:
+        """Return all states, or the last one; fills the buffers of ``saved``."""
+        out = self._new_states(self.steps) if return_sequence else self._new_states()
+        if saved is not None:
+            if saved.kept is None:
+                saved.states = out
+            self._point("kept", saved.kept)
+            self._point("signs", saved.signs)
+            self.args.keep = saved.spacing
+        self._point("states" if return_sequence else "last", out)
+        threads.run([partial(self.kernel.forward, self.args, *ends) for ends in self._slices()])
+        return out
+
+    def _spacing(self) -> int:
+        """Return the steps between kept states: 2, or more if half of all states are too many."""
+        total = self.steps * self.batch * self._row_bytes()
+        # Beyond the root of T the recomputed segments would take more memory than is saved.
+        return max(2, min(math.ceil(total / _KEPT_BYTES), math.isqrt(self.steps)))
+
+    def _segment(self, spacing: int) -> int:
+        """Return the steps recomputed at a time: a multiple of ``spacing`` that fits the cache."""
+        rows = min(_TILE_ROWS, math.ceil(self.batch / torch.get_num_threads()))
+        unit = max(spacing, 1)
+        most = max(_SEGMENT_BYTES // (rows * self._row_bytes()), _SUMMED_ROWS // rows)
+        return unit * max(1, most // unit)
+
+    def _row_bytes(self) -> int:
+        return self.n * self.w.element_size()
+
+    def _new_states(self, *count: int) -> Tensor:
+        return self.w.new_empty(*count, self.batch, self.n)
+
+    def _slices(self) -> list[tuple[int, int]]:
+        """Split the batch into slices for threads."""
+        work = self.steps * self.batch * self.args.n * (self.args.n + self.args.m)
+        cached = self.n * self.parts * self._row_bytes() <= _CACHED_W_BYTES
+        rows = _TILE_ROWS if cached else _MANY_ROWS
+        return threads.slices(self.batch, 1 + work // _WORTH_A_THREAD, rows)
+
+    # ------------------------------------------------------------------------------ backward
+
+    def backward(
+        self, grad: Tensor, return_sequence: bool, saved: SavedStates, needed: Mapping[str, bool]
+    ) -> dict[str, Tensor]:
+        """Return the gradients of the operands that need one, by name."""
+        grad = _in_rows(grad)
+        args = self.args
+        args.keep, args.segment = saved.spacing, self._segment(saved.spacing)
+        self._point("states", saved.states)
+        self._point("kept", saved.kept)
+        self._point("signs", saved.signs)
+        self._point("grad", grad)
+        args.grad_last = not return_sequence
+        args.grad_step = grad.stride(0) * self.parts if return_sequence else 0
+        args.grad_row = grad.stride(-2) * self.parts
+        self._point("w_back", self.kernel.pack_matrix(self.w, back=True))
+        found: dict[str, Tensor] = {}
+        if needed["x"]:
+            found["x"] = torch.empty_like(self.x, memory_format=torch.contiguous_format)
+            self._point("dx", found["x"])
+            if self.weight_ih is not None:
+                self._point("v_back", self.kernel.pack_matrix(self.weight_ih, back=True))
+        if needed["h0"]:
+            found["h0"] = self._new_states()
+            self._point("dh0", found["h0"])
+        for name, total in self._sums(needed).items():
+            if name == "threshold":
+                found[name] = total[:: self.parts]
+            else:
+                found[name] = self._matrix(total) if total.dim() == 2 else self._vector(total)
+        return found
+
+    def _sums(self, needed: Mapping[str, bool]) -> dict[str, Tensor]:
+        """Run the kernel; returns the gradients that are sums over the batch, in real numbers."""
+        n, m = self.args.n, self.args.m
+        shapes = {"w": (n, n), "weight_ih": (n, m), "bias": (n,), "threshold": (n,)}
+        fields = {"w": "dw", "weight_ih": "dv", "bias": "dbias", "threshold": "dthreshold"}
+        slices = self._slices()
+        sums = {
+            name: torch.empty(len(slices), *shape, dtype=self.w.dtype.to_real())
+            for name, shape in shapes.items()
+            if needed[name]
+        }
+
+        def part(begin: int, end: int, i: int) -> None:
+            addresses = {fields[name]: total[i].data_ptr() for name, total in sums.items()}
+            self.kernel.backward(self.args, begin, end, Sums(**addresses))
+
+        threads.run([partial(part, *ends, i) for i, ends in enumerate(slices)])
+        return {name: s.sum(0) if len(slices) > 1 else s[0] for name, s in sums.items()}
+
+    def _matrix(self, a: Tensor) -> Tensor:
+        """Return the gradient of a matrix, given that of its real embedding."""
+        if self.parts == 1:
+            return a
+        rows, columns = a.shape
+        blocks = a.view(rows // 2, 2, columns // 2, 2)
+        real = blocks[:, 0, :, 0] + blocks[:, 1, :, 1]
+        return torch.complex(real, blocks[:, 1, :, 0] - blocks[:, 0, :, 1])
+
+    def _vector(self, a: Tensor) -> Tensor:
+        return a if self.parts == 1 else torch.view_as_complex(a.view(-1, 2))
+
+
+def _in_rows(x: Tensor) -> Tensor:
+    """Return ``x`` with the numbers of its last dimension side by side in memory."""
+    x = in_memory(x.resolve_conj().resolve_neg())
+    return x if x.stride(-1) == 1 else x.contiguous()
