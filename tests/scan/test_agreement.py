@@ -1,6 +1,6 @@
-"""Every scan backend against a loop written here: states and all gradients.
+"""Every backend of recurrent_scan against the loop of loop.py: states and all gradients.
 
-How far two correct implementations may differ is measured, not guessed: the loop below is run in
+How far two correct implementations may differ is measured, not guessed: the loop is run in
 single and in double precision on the same numbers. The difference is what rounding does to this
 very problem, in units of the single precision eps; another order of the same sums must stay within
 a small multiple of it, in either precision. Problems with a pre-activation near a kink, where that
@@ -15,95 +15,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from unitary_zoo import Parametrization
-from unitary_zoo.base import DenseMap
-from unitary_zoo.scan import dispatch, recurrent_scan
-from unitary_zoo.testing import strategies
-from unitary_zoo.testing.subject import Subject, normal, usable_backends
+from tests.scan.loop import Inputs, loop
+from unitary_zoo.scan import recurrent_scan
+from unitary_zoo.testing.subject import normal, usable_backends
 
 REAL = ["modrelu", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "identity"]
 ACTIVATIONS = [(name, "real") for name in REAL] + [("modrelu", "complex"), ("identity", "complex")]
 DTYPES = [torch.float32, torch.float64]
 SIZES = [1, 2, 3, 7, 17, 33]
 INPUT_SIZE = 2
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The tensors of one recurrence; from `weight_ih` on they may be None."""
-
-    x: Tensor
-    w: Tensor
-    h0: Tensor
-    weight_ih: Tensor | None
-    bias: Tensor | None
-    threshold: Tensor | None
-
-    def named(self) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
-
-    def to(self, dtype: torch.dtype, *requiring: str) -> "Inputs":
-        """Leaves in the dtype of that precision; all require a gradient, or those named."""
-        leaves = {}
-        for name, tensor in self.named().items():
-            leaf = tensor.detach().to(
-                dtype.to_complex() if tensor.is_complex() else dtype, copy=True
-            )
-            leaves[name] = leaf.requires_grad_(not requiring or name in requiring)
-        return replace(self, **leaves)
-
-
-# ------------------------------------------------------------------------------------ the loop
-
-
-def phi(name: str, z: Tensor, b: Tensor | None) -> Tensor:
-    """The activations by their formulas, off their kinks."""
-    if name == "modrelu" and z.is_complex():
-        r = (z.real**2 + z.imag**2) ** 0.5
-        return torch.where(r + b > 0, (r + b) * (z / r), 0 * z)
-    if name == "modrelu":
-        return torch.where(z.abs() + b > 0, torch.where(z > 0, z + b, z - b), 0 * z)
-    return {
-        "relu": lambda: torch.where(z > 0, z, 0 * z),
-        "leaky_relu": lambda: torch.where(z > 0, z, 0.01 * z),
-        "abs": lambda: torch.where(z > 0, z, -z),
-        "tanh": lambda: 1 - 2 / (torch.exp(2 * z) + 1),
-        "sigmoid": lambda: 1 / (1 + torch.exp(-z)),
-        "identity": lambda: z,
-    }[name]()
-
-
-def loop(name: str, p: Inputs, return_sequence: bool) -> tuple[Tensor, float]:
-    """The states, and the least distance of a pre-activation to a kink."""
-    h, states, margin = p.h0, [], math.inf
-    for x_t in p.x:
-        z = torch.einsum("ij,bj->bi", p.w, h)
-        z = z + (x_t if p.weight_ih is None else torch.einsum("ij,bj->bi", p.weight_ih, x_t))
-        z = z if p.bias is None else z + p.bias
-        margin = min(margin, kink_distance(name, z.detach(), p.threshold))
-        h = phi(name, z, p.threshold)
-        states.append(h)
-    return torch.stack(states) if return_sequence else h, margin
-
-
-def kink_distance(name: str, z: Tensor, b: Tensor | None) -> float:
-    if name in ("tanh", "sigmoid", "identity"):
-        return math.inf
-    distance = z.abs()
-    if b is not None:
-        distance = torch.minimum(distance, (distance + b.detach()).abs())
-        if z.is_complex():
-            # Where |z| << b the complex modReLU turns a rounding of z into a turn of h. Points
-            # where its slope |h|/|z| exceeds 10 count as kinks.
-            distance = torch.minimum(distance, z.abs() - b.detach() / 9)
-    return float(distance.min())
-
-
-# ----------------------------------------------------------------------------------- comparing
 
 
 def draw(
@@ -206,19 +128,20 @@ def make_case(
     raise AssertionError("no problem off the kinks in 100 draws")
 
 
-# --------------------------------------------------------------------------------------- tests
-
-
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_equals_the_loop(name, field, n):
-    options = itertools.product((1, 2, 9), (1, 2, 5), *[(True, False)] * 3)
-    for steps, batch, v, b, return_sequence in options:
-        case = make_case(n, steps, batch, name, field, v, b, return_sequence)
-        for backend, dtype in itertools.product(usable_backends(), DTYPES):
-            where = f"{backend}, {dtype}, T={steps}, B={batch}, V {v}, b {b}, {return_sequence=}"
-            run = lambda p: case.scan(p, backend=backend)
-            case.check(results(run, case.inputs.to(dtype)), dtype, where)
+def test_scan_equals_the_loop(name, field, n):
+    """Two of the eight choices of V, b and the result at each T and B; the sizes meet all eight."""
+    choices = list(itertools.product((True, False), repeat=3))
+    for i, (steps, batch) in enumerate(itertools.product((1, 2, 9), (1, 2, 5))):
+        for offset in (0, 4):
+            v, b, return_sequence = choices[(i + SIZES.index(n) + offset) % 8]
+            case = make_case(n, steps, batch, name, field, v, b, return_sequence)
+            for backend, dtype in itertools.product(usable_backends(), DTYPES):
+                where = f"{backend}, {dtype}, T={steps}, B={batch}, V {v}, b {b}, "
+                where += f"{return_sequence=}"
+                run = lambda p: case.scan(p, backend=backend)
+                case.check(results(run, case.inputs.to(dtype)), dtype, where)
 
 
 @pytest.mark.parametrize("return_sequence", [True, False])
@@ -231,7 +154,7 @@ def test_gradient_of_one_input_alone(name, field, return_sequence):
         case.check(found, torch.float64, f"{backend}, {one} alone")
 
 
-@pytest.mark.parametrize("checkpoint", [1, 2, 5, 9, 100])
+@pytest.mark.parametrize("checkpoint", [1, 2, 9, 100])
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
 def test_checkpoint_changes_nothing(name, field, return_sequence, checkpoint):
@@ -256,7 +179,8 @@ def test_first_and_second_derivatives(name, field, return_sequence):
             return case.scan(inputs, backend=backend)
 
         leaves = tuple(p.named().values())
-        assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
+        if backend == "reference":  # the others are compared with the loop, to rounding
+            assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
         assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
 
 
@@ -319,99 +243,6 @@ def test_complex_modrelu_at_every_magnitude(dtype, b, backend):
             assert abs(dz.item() - wanted) <= 16 * eps * max(1.0, k) ** 2 * abs(g), where
 
 
-# ----------------------------------------------------------------------------- maps of schemes
-
-
-def scheme_cases():
-    for name in Parametrization.names():
-        for field in Parametrization.get(name).info.fields:
-            yield pytest.param(Subject(Parametrization.get(name)), field, id=f"{name}-{field}")
-    dft = Subject(Parametrization.get("eigenphase"), {"basis": "dft"})
-    yield pytest.param(dft, "complex", id="eigenphase_dft-complex")
-
-
-@pytest.mark.parametrize("factors", [True, False])
-@pytest.mark.parametrize(("subject", "field"), list(scheme_cases()))
-def test_map_of_a_scheme_equals_its_matrix(subject, field, factors, monkeypatch):
-    """Made dense or applied by its factors: the loop with the matrix, down to the parameters."""
-    monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
-    for n in subject.sizes(1, 2, 3, 7, 17):
-        p = subject.build(n, field, torch.float64)
-        x, h0 = normal(5, 2, n, dtype=p.dtype), normal(2, n, dtype=p.dtype, seed=2)
-        threshold = -0.1 * normal(n, dtype=torch.float64, seed=3).abs()
-        cotangent = normal(5, 2, n, dtype=p.dtype, seed=4)
-        got = recurrent_scan(x, p.prepare(), h0, "modrelu", threshold=threshold)
-        wanted = loop(
-            "modrelu", Inputs(x, p.matrix(), h0, None, None, threshold), return_sequence=True
-        )[0]
-        size = float(wanted.detach().abs().max())
-        # W acts without growth and modReLU with b <= 0 too, so 5 steps of sums of n terms add up;
-        # a factored map does as many sums for each of at most eight factors.
-        limit = 5 * 8 * n * torch.finfo(torch.float64).eps
-        assert float((got - wanted).detach().abs().max()) <= limit * size
-        theta = [q for q in p.parameters() if q.numel()]
-        if not theta:
-            continue
-        for a, b in zip(
-            torch.autograd.grad((cotangent.conj() * got).real.sum(), theta),
-            torch.autograd.grad((cotangent.conj() * wanted).real.sum(), theta),
-            strict=True,
-        ):
-            # dW is a sum over steps and batch of products of that accuracy; the maps
-            # theta -> W have derivatives of order 1.
-            terms = 5 * 2 * n * size * float(cotangent.abs().max())
-            assert float((a - b).abs().max()) <= limit * terms
-
-
-def structured_map(n: int = 6):
-    return Parametrization.create("eigenphase", n, basis="dft", dtype=torch.float64).prepare()
-
-
-@pytest.mark.parametrize("factors", [True, False])
-def test_maps_are_made_dense_once_or_never(factors, monkeypatch):
-    monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
-    w = structured_map()
-    assert not isinstance(w, DenseMap)
-    calls = {"matrix": 0, "map": 0}
-
-    def count(what, function):
-        def counted(*args):
-            calls[what] += 1
-            return function(*args)
-
-        return counted
-
-    monkeypatch.setattr(type(w), "__call__", count("map", type(w).__call__))
-    monkeypatch.setattr(type(w), "matrix", count("matrix", type(w).matrix))
-    recurrent_scan(torch.zeros(12, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
-    if factors:
-        assert calls == {"matrix": 0, "map": 12}
-    else:
-        assert calls["matrix"] == 1
-        assert calls["map"] <= 1  # the matrix may be the image of the identity
-
-
-def test_the_cheaper_way_of_a_structured_map():
-    """As comparisons/benchmarks/scan_speed.py --structured finds it, off the crossings."""
-    of_size = {n: Parametrization.create("arjovsky", n).prepare() for n in (8, 128, 256, 1024)}
-    for n, w in of_size.items():
-        assert dispatch.by_factors(w, steps=1, batch=2)  # one step is no reason to build W
-        assert dispatch.by_factors(w, steps=100, batch=20) == (n == 1024)
-        assert dispatch.by_factors(w, steps=1000, batch=1) == (n == 1024)
-    dense = Parametrization.create("expm", 8).prepare()
-    assert dense.multiplications == 64
-    assert of_size[8].multiplications < 4 * of_size[128].multiplications
-
-
-def test_a_map_used_for_few_states_is_not_made_dense(monkeypatch):
-    w = structured_map()
-    monkeypatch.setattr(w, "matrix", lambda: pytest.fail("W built for one step"))
-    recurrent_scan(torch.zeros(1, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
-
-
-# -------------------------------------------------------------------------------- long sequences
-
-
 @pytest.mark.parametrize("backend", usable_backends())
 def test_gradient_of_w_over_a_thousand_steps(backend):
     """W = R(t1) + R(t2) in blocks: h_T = W^T h0 and dC/dW = sum_k W'^(T-1-k) c (W^k h0)'."""
@@ -444,26 +275,6 @@ def test_gradient_of_w_over_a_thousand_steps(backend):
         8 * steps**2 * eps * np.linalg.norm(h0) * np.linalg.norm(c)
     )
     assert np.abs(wanted).max() > 100  # so the limit of about 1e-8 means something
-
-
-@given(
-    data=st.data(),
-    name=st.sampled_from(Parametrization.names(exact=True)),
-    shape=st.tuples(st.integers(1, 40), st.integers(1, 3)),
-    seed=strategies.seeds(),
-)
-def test_linear_network_at_rest_keeps_the_norm(data, name, shape, seed):
-    p = data.draw(strategies.parametrizations(name, largest=12))
-    steps, batch = shape
-    h0 = normal(batch, p.n, dtype=p.dtype, seed=seed)
-    states = recurrent_scan(
-        torch.zeros(steps, batch, p.n, dtype=p.dtype), p.prepare(), h0, "identity"
-    )
-    # A step changes the norm by half the defect, and rounds sums of n terms.
-    eps = torch.finfo(p.dtype).eps
-    limit = steps * (p.info.tolerance(p.n, p.dtype) / 2 + p.n * eps)
-    ratio = states.detach().norm(dim=-1) / h0.norm(dim=-1)
-    assert float((ratio - 1).abs().max()) <= limit
 
 
 @pytest.mark.parametrize("backend", usable_backends())

@@ -165,7 +165,7 @@ def make_problem(
         activation=activation,
         weight_ih=_cast(weight_ih, dtype),
         bias=_cast(bias, dtype),
-        # The test spares compilers `to_real`, which they do not know, where there is no threshold.
+        # torch.compile does not know `to_real`, so it is called only where there is a threshold.
         threshold=None if threshold is None else threshold.to(dtype.to_real()),
         return_sequence=return_sequence,
         checkpoint=checkpoint,

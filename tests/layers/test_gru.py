@@ -1,19 +1,15 @@
-"""UnitaryGRU and its cell against torch.nn.GRU: values, gradients, packed sequences; then its own.
-
-As in scan/test_gated.py, nn.GRU in single and in double precision measures what rounding does.
-"""
+"""UnitaryGRU: its matrices, parameters, precision, training and errors."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
+from tests.layers.gru_helpers import F32, F64, GATES, REAL, compare, gru_of, plain
 from tests.recurrent import B, M, N, T, check_serialises, check_trains, size_for
 from unitary_zoo import (
     Parametrization,
@@ -27,219 +23,8 @@ from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing import strategies
 from unitary_zoo.testing.subject import normal
 
-F32, F64 = torch.float32, torch.float64
-STACKS = [(layers, both) for layers in (1, 3) for both in (False, True)]
-GATES = ["all", "candidate"]
 # One static, one rebased and one projected scheme.
 SCHEMES = ["expm", "lie_exp", "svd_projection"]
-REAL = Parametrization.names(fields="real")
-
-
-@torch.no_grad()
-def biased(module: UnitaryGRU | UnitaryGRUCell) -> Any:
-    """With biases off zero, where they start and would hide a mistake."""
-    cells = module.cells if isinstance(module, UnitaryGRU) else [module]
-    for seed, cell in enumerate(cells):
-        for bias in (cell.bias, cell.bias_hn):
-            if bias is not None:
-                bias.copy_(normal(*bias.shape, dtype=bias.dtype, seed=seed + len(bias)))
-    return module
-
-
-def gru_of(
-    scheme: str = "expm", n: int | None = None, dtype: torch.dtype = F64, **options: Any
-) -> UnitaryGRU:
-    n = size_for(scheme) if n is None else n
-    return biased(UnitaryGRU(M, n, scheme=scheme, dtype=dtype, **options))
-
-
-def suffixes(gru: UnitaryGRU) -> list[str]:
-    """The ends of nn.GRU's parameter names, in its order of layers and directions."""
-    directions = ("", "_reverse") if gru.bidirectional else ("",)
-    return [f"_l{layer}{end}" for layer in range(gru.num_layers) for end in directions]
-
-
-def twin(gru: UnitaryGRU, dtype: torch.dtype = F64) -> nn.GRU:
-    """torch's layer with the same weights."""
-    ref = nn.GRU(
-        M, gru.hidden_size, gru.num_layers, bias=gru.cells[0].bias is not None,
-        batch_first=gru.batch_first, bidirectional=gru.bidirectional, dtype=dtype,
-    )  # fmt: skip
-    with torch.no_grad():
-        for cell, end in zip(gru.cells, suffixes(gru), strict=True):
-            getattr(ref, f"weight_hh{end}").copy_(cell.weight_hh)
-            getattr(ref, f"weight_ih{end}").copy_(cell.weight_ih)
-            if cell.bias is not None:
-                getattr(ref, f"bias_ih{end}").copy_(cell.bias)
-                getattr(ref, f"bias_hh{end}").zero_()[-gru.hidden_size :] = cell.bias_hn
-    return ref
-
-
-def run(module: nn.Module, x: Callable[[Tensor], Any], leaf: Tensor, h_0: Tensor | None):
-    """Output, last states and the gradients of a functional of both in ``leaf`` and ``h_0``."""
-    dtype = next(module.parameters()).dtype
-    leaves = [t.to(dtype, copy=True).requires_grad_() for t in (leaf, h_0) if t is not None]
-    output, h_n = module(x(leaves[0]), leaves[1] if h_0 is not None else None)
-    found = {"h_n": h_n}
-    if output is not None:
-        found["output"] = output.data if isinstance(output, PackedSequence) else output
-    sum(
-        (t * normal(*t.shape, dtype=F32, seed=seed).to(dtype)).sum()
-        for seed, t in zip((21, 22), found.values(), strict=False)
-    ).backward()
-    for name, tensor in zip(("dx", "dh_0"), leaves, strict=False):
-        found[name] = tensor.grad
-    return output, {name: t.detach() for name, t in found.items()}
-
-
-def of_torch(ref: nn.GRU, gru: UnitaryGRU) -> dict[str, Tensor]:
-    """The gradients of nn.GRU by the names that the cells of ``gru`` have for theirs."""
-    found, n = {}, gru.hidden_size
-    for i, end in enumerate(suffixes(gru)):
-        found[f"weight_ih {i}"] = getattr(ref, f"weight_ih{end}").grad
-        found[f"weight_hh {i}"] = getattr(ref, f"weight_hh{end}").grad
-        if ref.bias:
-            found[f"bias {i}"] = getattr(ref, f"bias_ih{end}").grad
-            found[f"bias_hn {i}"] = getattr(ref, f"bias_hh{end}").grad[-n:]
-    return found
-
-
-def compare(gru: UnitaryGRU, x: Any, h_0: Tensor | None, leaf: Tensor) -> None:
-    """Outputs, last states and every gradient equal those of nn.GRU in double precision.
-
-    ``x`` is a function of ``leaf`` that builds the input.
-    """
-    dtype = next(gru.parameters()).dtype
-    true_ref, rough_ref = twin(gru), twin(gru, F32)
-    wanted_output, true = run(true_ref, x, leaf, h_0)
-    _, rough = run(rough_ref, x, leaf, h_0)
-    output, got = run(gru, x, leaf, h_0)
-    if isinstance(wanted_output, PackedSequence):
-        assert isinstance(output, PackedSequence)
-        assert torch.equal(output.batch_sizes, wanted_output.batch_sizes)
-        for mine, theirs in zip(output[2:], wanted_output[2:], strict=True):
-            assert (mine is None and theirs is None) or torch.equal(mine, theirs)
-    true |= of_torch(true_ref, gru)
-    rough |= of_torch(rough_ref, gru)
-    eps, n = torch.finfo(F32).eps, gru.hidden_size
-    # At least that of a sum of n terms of the size of the result: few entries may happen to be
-    # right.
-    rounding = {
-        name: max(
-            float((rough[name] - value).abs().max()) / eps,
-            math.sqrt(n) * max(1.0, float(value.abs().max())),
-        )
-        for name, value in true.items()
-    }
-
-    def check(name: str, mine: Tensor, factor: float, wanted: Tensor) -> None:
-        assert mine.shape == wanted.shape, name
-        assert mine.dtype == dtype, name
-        # 16: two roundings of one kind may differ by that, and hardly by more.
-        limit = 16 * factor * torch.finfo(dtype).eps
-        assert float((mine - wanted).abs().max()) <= limit, name
-
-    for name, mine in got.items():
-        check(name, mine, rounding[name], true[name])
-    for i, cell in enumerate(gru.cells):
-        for name in ("weight_ih", "bias", "bias_hn"):
-            if (mine := getattr(cell, name)) is not None:
-                check(name, mine.grad, rounding[f"{name} {i}"], true[f"{name} {i}"])
-        dw = true[f"weight_hh {i}"].to(dtype)
-        if cell.weight_rz is not None:
-            check("weight_rz", cell.weight_rz.grad, rounding[f"weight_hh {i}"], dw[: 2 * n])
-        # Their gradient in W, led back through W(theta): a coordinate moves up to n entries of W,
-        # each with a weight below 4.
-        theta = list(cell.recurrent.parameters())
-        back = torch.autograd.grad(cell.weight_hh, theta, dw, allow_unused=True)
-        for q, theirs in zip(theta, back, strict=True):
-            if q.numel():
-                check("theta", q.grad, 4 * n * rounding[f"weight_hh {i}"], theirs)
-
-
-# ----------------------------------------------------------------------------- equals torch.nn.GRU
-
-plain = lambda leaf: leaf
-
-
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize(("layers", "both"), STACKS)
-@pytest.mark.parametrize("gates", GATES)
-def test_equals_torch(gates, layers, both, batch_first, given):
-    gru = gru_of(num_layers=layers, bidirectional=both, batch_first=batch_first, gates=gates)
-    x = normal(*((B, T, M) if batch_first else (T, B, M)), dtype=F64)
-    h_0 = normal(layers * (1 + both), B, N, dtype=F64, seed=2) if given else None
-    compare(gru, plain, h_0, x)
-
-
-@pytest.mark.parametrize("dtype", [F32, F64])
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
-def test_equals_torch_at_awkward_sizes(n, dtype):
-    for steps, batch in ((1, 1), (1, 3), (9, 1), (9, 3)):
-        gru = gru_of(n=n, dtype=dtype, num_layers=2, bidirectional=True)
-        h_0 = normal(4, batch, n, dtype=F32, seed=2)
-        compare(gru, plain, h_0, normal(steps, batch, M, dtype=F32))
-
-
-@pytest.mark.parametrize("gates", GATES)
-@pytest.mark.parametrize("scheme", REAL)
-def test_equals_torch_with_every_real_scheme(scheme, gates):
-    gru = gru_of(scheme, bidirectional=True, field="real", gates=gates)
-    compare(gru, plain, None, normal(T, B, M, dtype=F64))
-
-
-@pytest.mark.parametrize("checkpoint", [1, 3, 100])
-def test_equals_torch_with_checkpoints_and_without_bias(checkpoint):
-    gru = gru_of(num_layers=2, bidirectional=True, bias=False, checkpoint=checkpoint)
-    compare(gru, plain, None, normal(T, B, M, dtype=F64))
-
-
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize("given", [True, False])
-def test_equals_torch_unbatched(given, batch_first):
-    gru = gru_of(num_layers=2, bidirectional=True, batch_first=batch_first)
-    compare(gru, plain, normal(4, N, dtype=F64, seed=2) if given else None, normal(T, M, dtype=F64))
-
-
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize(("layers", "both"), STACKS)
-@pytest.mark.parametrize("lengths", [[7, 5, 2, 1], [2, 7, 1, 5], [3, 7, 3, 7], [6], [1, 1]])
-def test_equals_torch_packed(lengths, layers, both, given):
-    gru = gru_of(num_layers=layers, bidirectional=both)
-    batch = len(lengths)
-    h_0 = normal(layers * (1 + both), batch, N, dtype=F64, seed=2) if given else None
-    pack = lambda leaf: pack_padded_sequence(leaf, lengths, enforce_sorted=False)
-    compare(gru, pack, h_0, normal(max(lengths), batch, M, dtype=F64))
-
-
-@pytest.mark.parametrize("gates", GATES)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", [F32, F64])
-def test_cell_equals_torch_cell(dtype, bias, gates):
-    cell = biased(UnitaryGRUCell(M, N, bias=bias, dtype=dtype, gates=gates))
-    ref = nn.GRUCell(M, N, bias=bias, dtype=F64)
-    with torch.no_grad():
-        ref.weight_hh.copy_(cell.weight_hh)
-        ref.weight_ih.copy_(cell.weight_ih)
-        if bias:
-            ref.bias_ih.copy_(cell.bias)
-            ref.bias_hh.zero_()[2 * N :] = cell.bias_hn
-    x, h = normal(6, B, M, dtype=F32), normal(B, N, dtype=F32, seed=2)
-    w, prepared, wanted = cell.weight_hh, h, h.double()
-    h = h.to(dtype)
-    for x_t in x:
-        h, prepared = cell(x_t.to(dtype), h), cell(x_t.to(dtype), prepared.to(dtype), w)
-        wanted = ref(x_t.double(), wanted)
-        assert torch.equal(h, prepared)
-    # Six steps of sums of at most N + M + 2 terms below 10; a step's slope in h is at most that
-    # of the gates, below 2, which 6 steps raise to 64.
-    limit = 64 * 6 * (N + M + 2) * 10 * torch.finfo(dtype).eps
-    assert float((h - wanted).detach().abs().max()) <= limit
-    assert torch.equal(cell(x[0].to(dtype)[0]), cell(x[0].to(dtype)[:1])[0])  # unbatched
-
-
-# ------------------------------------------------------------------------------------- its own
 
 
 @settings(max_examples=40)
@@ -353,9 +138,6 @@ def test_dropout_acts_between_layers_in_training_only():
     compare(gru.eval(), plain, None, x)
 
 
-# ----------------------------------------------------------------------------- state and precision
-
-
 @pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_serialises(scheme, gates):
@@ -449,9 +231,6 @@ def test_compiled_and_exported():
         torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
 
 
-# --------------------------------------------------------------------------------------- training
-
-
 @pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scheme", REAL)
 def test_every_real_scheme_trains(scheme, gates):
@@ -492,9 +271,6 @@ def test_every_matrix_is_built_once_per_forward(checkpoint):
         p.built = 0
     gru(normal(T, B, M, dtype=F32))[0].sum().backward()
     assert [p.built for p in schemes] == [1] * 12
-
-
-# ----------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize("cls", [UnitaryGRU, UnitaryGRUCell])

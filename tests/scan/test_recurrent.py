@@ -1,37 +1,20 @@
-"""The entry point: choice of a backend, precision, what it accepts and what it leaves alone."""
+"""recurrent_scan: precision, layouts of the inputs, and the machinery of gradients."""
 
 import copy
-import re
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.scan.recurrent_helpers import EVERY, REAL, B, M, N, T, inputs
 from unitary_zoo import Parametrization
-from unitary_zoo.scan import backends, dispatch, recurrent_scan
-from unitary_zoo.testing.subject import haar, normal, usable_backends
+from unitary_zoo.scan import recurrent_scan
+from unitary_zoo.testing.subject import haar, normal
 
-T, B, N, M = 5, 3, 4, 2
-REAL = ["modrelu", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "identity"]
 ACTIVATIONS = [(name, torch.float64) for name in REAL]
 ACTIVATIONS += [("modrelu", torch.complex128), ("identity", torch.complex128)]
-EVERY = pytest.mark.parametrize("backend", ["auto", *usable_backends()])
 # A few products of sums of at most T B N terms of order 1 to 10, in double precision.
 CLOSE = {"rtol": 0.0, "atol": T * B * N * 100 * torch.finfo(torch.float64).eps}
-
-
-def inputs(name: str = "tanh", dtype: torch.dtype = torch.float64) -> dict[str, Any]:
-    real = dtype.to_real() if dtype.is_complex else dtype
-    threshold = {"threshold": 0.1 * normal(N, dtype=real, seed=6)} if name == "modrelu" else {}
-    return {
-        "x": normal(T, B, M, dtype=dtype, seed=1),
-        "W": haar(N, dtype),
-        "h0": normal(B, N, dtype=dtype, seed=3),
-        "weight_ih": normal(N, M, dtype=dtype, seed=4),
-        "bias": normal(N, dtype=dtype, seed=5),
-        **threshold,
-    }
 
 
 def leaves(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -46,167 +29,6 @@ def gradients(out: Tensor, tensors: dict[str, Tensor]) -> list[Tensor]:
 def assert_close(got: list[Tensor], wanted: list[Tensor]) -> None:
     for a, b in zip(got, wanted, strict=True):
         torch.testing.assert_close(a, b, **CLOSE)
-
-
-# ------------------------------------------------------------------------------ choosing a backend
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the backends that ran."""
-    names: list[str] = []
-    for name, module in dispatch.BACKENDS.items():
-
-        def run(problem, name=name, original=module.run):
-            names.append(name)
-            return original(problem)
-
-        monkeypatch.setattr(module, "run", run)
-    monkeypatch.delenv("UNITARY_ZOO_SCAN", raising=False)
-    return names
-
-
-def test_backends_are_listed():
-    found = backends()
-    assert tuple(found) == ("native", "portable", "reference")  # the last is the last resort
-    assert found["portable"].available
-    assert found["reference"].available
-    if found["native"].available:
-        assert re.search(r"instruction set (generic|neon|avx2|avx512)$", found["native"].reason)
-    else:
-        assert found["native"].reason
-
-
-def fast() -> str:
-    return usable_backends()[0]
-
-
-def test_auto_takes_the_fast_path_and_a_name_forces_one(ran):
-    recurrent_scan(**inputs(), nonlinearity="tanh")
-    recurrent_scan(**inputs(), nonlinearity="tanh", backend="reference")
-    recurrent_scan(**inputs(), nonlinearity="tanh", backend="portable")
-    assert ran == [fast(), "reference", "portable"]
-
-
-def test_auto_spares_short_runs_the_cost_of_the_fast_path(ran):
-    """One step is the loop's; W is packed for no fewer rows than that pays for."""
-    one = inputs()
-    one["x"] = one["x"][:1]
-    recurrent_scan(**one, nonlinearity="tanh")
-    for rows in (1, 2):
-        n = 2 * dispatch.PACKING + 1
-        w = haar(n, torch.float64)
-        x, h0 = normal(2, rows, n, dtype=w.dtype), normal(rows, n, dtype=w.dtype)
-        recurrent_scan(x, w, h0, "tanh")
-    assert ran == ["reference", "portable", fast()]
-
-
-def test_environment_overrides_auto_only(ran, monkeypatch):
-    monkeypatch.setenv("UNITARY_ZOO_SCAN", "reference")
-    recurrent_scan(**inputs(), nonlinearity="tanh")
-    recurrent_scan(**inputs(), nonlinearity="tanh", backend="portable")
-    monkeypatch.setenv("UNITARY_ZOO_SCAN", "auto")
-    recurrent_scan(**inputs(), nonlinearity="tanh")
-    assert ran == ["reference", "portable", fast()]
-
-
-def test_unknown_backend_names_the_choices(monkeypatch):
-    message = r"unknown scan backend 'fastest'.*portable.*reference"
-    with pytest.raises(ValueError, match=message):
-        recurrent_scan(**inputs(), nonlinearity="tanh", backend="fastest")
-    monkeypatch.setenv("UNITARY_ZOO_SCAN", "fastest")
-    with pytest.raises(ValueError, match=message):
-        recurrent_scan(**inputs(), nonlinearity="tanh")
-
-
-def test_forced_backend_that_cannot_says_why():
-    tensors = inputs(dtype=torch.complex128)
-    tensors["W"] = Parametrization.create("arjovsky", N, dtype=torch.float64).prepare()
-    with pytest.raises(ValueError, match=r"'portable' cannot.*ArjovskyMap.*backend='auto'"):
-        recurrent_scan(**tensors, nonlinearity="identity", backend="portable")
-    recurrent_scan(**tensors, nonlinearity="identity", backend="reference")
-
-
-# -------------------------------------------------------------------------------------- refusals
-
-
-@pytest.mark.parametrize(
-    ("key", "shape"),
-    [
-        ("x", (T, B)),
-        ("x", (T, B, M + 1)),
-        ("x", (T, B, N)),
-        ("W", (N, N + 1)),
-        ("W", (N + 1, N + 1)),
-        ("W", (2, N, N)),
-        ("h0", (N,)),
-        ("h0", (B + 1, N)),
-        ("h0", (1, N)),
-        ("h0", (B, N + 1)),
-        ("weight_ih", (N, M + 1)),
-        ("weight_ih", (N + 1, M)),
-        ("bias", (N + 1,)),
-        ("bias", (1,)),
-        ("threshold", (N + 1,)),
-        ("threshold", ()),
-    ],
-)
-@EVERY
-def test_wrong_shapes_are_refused(key, shape, backend):
-    tensors = inputs("modrelu")
-    tensors[key] = torch.zeros(shape, dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"has shape \(.*pass "):
-        recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
-
-
-@EVERY
-@pytest.mark.parametrize("key", ["W", "h0", "weight_ih", "bias", "threshold"])
-def test_tensors_on_several_devices_are_refused(key, backend):
-    tensors = inputs("modrelu")
-    tensors[key] = tensors[key].to("meta")
-    with pytest.raises(ValueError, match=f"{key} is on meta, and x is on cpu"):
-        recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
-
-
-def test_without_input_weights_x_has_the_width_of_the_state():
-    tensors = inputs()
-    del tensors["weight_ih"]
-    with pytest.raises(ValueError, match=rf"x has shape \({T}, {B}, {M}\); pass \(T, B, {N}\)"):
-        recurrent_scan(**tensors, nonlinearity="tanh")
-
-
-@EVERY
-def test_no_steps_are_refused(backend):
-    tensors = inputs()
-    tensors["x"] = tensors["x"][:0]
-    with pytest.raises(ValueError, match="T = 0"):
-        recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
-
-
-@pytest.mark.parametrize("checkpoint", [0, -1, True, 2.5, "3"])
-def test_bad_checkpoint_is_refused(checkpoint):
-    with pytest.raises(ValueError, match="checkpoint="):
-        recurrent_scan(**inputs(), nonlinearity="tanh", checkpoint=checkpoint)
-
-
-@pytest.mark.parametrize("name", [name for name in REAL if name != "modrelu"])
-def test_threshold_belongs_to_modrelu_alone(name):
-    with pytest.raises(ValueError, match=f"threshold.*'{name}'"):
-        recurrent_scan(**inputs(), nonlinearity=name, threshold=torch.zeros(N))
-
-
-@EVERY
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_modrelu_without_threshold_has_threshold_zero(dtype, backend):
-    tensors = inputs(dtype=dtype)
-    zero = torch.zeros(N, dtype=torch.float64)
-    assert torch.equal(
-        recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend),
-        recurrent_scan(**tensors, nonlinearity="modrelu", threshold=zero, backend=backend),
-    )
-
-
-# ------------------------------------------------------------------------------------- precision
 
 
 @EVERY
@@ -309,9 +131,6 @@ def test_map_of_a_scheme_in_another_precision(backend):
     wanted = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
     assert got.dtype == torch.float64
     torch.testing.assert_close(got, wanted, **CLOSE)
-
-
-# ----------------------------------------------------------------------------- gradient machinery
 
 
 @EVERY

@@ -1,265 +1,21 @@
-"""UnitaryRNN against torch.nn.RNN: values, gradients, packed sequences; then what is its own."""
+"""UnitaryRNN: layers and directions, initial states, dropout, precision, training and errors."""
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
 
+from tests.layers.rnn_helpers import CASES, F64, STACKS, assert_near, compare, rnn_of
 from tests.recurrent import B, M, N, T, check_serialises, check_trains, size_for
 from unitary_zoo import Parametrization, UnitaryRNN, as_real, attach, parameter_groups
 from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing import strategies
 from unitary_zoo.testing.subject import normal
-
-F64 = torch.float64
-EPS = torch.finfo(F64).eps
-STACKS = [(layers, both) for layers in (1, 2, 3) for both in (False, True)]
-# One static, one rebased and one projected scheme, and both fields.
-CASES = [
-    ("expm", {}),
-    ("lie_exp", {}),
-    ("svd_projection", {}),
-    ("arjovsky", {}),
-    ("cayley", {"field": "complex"}),
-]
-
-
-def limit(size: float, layers: int = 1) -> float:
-    """Rounding of two routes to one result of that size.
-
-    Each step of each layer sums at most 2N + B terms; W is orthogonal and the activations are
-    1-Lipschitz, so a step's roundings are carried on without growth, and T steps add up. The input
-    weights grow them by their norm, below 4, from layer to layer. Gradients sum T such terms.
-    """
-    return 8 * T**2 * (2 * N + B) * 4**layers * EPS * max(1.0, size)
-
-
-def assert_near(got: Tensor, wanted: Tensor, layers: int = 1) -> None:
-    assert got.shape == wanted.shape
-    assert got.dtype == wanted.dtype
-    size = float(wanted.detach().abs().max())
-    assert float((got - wanted).detach().abs().max()) <= limit(size, layers)
-
-
-def rnn_of(scheme: str = "expm", nonlinearity: str = "tanh", **options: Any) -> UnitaryRNN:
-    n = size_for(scheme)
-    rnn = UnitaryRNN(M, n, scheme=scheme, nonlinearity=nonlinearity, dtype=F64, **options)
-    with torch.no_grad():
-        for seed, cell in enumerate(rnn.cells):
-            if cell.bias_parts is not None:  # it starts at zero, and would hide a mistake
-                cell.bias_parts.copy_(normal(*cell.bias_parts.shape, dtype=F64, seed=seed))
-            if cell.threshold is not None:
-                cell.threshold.copy_(-0.1 * normal(n, dtype=F64, seed=seed).abs())
-    return rnn
-
-
-def suffixes(rnn: UnitaryRNN) -> list[str]:
-    """The ends of nn.RNN's parameter names, in its order of layers and directions."""
-    directions = ("", "_reverse") if rnn.bidirectional else ("",)
-    return [f"_l{layer}{end}" for layer in range(rnn.num_layers) for end in directions]
-
-
-def twin(rnn: UnitaryRNN) -> nn.RNN:
-    """torch's layer with the same weights."""
-    first = rnn.cells[0]
-    ref = nn.RNN(
-        M, rnn.hidden_size, rnn.num_layers, nonlinearity=first.nonlinearity,
-        bias=first.bias is not None, batch_first=rnn.batch_first, bidirectional=rnn.bidirectional,
-        dtype=F64,
-    )  # fmt: skip
-    with torch.no_grad():
-        for cell, end in zip(rnn.cells, suffixes(rnn), strict=True):
-            getattr(ref, f"weight_hh{end}").copy_(cell.recurrent.matrix())
-            getattr(ref, f"weight_ih{end}").copy_(cell.weight_ih)
-            if cell.bias is not None:
-                getattr(ref, f"bias_ih{end}").copy_(cell.bias)
-                getattr(ref, f"bias_hh{end}").zero_()
-    return ref
-
-
-def assert_same_gradients(rnn: UnitaryRNN, ref: nn.RNN) -> None:
-    """Of all parameters, after backward on both; theirs in W is led back through W(theta)."""
-    for cell, end in zip(rnn.cells, suffixes(rnn), strict=True):
-        assert_near(cell.weight_ih.grad, getattr(ref, f"weight_ih{end}").grad, rnn.num_layers)
-        if cell.bias is not None:
-            assert_near(cell.bias.grad, getattr(ref, f"bias_ih{end}").grad, rnn.num_layers)
-        theta = list(cell.recurrent.parameters())
-        dw = getattr(ref, f"weight_hh{end}").grad
-        for q, wanted in zip(
-            theta, torch.autograd.grad(cell.recurrent.matrix(), theta, dw), strict=True
-        ):
-            assert_near(q.grad, wanted, rnn.num_layers)
-
-
-def data_of(result: Tensor | PackedSequence) -> Tensor:
-    return result.data if isinstance(result, PackedSequence) else result
-
-
-def compare(rnn: UnitaryRNN, x: Any, h_0: Tensor | None, leaf: Tensor | None = None) -> None:
-    """Outputs, last states and every gradient equal those of nn.RNN.
-
-    ``x`` is the input or a function of ``leaf`` that builds it.
-    """
-    ref, layers = twin(rnn), rnn.num_layers
-    found = []
-    for module in (rnn, ref):
-        leaves = [t.detach().clone().requires_grad_() for t in (leaf, h_0) if t is not None]
-        start = leaves[-1] if h_0 is not None else None
-        output, h_n = module(x(leaves[0]), start)
-        loss = (h_n * normal(*h_n.shape, dtype=F64, seed=21)).sum()
-        if rnn.return_sequence:
-            data = data_of(output)
-            loss = loss + (data * normal(*data.shape, dtype=F64, seed=22)).sum()
-        loss.backward()
-        found.append((output, h_n, [t.grad for t in leaves]))
-    (output, h_n, grads), (wanted, wanted_h_n, wanted_grads) = found
-    if not rnn.return_sequence:
-        assert output is None
-    elif isinstance(wanted, PackedSequence):
-        assert isinstance(output, PackedSequence)
-        assert torch.equal(output.batch_sizes, wanted.batch_sizes)
-        for mine, theirs in zip(output[2:], wanted[2:], strict=True):
-            assert (mine is None and theirs is None) or torch.equal(mine, theirs)
-        assert_near(output.data, wanted.data, layers)
-    else:
-        assert_near(output, wanted, layers)
-    assert_near(h_n, wanted_h_n, layers)
-    for mine, theirs in zip(grads, wanted_grads, strict=True):
-        assert_near(mine, theirs, layers)
-    assert_same_gradients(rnn, ref)
-
-
-# ----------------------------------------------------------------------------- equals torch.nn.RNN
-
-
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize("return_sequence", [True, False])
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize(("layers", "both"), STACKS)
-@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
-def test_equals_torch(nonlinearity, layers, both, batch_first, return_sequence, given):
-    rnn = rnn_of(
-        nonlinearity=nonlinearity, num_layers=layers, bidirectional=both, batch_first=batch_first,
-        return_sequence=return_sequence,
-    )  # fmt: skip
-    x = normal(*((B, T, M) if batch_first else (T, B, M)), dtype=F64)
-    h_0 = normal(layers * (1 + both), B, N, dtype=F64, seed=2) if given else None
-    compare(rnn, lambda leaf: leaf, h_0, x)
-
-
-@pytest.mark.parametrize("scheme", Parametrization.names(fields="real"))
-def test_equals_torch_with_every_real_scheme(scheme):
-    compare(
-        rnn_of(scheme, num_layers=2, bidirectional=True, field="real"),
-        lambda leaf: leaf, None, normal(T, B, M, dtype=F64),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("checkpoint", [1, 3, 100])
-@pytest.mark.parametrize("return_sequence", [True, False])
-def test_equals_torch_with_checkpoints_and_without_bias(return_sequence, checkpoint):
-    rnn = rnn_of(
-        num_layers=2, bidirectional=True, bias=False, checkpoint=checkpoint,
-        return_sequence=return_sequence,
-    )  # fmt: skip
-    compare(rnn, lambda leaf: leaf, None, normal(T, B, M, dtype=F64))
-
-
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize("return_sequence", [True, False])
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize(("layers", "both"), STACKS)
-def test_equals_torch_unbatched(layers, both, given, return_sequence, batch_first):
-    rnn = rnn_of(
-        num_layers=layers, bidirectional=both, batch_first=batch_first,
-        return_sequence=return_sequence,
-    )  # fmt: skip
-    h_0 = normal(layers * (1 + both), N, dtype=F64, seed=2) if given else None
-    compare(rnn, lambda leaf: leaf, h_0, normal(T, M, dtype=F64))
-
-
-LENGTHS = {
-    "sorted": [7, 5, 2, 1],
-    "unsorted": [2, 7, 1, 5],
-    "ties": [3, 7, 3, 7],
-    "all equal": [4, 4, 4, 4],
-    "one": [6],
-    "ones": [1, 1],
-}
-
-
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize("return_sequence", [True, False])
-@pytest.mark.parametrize(("layers", "both"), STACKS)
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-def test_equals_torch_packed(lengths, layers, both, return_sequence, given):
-    rnn = rnn_of(num_layers=layers, bidirectional=both, return_sequence=return_sequence)
-    batch = len(lengths)
-    h_0 = normal(layers * (1 + both), batch, N, dtype=F64, seed=2) if given else None
-    x = normal(max(lengths), batch, M, dtype=F64)
-    enforced = [True, False] if lengths == sorted(lengths, reverse=True) else [False]
-    for enforce_sorted in enforced:
-        pack = lambda leaf: pack_padded_sequence(leaf, lengths, enforce_sorted=enforce_sorted)
-        rnn.zero_grad()
-        compare(rnn, pack, h_0, x)
-
-
-def test_packed_ignores_batch_first_and_its_padding():
-    rnn = rnn_of(batch_first=True, bidirectional=True)
-    x = normal(B, T, M, dtype=F64)
-    lengths = [2, 7, 1, 5]
-    noisy = x.clone()
-    for row, length in enumerate(lengths):
-        noisy[row, length:] = math.nan
-    pack = {"batch_first": True, "enforce_sorted": False}
-    got, h_n = rnn(pack_padded_sequence(noisy, lengths, **pack))
-    wanted, wanted_h_n = rnn(pack_padded_sequence(x, lengths, **pack))
-    assert torch.equal(got.data, wanted.data)
-    assert torch.equal(h_n, wanted_h_n)
-
-
-@pytest.mark.parametrize(("scheme", "options"), CASES)
-def test_packed_equals_each_sequence_alone(scheme, options):
-    """For complex states too, which nn.RNN does not have; and with a learned start."""
-    rnn = rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
-    sequences = [normal(length, M, dtype=F64, seed=length) for length in (2, 7, 4)]
-    output, h_n = rnn(pack_sequence(sequences, enforce_sorted=False))
-    # Sorted by length 7, 4, 2; step t holds the sequences longer than t, one row each.
-    assert output.batch_sizes.tolist() == [3, 3, 2, 2, 1, 1, 1]
-    assert output.sorted_indices.tolist() == [1, 2, 0]
-    steps = output.data.split(output.batch_sizes.tolist())
-    for i, x in enumerate(sequences):
-        alone, last = rnn(x)
-        row = output.unsorted_indices[i]
-        assert_near(torch.stack([step[row] for step in steps[: len(x)]]), alone, 2)
-        assert_near(h_n[:, i], last, 2)
-    rnn.return_sequence = False
-    none, same = rnn(pack_sequence(sequences, enforce_sorted=False))
-    assert none is None
-    assert torch.equal(same, h_n)
-    # The gradients of the batch are those of the sequences, summed.
-    rnn.return_sequence = True
-    parameters = list(rnn.parameters())
-    together = torch.autograd.grad(output.data.abs().square().sum(), parameters)
-    apart = [torch.autograd.grad(rnn(x)[0].abs().square().sum(), parameters) for x in sequences]
-    for got, *parts in zip(together, *apart, strict=True):
-        assert_near(got, sum(parts), 3)
-
-
-def test_shapes_of_an_empty_batch_are_those_of_torch():
-    rnn = rnn_of(num_layers=2, bidirectional=True)
-    x = torch.zeros(T, 0, M, dtype=F64)
-    for got, wanted in zip(rnn(x), twin(rnn)(x), strict=True):
-        assert got.shape == wanted.shape
-
-
-# ------------------------------------------------------------------------------------- its own
 
 
 @given(
@@ -419,9 +175,6 @@ def test_directions_have_their_own_cells():
         assert not torch.equal(a, b)
 
 
-# ----------------------------------------------------------------------------- state and precision
-
-
 @pytest.mark.parametrize(("scheme", "options"), CASES)
 def test_serialises(scheme, options):
     def make():
@@ -509,9 +262,6 @@ def test_half_precision_trains():
         assert float(q.grad.abs().max()) > 0, name
 
 
-# --------------------------------------------------------------------------------------- training
-
-
 @pytest.mark.parametrize(
     ("scheme", "field"),
     [(name, f) for name in Parametrization.names() for f in Parametrization.get(name).info.fields],
@@ -538,9 +288,6 @@ def test_every_scheme_trains(scheme, field):
         if cell.recurrent.info.exact:
             defect = float(unitarity_defect(cell.recurrent.matrix()))
             assert defect <= cell.recurrent.info.tolerance(n, cell.recurrent.dtype)
-
-
-# ----------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2"])
