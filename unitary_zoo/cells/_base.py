@@ -1,4 +1,4 @@
-"""RecurrentCell: what the cells have in common, and what they are built from."""
+"""RecurrentCell: the parameters and the step that the cells have in common."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from unitary_zoo.base import Parametrization
 def build_recurrent(
     scheme: str | type[Parametrization] | Parametrization, n: int, **options: Any
 ) -> Parametrization:
-    """The parametrization named by ``scheme``: a name, a class or one that is ready.
+    """Return the parametrization that ``scheme`` names, or ``scheme`` itself if it is one.
 
     Raises:
-        ValueError: A ready one of another size.
-        TypeError: Options beside a ready one, or something that is no scheme.
+        ValueError: The parametrization given has another size.
+        TypeError: There are options beside a ready parametrization, or ``scheme`` is no scheme.
     """
     if isinstance(scheme, Parametrization):
         given = {key: value for key, value in options.items() if value is not None}
@@ -39,20 +39,20 @@ def build_recurrent(
 
 
 def empty_parameter(like: Parametrization, *shape: int) -> nn.Parameter:
-    """A parameter on the device and of the dtype of a scheme, which a ready one brings along."""
+    """Return a parameter on the device and of the dtype of the scheme."""
     anchor = next(like.parameters())
     return nn.Parameter(torch.empty(*shape, device=anchor.device, dtype=anchor.dtype))
 
 
 def uniform_(x: Tensor, bound: float, generator: torch.Generator | None) -> None:
-    """Fill with numbers uniform in (-bound, bound), drawn where the generator lives."""
+    """Fill with uniform numbers in (-bound, bound), drawn on the device of the generator."""
     device = x.device if generator is None else generator.device
     draw = torch.empty(x.shape, dtype=x.dtype, device=device)
     x.copy_(draw.uniform_(-bound, bound, generator=generator))
 
 
 class RecurrentCell(nn.Module, ABC):
-    """What the cells have in common: input weights, a bias, an initial state, a step.
+    """Base of the cells: input weights, a bias, an initial state and the step.
 
     The inputs enter one sum of n numbers, or one for each of several ``blocks``.
 
@@ -85,7 +85,7 @@ class RecurrentCell(nn.Module, ABC):
 
     @property
     def weight_ih(self) -> Tensor:
-        """V (blocks * n, m)."""
+        """The input weights V (blocks * n, m)."""
         return self._view(self.weight_ih_parts)
 
     @property
@@ -105,7 +105,7 @@ class RecurrentCell(nn.Module, ABC):
         return torch.view_as_complex(x.float() if low else x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start anew: schemes by their default, each block of V Glorot-uniform, biases at 0."""
+        """Reset the schemes to their default start, V to Glorot-uniform blocks, and biases to 0."""
         for scheme in self._schemes():
             scheme.reset_parameters(generator=generator)
         self._reset_inputs(generator)
@@ -113,7 +113,7 @@ class RecurrentCell(nn.Module, ABC):
     @torch.no_grad()
     def _reset_inputs(self, generator: torch.Generator | None) -> None:
         n = self.hidden_size
-        # A complex V counts as its 2n real rows, as in Arjovsky's code.
+        # A complex V counts as 2n real rows, as in Arjovsky's code.
         bound = math.sqrt(6 / (self.input_size + n * (2 if self.is_complex else 1)))
         uniform_(self.weight_ih_parts, bound, generator)
         if self.bias_parts is not None:
@@ -126,14 +126,14 @@ class RecurrentCell(nn.Module, ABC):
 
     @abstractmethod
     def _schemes(self) -> tuple[Parametrization, ...]:
-        """The Parametrizations of the recurrent matrices."""
+        """Return the parametrizations of the recurrent matrices."""
 
     @abstractmethod
     def _reset_own(self, generator: torch.Generator | None) -> None:
-        """Start the parameters that only this kind of cell has; called without gradients."""
+        """Reset the parameters that only this kind of cell has; called without gradients."""
 
     def initial_state(self, batch: int) -> Tensor:
-        """(batch, n): the learned initial state, or zeros."""
+        """Return the learned initial state, or zeros, as (batch, n)."""
         n, h0 = self.hidden_size, self.h0
         if h0 is None:
             anchor = self.weight_ih
@@ -150,16 +150,16 @@ class RecurrentCell(nn.Module, ABC):
         return_sequence: bool = True,
         checkpoint: int | None = None,
     ) -> Tensor:
-        """All states (T, B, n) for inputs (T, B, m), or the last one (B, n); W is built once."""
+        """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once."""
 
     def forward(self, x: Tensor, h: Tensor | None = None, recurrent: Any = None) -> Tensor:
-        """One step.
+        """Compute the next state.
 
         Args:
             x: (B, m) or (m).
             h: (B, n) or (n); None is the initial state.
-            recurrent: ``cell.recurrent.prepare()``, of a gated cell ``cell.weight_hh``, to build
-                W once for many steps.
+            recurrent: ``cell.recurrent.prepare()``, or ``cell.weight_hh`` of a gated cell: W, built
+                once for many steps.
 
         Returns:
             (B, n) or (n).

@@ -1,4 +1,4 @@
-"""UnitaryGRUCell: the parameters of a gated recurrent layer and its step."""
+"""UnitaryGRUCell: the parameters and the step of a gated recurrent layer."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ class UnitaryGRUCell(RecurrentCell):
     :math:`r = \sigma(V_r x + b_r + W_r h)`, :math:`z = \sigma(V_z x + b_z + W_z h)` and the
     candidate :math:`c = \tanh(V_n x + b_n + r \odot (W_n h + b_{hn}))`; the W are orthogonal.
 
-    The source names the uGRU and gives no equations; these are those of ``torch.nn.GRU``, and
-    ``gates`` chooses between the two readings. Of torch's biases those that only add to another
-    are left out: its ``bias_hh`` of the gates r and z.
+    The source names the uGRU but gives no equations. These are the equations of ``torch.nn.GRU``,
+    and ``gates`` chooses which of the matrices are unitary. The ``bias_hh`` of torch's gates r and
+    z are left out, since they only add to another bias.
 
     Args:
         input_size: m, the length of x.
         hidden_size: n, the length of h.
         scheme: Registered name, class or, with ``gates="candidate"``, ready ``Parametrization`` of
-            size n; over the real numbers, for a sigmoid of complex numbers is no gate.
-        bias: Whether b and b_hn are there.
+            size n. It must be real, since the sigmoid of a complex number is no gate.
+        bias: Whether the cell has b and b_hn.
         device: Device.
         dtype: Dtype of all parameters.
-        gates: Which matrices the scheme parametrizes: "all", W_r, W_z and W_n, each by itself, or
-            that of the "candidate", W_n, alone.
+        gates: Which matrices the scheme parametrizes: "all" (W_r, W_z and W_n, each by itself) or
+            "candidate" (W_n alone).
         learn_h0: Whether the initial state is learned; else it is zero.
         scheme_options: Passed to the scheme of every matrix.
 
     Attributes:
         recurrent: The Parametrizations by name: "r", "z" and "n", or "n" alone.
-        weight_rz: W_r and W_z (2n, n) where they are free, uniform within 1/sqrt(n) at the start as
-            in torch, else None.
+        weight_rz: W_r and W_z (2n, n) if they are free, else None. They start uniform within
+            1/sqrt(n), as in torch.
         weight_ih: V_r, V_z and V_n (3n, m).
         bias: b_r, b_z and b_n (3n), or None.
         bias_hn: b_hn (n) or None.
@@ -78,15 +78,13 @@ class UnitaryGRUCell(RecurrentCell):
             name: build_recurrent(scheme, hidden_size, device=device, dtype=dtype, **scheme_options)
             for name in names
         }
-        of_candidate = recurrent["n"]
-        _check_real(of_candidate)
-        super().__init__(
-            input_size, hidden_size, of_candidate, blocks=3, bias=bias, learn_h0=learn_h0
-        )
+        candidate = recurrent["n"]
+        _check_real(candidate)
+        super().__init__(input_size, hidden_size, candidate, blocks=3, bias=bias, learn_h0=learn_h0)
         n = hidden_size
         self.gates, self.recurrent = gates, nn.ModuleDict(recurrent)
-        self.weight_rz = None if gates == "all" else empty_parameter(of_candidate, 2 * n, n)
-        self.bias_hn = empty_parameter(of_candidate, n) if bias else None
+        self.weight_rz = None if gates == "all" else empty_parameter(candidate, 2 * n, n)
+        self.bias_hn = empty_parameter(candidate, n) if bias else None
         self._reset_inputs(None)
 
     def _schemes(self) -> tuple[Parametrization, ...]:
@@ -100,9 +98,9 @@ class UnitaryGRUCell(RecurrentCell):
 
     @property
     def weight_hh(self) -> Tensor:
-        """W_r, W_z and W_n, one below the other (3n, n), in float32 or better; built at each read.
+        """W_r, W_z and W_n, one below the other (3n, n), in float32 or better.
 
-        The layout of ``weight_hh_l0`` of ``nn.GRU``.
+        They are built at each read. The layout is that of ``weight_hh_l0`` of ``nn.GRU``.
         """
         unitary = [scheme.prepare().matrix() for scheme in self._schemes()]
         return torch.cat(unitary if self.weight_rz is None else [self.weight_rz, *unitary])
@@ -116,7 +114,7 @@ class UnitaryGRUCell(RecurrentCell):
         return_sequence: bool = True,
         checkpoint: int | None = None,
     ) -> Tensor:
-        """All states (T, B, n) for inputs (T, B, m), or the last one (B, n); W is built once."""
+        """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once."""
         return gated_scan(
             x,
             self.weight_hh if recurrent is None else recurrent,
@@ -129,12 +127,12 @@ class UnitaryGRUCell(RecurrentCell):
         )
 
     def extra_repr(self) -> str:
-        """Sizes and which matrices are unitary."""
+        """Return the sizes, and which matrices are unitary."""
         return f"{self.input_size}, {self.hidden_size}, gates={self.gates!r}"
 
 
 def _check_real(scheme: Parametrization) -> None:
-    """Raise ValueError, with what to do, for a complex scheme of a gated cell."""
+    """Raise ValueError, with the remedy, if the scheme is complex."""
     if scheme.field == "real":
         return
     real = ", ".join(Parametrization.names(fields="real"))

@@ -1,4 +1,4 @@
-"""UnitaryRNNCell: the parameters of a simple recurrent layer and its step."""
+"""UnitaryRNNCell: the parameters and the step of a simple recurrent layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class UnitaryRNNCell(RecurrentCell):
         scheme: Registered name, class or ready ``Parametrization`` of size n.
         nonlinearity: modrelu (with a learned threshold), relu, leaky_relu, abs, tanh, sigmoid or
             identity; complex schemes take modrelu and identity.
-        bias: Whether b is there.
+        bias: Whether the cell has b.
         learn_h0: Whether the initial state is learned; else it is zero.
         device: Device.
         dtype: Real dtype of all parameters.
@@ -36,8 +36,8 @@ class UnitaryRNNCell(RecurrentCell):
         h0: The learned initial state (n) or None.
 
     The learnable tensors are real: those of a complex cell hold real and imaginary parts in a
-    last dimension of length 2, and the attributes above are complex views of them (in half
-    precision, which has no complex numbers, float32 copies).
+    last dimension of length 2, and the attributes above are complex views of them. In half
+    precision, which has no complex numbers, the attributes are float32 copies.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class UnitaryRNNCell(RecurrentCell):
         return_sequence: bool = True,
         checkpoint: int | None = None,
     ) -> Tensor:
-        """All states (T, B, n) for inputs (T, B, m), or the last one (B, n); W is built once."""
+        """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once."""
         return recurrent_scan(
             x,
             self.recurrent.prepare() if recurrent is None else recurrent,
@@ -95,5 +95,5 @@ class UnitaryRNNCell(RecurrentCell):
         )
 
     def extra_repr(self) -> str:
-        """Sizes and nonlinearity."""
+        """Return the sizes and the nonlinearity."""
         return f"{self.input_size}, {self.hidden_size}, nonlinearity={self.nonlinearity!r}"

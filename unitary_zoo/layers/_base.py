@@ -1,4 +1,4 @@
-"""RecurrentLayers: cells in layers and directions, over sequences and packed sequences."""
+"""RecurrentLayers: cells in layers and directions, for sequences and packed sequences."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
     """Cells in layers and directions, with the shapes of ``torch.nn.RNN``.
 
     Args:
-        make_cell: The cell for inputs of that many features.
-        scheme: What ``make_cell`` takes the parametrizations from.
+        make_cell: From the number of input features to a cell.
+        scheme: The scheme that ``make_cell`` uses.
         input_size: Features of the input.
         hidden_size: Units of a state.
         num_layers: Layers.
@@ -77,7 +77,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
             layer = [make_cell(width) for _ in range(directions)]
             cells.extend(layer)
             width = sum(cell.output_size for cell in layer)
-        # nn.ModuleList forgets the type of its members.
+        # The type of nn.ModuleList does not tell that of its members.
         self.cells = cast(Sequence[C], cells)
 
     @property
@@ -86,7 +86,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         return sum(cell.output_size for cell in self._layer(self.num_layers - 1))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start every cell anew."""
+        """Reset every cell."""
         for cell in self.cells:
             cell.reset_parameters(generator)
 
@@ -105,7 +105,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
     def forward(
         self, x: Tensor | PackedSequence, h_0: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence | None, Tensor]:
-        """Run over a sequence.
+        """Run the layers over a sequence.
 
         Args:
             x: (T, B, m), (B, T, m) if ``batch_first``, (T, m) unbatched, or a PackedSequence.
@@ -136,14 +136,14 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         self, packed: PackedSequence, h_0: Tensor | None
     ) -> tuple[PackedSequence | None, Tensor]:
         x, lengths = pad_packed_sequence(packed)
-        # Padding comes after each sequence's end, so it changes no state that is read.
+        # Padding comes after the end of each sequence, so it changes no state that is read.
         output, h_n = self._run(x, h_0, lengths.to(x.device))
         if output is None:
             return None, h_n
         order = packed.sorted_indices
         if order is not None:
             output, lengths = output.index_select(1, order), lengths[order.cpu()]
-        # Packing knows no gradients of complex numbers, so it is given their parts.
+        # Packing has no gradients for complex numbers, so it receives their real parts.
         data = pack_padded_sequence(as_real(output), lengths).data
         if output.is_complex():
             data = torch.complex(*data.chunk(2, dim=-1))
@@ -152,7 +152,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
     def _run(
         self, x: Tensor, h_0: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor | None, Tensor]:
-        """Layers over (T, B, m); with ``lengths`` (B), each sequence ends at its own."""
+        """Run the layers over (T, B, m); ``lengths`` (B) are the steps of each sequence."""
         count, batch = len(self.cells), x.shape[1]
         if h_0 is not None and h_0.shape != (count, batch, self.hidden_size):
             raise ValueError(
@@ -179,7 +179,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         return states if self.return_sequence else None, torch.stack(last_states)
 
     def extra_repr(self) -> str:
-        """The options that differ from their defaults."""
+        """Return the options that differ from their defaults."""
         options = {
             "num_layers": (self.num_layers, 1),
             "batch_first": (self.batch_first, False),
@@ -193,7 +193,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
 
 
 def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """``x`` (T, B, ...) backwards in time, each sequence within its own length."""
+    """Return ``x`` (T, B, ...) backwards in time, each sequence within its own length."""
     if lengths is None:
         return x.flip(0)
     steps = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
@@ -202,7 +202,7 @@ def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def _last(states: Tensor, lengths: Tensor | None) -> Tensor:
-    """The state of each sequence at its end, (B, n)."""
+    """Return the state of each sequence at its end, (B, n)."""
     if lengths is None:
         return states[-1]
     return states[lengths - 1, torch.arange(states.shape[1], device=states.device)]

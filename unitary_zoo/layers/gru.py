@@ -14,15 +14,15 @@ from unitary_zoo.layers._base import RecurrentLayers
 class UnitaryGRU(RecurrentLayers[UnitaryGRUCell]):
     r""":math:`h_t = (1 - z_t) \odot c_t + z_t \odot h_{t-1}`: ``nn.GRU`` with unitary matrices.
 
-    The recurrent matrices of the gates r and z and of the candidate c, each by itself, are
-    orthogonal: the uGRU. Equations, shapes and initial states are those of ``torch.nn.GRU``; see
+    This is the uGRU: the recurrent matrices of the gates r and z and of the candidate c are each
+    orthogonal. Equations, shapes and initial states are those of ``torch.nn.GRU``; see
     :class:`UnitaryGRUCell`.
 
     Args:
         input_size: m, features of the input.
         hidden_size: n, units of a state.
         num_layers: Layers.
-        scheme: Registered name or class of a real scheme; a ready ``Parametrization`` serves one
+        scheme: Registered name or class of a real scheme; or a ready ``Parametrization``, for one
             layer and direction with ``gates="candidate"``.
         bias: Whether each cell has biases.
         batch_first: Input and output as (B, T, ...) instead of (T, B, ...).
@@ -35,7 +35,7 @@ class UnitaryGRU(RecurrentLayers[UnitaryGRUCell]):
             and recompute all else.
         device: Device.
         dtype: Dtype of all parameters.
-        gates: Which recurrent matrices are unitary: "all", or that of the "candidate" alone.
+        gates: Which recurrent matrices are unitary: "all", or the "candidate" alone.
         scheme_options: Passed to the scheme of every matrix.
 
     Attributes:

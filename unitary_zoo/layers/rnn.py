@@ -28,10 +28,10 @@ class UnitaryRNN(RecurrentLayers[UnitaryRNNCell]):
         dropout: Probability of dropping a feature between layers, in training.
         bidirectional: A second set of cells that runs backwards in time.
         learn_h0: Learn the initial states instead of starting from zero.
-        return_sequence: False returns None and the last states, and the last layer then keeps no
-            sequence in memory, but for packed input, whose ends are picked from it. The backward
-            pass recomputes the states on the CPU; elsewhere they are kept, unless ``checkpoint``
-            is given.
+        return_sequence: False returns None and the last states. The last layer then keeps no
+            sequence in memory, except for packed input, whose last states are picked from it. On
+            the CPU the backward pass recomputes the states; on other devices they are kept,
+            unless ``checkpoint`` is given.
         checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
             and recompute those between.
         device: Device.
