@@ -424,7 +424,7 @@ def test_options_beside_a_ready_scheme_are_refused(options):
 
 
 @pytest.mark.parametrize("bad", [None, 3, dict, nn.Linear(2, 2)])
-def test_what_is_no_scheme_is_refused(bad):
+def test_scheme_of_another_type_is_refused(bad):
     with pytest.raises(TypeError, match="registered name, a class or a Parametrization"):
         UnitaryRNNCell(M, N, bad)
 
@@ -466,7 +466,7 @@ def test_map_of_another_size_is_refused():
         )
 
 
-def test_matrix_may_be_used_as_it_is():
+def test_cell_takes_a_matrix_as_recurrent():
     """A cell whose W was assigned runs with exactly that W."""
     cell = cell_of("cayley", "identity", bias=False)
     w = haar(N, F64, determinant=1)

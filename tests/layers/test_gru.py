@@ -59,7 +59,7 @@ def test_rows_of_a_batch_and_parts_of_a_sequence_are_independent(
 
 @pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scheme", Parametrization.names(fields="real", exact=True))
-def test_which_matrices_are_orthogonal(scheme, gates):
+def test_gates_option_chooses_the_orthogonal_matrices(scheme, gates):
     n = size_for(scheme)
     cell = UnitaryGRUCell(M, n, scheme, dtype=F64, field="real", gates=gates)
     r, z, candidate = cell.weight_hh.detach().chunk(3)
@@ -182,7 +182,7 @@ def test_reset_is_reproducible_from_a_generator():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_device_and_dtype_reach_every_cell():
+def test_device_and_dtype_of_every_cell():
     options = {"learn_h0": True, "gates": "candidate"}
     gru = UnitaryGRU(M, N, 2, bidirectional=True, device="meta", dtype=F64, **options)
     assert {t.device.type for t in (*gru.parameters(), *gru.buffers())} == {"meta"}
@@ -337,7 +337,7 @@ def test_repr_tells_the_options():
         assert part in text
 
 
-def test_the_layers_share_one_base_that_is_no_layer_itself():
+def test_base_of_the_layers_is_abstract():
     base = UnitaryGRU.__mro__[1]
     assert base is UnitaryRNN.__mro__[1]
     with pytest.raises(TypeError, match="abstract"):

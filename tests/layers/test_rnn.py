@@ -197,7 +197,7 @@ def test_reset_parameters_is_reproducible():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_device_and_dtype_reach_every_cell():
+def test_device_and_dtype_of_every_cell():
     rnn = UnitaryRNN(M, N, 2, bidirectional=True, learn_h0=True, device="meta", dtype=F64)
     tensors = [*rnn.parameters(), *rnn.buffers()]
     assert {t.device.type for t in tensors} == {"meta"}
@@ -228,7 +228,7 @@ def test_autocast_changes_no_bit(scheme, options):
     [(name, f) for name in Parametrization.names(exact=True)
      for f in Parametrization.get(name).info.fields],
 )  # fmt: skip
-def test_norm_is_kept_in_low_precision(scheme, field, autocast, low):
+def test_layer_keeps_the_norm_in_low_precision(scheme, field, autocast, low):
     """Low parameters, or low activations under autocast: 500 linear steps at rest."""
     steps, n = 500, size_for(scheme)
     rnn = UnitaryRNN(M, n, scheme=scheme, nonlinearity="identity", bias=False, field=field)
@@ -339,7 +339,7 @@ def test_bad_initial_states_are_refused(x, h_0, wanted):
         UnitaryRNN(M, N, 2)(torch.zeros(x), torch.zeros(h_0))
 
 
-def test_an_empty_sequence_is_refused():
+def test_empty_sequence_is_refused():
     with pytest.raises(ValueError, match="T = 0"):
         UnitaryRNN(M, N)(torch.zeros(0, B, M))
 

@@ -146,7 +146,7 @@ def test_scan_equals_the_loop(name, field, n):
 
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_gradient_of_one_input_alone(name, field, return_sequence):
+def test_gradient_of_a_single_input(name, field, return_sequence):
     case = make_case(7, 5, 3, name, field, True, True, return_sequence)
     for backend, one in itertools.product(usable_backends(), case.inputs.named()):
         found = results(lambda p: case.scan(p, backend=backend), case.inputs.to(torch.float64, one))
@@ -157,7 +157,7 @@ def test_gradient_of_one_input_alone(name, field, return_sequence):
 @pytest.mark.parametrize("checkpoint", [1, 2, 9, 100])
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_checkpoint_changes_nothing(name, field, return_sequence, checkpoint):
+def test_checkpoint_keeps_states_and_gradients(name, field, return_sequence, checkpoint):
     case = make_case(7, 9, 2, name, field, True, True, return_sequence)
     for backend, dtype in itertools.product(usable_backends(), DTYPES):
         found = results(
@@ -169,7 +169,7 @@ def test_checkpoint_changes_nothing(name, field, return_sequence, checkpoint):
 
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_first_and_second_derivatives(name, field, return_sequence):
+def test_derivatives_by_finite_differences(name, field, return_sequence):
     case = make_case(3, 3, 2, name, field, True, True, return_sequence)
     p = case.inputs.to(torch.float64)
     for backend in usable_backends():
@@ -191,7 +191,7 @@ def test_first_and_second_derivatives(name, field, return_sequence):
     [("modrelu", torch.float64), ("modrelu", torch.complex128), ("abs", torch.float64),
      ("relu", torch.float64)],
 )  # fmt: skip
-def test_zero_preactivations_give_exactly_zero(name, dtype, b, backend):
+def test_zero_preactivations_give_zero_states_and_gradients(name, dtype, b, backend):
     threshold = torch.full((3,), b, dtype=torch.float64) if name == "modrelu" else None
     p = Inputs(
         x=torch.zeros(4, 2, 3, dtype=dtype),

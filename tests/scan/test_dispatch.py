@@ -41,14 +41,14 @@ def fast() -> str:
     return usable_backends()[0]
 
 
-def test_auto_takes_the_fast_path_and_a_name_forces_one(ran):
+def test_auto_takes_the_fast_backend_and_a_name_forces_one(ran):
     recurrent_scan(**inputs(), nonlinearity="tanh")
     recurrent_scan(**inputs(), nonlinearity="tanh", backend="reference")
     recurrent_scan(**inputs(), nonlinearity="tanh", backend="portable")
     assert ran == [fast(), "reference", "portable"]
 
 
-def test_auto_spares_short_runs_the_cost_of_the_fast_path(ran):
+def test_auto_takes_a_backend_without_overhead_for_short_runs(ran):
     """One step is the loop's; W is packed for no fewer rows than that pays for."""
     one = inputs()
     one["x"] = one["x"][:1]
@@ -79,7 +79,7 @@ def test_unknown_backend_names_the_choices(monkeypatch):
         recurrent_scan(**inputs(), nonlinearity="tanh")
 
 
-def test_forced_backend_that_cannot_says_why():
+def test_forced_backend_gives_the_reason_of_a_refusal():
     tensors = inputs(dtype=torch.complex128)
     tensors["W"] = Parametrization.create("arjovsky", N, dtype=torch.float64).prepare()
     with pytest.raises(ValueError, match=r"'portable' cannot.*ArjovskyMap.*backend='auto'"):

@@ -48,7 +48,7 @@ def test_half_precision_computes_in_single_and_rounds_once(low, backend):
 
 
 @pytest.mark.parametrize("name", ["x", "W", "h0", "weight_ih", "bias", "bias_hn"])
-def test_the_widest_dtype_rules(name):
+def test_result_has_the_widest_dtype(name):
     wide = draw()
     given = {key: t if key == name else t.to(F32) for key, t in wide.items()}
     got = gated_scan(**given)
@@ -114,7 +114,7 @@ def test_layout_of_the_inputs_does_not_matter(return_sequence, backend):
 @EVERY
 @pytest.mark.parametrize("visible", [True, False])
 @pytest.mark.parametrize("return_sequence", [True, False])
-def test_writing_into_the_output_never_corrupts_gradients(return_sequence, visible, backend):
+def test_write_into_the_output_is_right_or_refused(return_sequence, visible, backend):
     """Written with autograd looking on, or behind its back: right, or an error that says so."""
     given = leaves(draw())
     options = {"return_sequence": return_sequence, "backend": backend}
@@ -141,7 +141,7 @@ def test_writing_into_the_output_never_corrupts_gradients(return_sequence, visib
 
 @EVERY
 @pytest.mark.parametrize("checkpoint", [None, 2])
-def test_a_gradient_to_be_differentiated_counts_each_path_once(checkpoint, backend):
+def test_second_derivative_counts_each_path_once(checkpoint, backend):
     """The state at the start of the second half is a function of the same W, V and b."""
 
     def twice(backend: str, checkpoint: int | None) -> list[Tensor]:
@@ -181,7 +181,7 @@ def test_empty_batch(return_sequence, backend):
 
 # torch's own forward mode compiles its formulas by what torch itself has deprecated.
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_torch_func_goes_through():
+def test_gated_scan_under_vmap_and_forward_mode():
     """vmap over rows is the batch; forward mode agrees with reverse mode."""
     given = draw()
     wanted = gated_scan(**given)
@@ -198,7 +198,7 @@ def test_torch_func_goes_through():
 
 
 @pytest.mark.parametrize("return_sequence", [True, False])
-def test_what_is_kept_for_the_backward_pass(return_sequence):
+def test_gated_scan_saves_states_gates_product_and_candidate(return_sequence):
     given = leaves(draw(60, 2, 16), F32)
     known = {t.untyped_storage().data_ptr() for t in given.values()}
     saved: dict[int, int] = {}
@@ -216,14 +216,14 @@ def test_what_is_kept_for_the_backward_pass(return_sequence):
 
 
 @pytest.mark.parametrize("inference", [True, False])
-def test_the_last_state_keeps_no_others(inference):
+def test_last_state_holds_no_other_state(inference):
     given = leaves(draw(60, 2, 16), F32)
     with torch.inference_mode(inference):
         last = gated_scan(**given, return_sequence=False)
     assert last.untyped_storage().nbytes() == 2 * 16 * 4
 
 
-def test_nothing_unwritten_is_read(monkeypatch):
+def test_scan_reads_no_unwritten_memory(monkeypatch):
     def run() -> list[Tensor]:
         found = []
         for return_sequence in (True, False):
@@ -263,7 +263,7 @@ def test_environment_forces_a_backend(monkeypatch):
     gated_scan(**given, backend="portable")
 
 
-def test_gated_scan_names_the_choices_for_an_unknown_backend():
+def test_unknown_backend_names_the_choices():
     with pytest.raises(ValueError, match=r"unknown.*'fastest'.*auto.*portable.*reference"):
         gated_scan(**draw(), backend="fastest")
 

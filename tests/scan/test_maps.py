@@ -59,7 +59,7 @@ def structured_map(n: int = 6):
 
 
 @pytest.mark.parametrize("factors", [True, False])
-def test_maps_are_made_dense_once_or_never(factors, monkeypatch):
+def test_map_is_made_dense_once_or_never(factors, monkeypatch):
     monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
     w = structured_map()
     assert not isinstance(w, DenseMap)
@@ -82,7 +82,7 @@ def test_maps_are_made_dense_once_or_never(factors, monkeypatch):
         assert calls["map"] <= 1  # the matrix may be the image of the identity
 
 
-def test_the_cheaper_way_of_a_structured_map():
+def test_by_factors_chooses_the_cheaper_form():
     """As comparisons/benchmarks/scan_speed.py --structured finds it, off the crossings."""
     of_size = {n: Parametrization.create("arjovsky", n).prepare() for n in (8, 128, 256, 1024)}
     for n, w in of_size.items():
@@ -94,7 +94,7 @@ def test_the_cheaper_way_of_a_structured_map():
     assert of_size[8].multiplications < 4 * of_size[128].multiplications
 
 
-def test_a_map_used_for_few_states_is_not_made_dense(monkeypatch):
+def test_map_is_not_made_dense_for_one_step(monkeypatch):
     w = structured_map()
     monkeypatch.setattr(w, "matrix", lambda: pytest.fail("W built for one step"))
     recurrent_scan(torch.zeros(1, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")

@@ -26,7 +26,7 @@ class Watch(TorchDispatchMode):
 
     def __init__(self, *known: Tensor) -> None:
         super().__init__()
-        self._known = {t.untyped_storage()._cdata for t in known}
+        self._known = {StorageWeakRef(t.untyped_storage()).cdata for t in known}
         self.seen: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
@@ -34,8 +34,9 @@ class Watch(TorchDispatchMode):
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
-                if storage._cdata not in self._known:
-                    self.seen[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+                reference = StorageWeakRef(storage)
+                if reference.cdata not in self._known:
+                    self.seen[reference.cdata] = (reference, storage.nbytes())
         return out
 
     def largest(self) -> int:
@@ -61,7 +62,7 @@ def inputs(name: str, dtype: torch.dtype, *, steps: int = STEPS) -> dict[str, Te
     return {key: tensor.requires_grad_() for key, tensor in tensors.items()}
 
 
-def test_watch_sees_what_is_kept_and_what_is_not():
+def test_watch_counts_only_living_storages():
     x = torch.ones(10, dtype=torch.float64, requires_grad=True)
     with Watch(x) as watch:
         y = (x * 2).exp()
@@ -120,13 +121,13 @@ def test_layer_in_inference_keeps_no_sequence(scheme, nonlinearity, checkpoint):
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
 def test_portable_saves_the_states_and_nothing_else(name, dtype, return_sequence):
     tensors = inputs(name, dtype)
-    given = {t.untyped_storage()._cdata for t in tensors.values()}
+    given = {t.untyped_storage().data_ptr() for t in tensors.values()}
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in given:
-            saved[storage._cdata] = storage.nbytes()
+        if storage.data_ptr() not in given:
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with Watch(*tensors.values()) as watch, saved_tensors_hooks(pack, lambda t: t):
@@ -189,7 +190,7 @@ class Counting(Parametrization.get("expm")):
 
 @pytest.mark.parametrize("checkpoint", [None, 4])
 @pytest.mark.parametrize("return_sequence", [True, False])
-def test_w_is_built_once_per_forward(return_sequence, checkpoint):
+def test_layer_builds_w_once_per_forward(return_sequence, checkpoint):
     rnn = UnitaryRNN(
         3, 5, num_layers=2, scheme=Counting, bidirectional=True, checkpoint=checkpoint,
         return_sequence=return_sequence,
@@ -228,9 +229,8 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             out = function(*args, **kwargs)
             count[0] += 1
             if out.dtype == torch.uint8:
-                return out.fill_(
-                    255
-                )  # the native kernel's workspace: numbers of such bytes are NaN
+                # The native kernel's workspace: numbers of such bytes are NaN.
+                return out.fill_(255)
             return out.fill_(math.nan if out.is_floating_point() or out.is_complex() else 1)
 
         return call
@@ -245,7 +245,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize("backend", usable_backends())
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
-def test_nothing_unwritten_is_read(name, dtype, backend, return_sequence, mode, monkeypatch):
+def test_scan_reads_no_unwritten_memory(name, dtype, backend, return_sequence, mode, monkeypatch):
     def run() -> list[Tensor]:
         tensors = inputs(name, dtype, steps=5)
         with mode():

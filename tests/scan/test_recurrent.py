@@ -103,7 +103,7 @@ def test_half_precision_inputs_of_a_complex_recurrence(backend):
 
 @EVERY
 @pytest.mark.parametrize("key", ["x", "W", "h0", "weight_ih", "bias"])
-def test_the_widest_dtype_rules(key, backend):
+def test_result_has_the_widest_dtype(key, backend):
     """One complex double tensor among real single ones makes all of them complex doubles."""
     tensors = inputs("modrelu", torch.float32)
     tensors[key] = tensors[key].to(torch.complex128) * (0.6 + 0.8j)
@@ -227,9 +227,7 @@ def test_output_of_inference_shares_no_memory_with_the_inputs(backend):
 @pytest.mark.parametrize("visible", [True, False])
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
-def test_writing_into_the_output_never_corrupts_gradients(
-    name, dtype, return_sequence, visible, backend
-):
+def test_write_into_the_output_is_right_or_refused(name, dtype, return_sequence, visible, backend):
     """Written with autograd looking on, or behind its back: right, or an error that says so."""
     options = {"nonlinearity": name, "return_sequence": return_sequence, "backend": backend}
     tensors = leaves(inputs(name, dtype))
@@ -256,7 +254,7 @@ def test_writing_into_the_output_never_corrupts_gradients(
 
 
 @EVERY
-def test_backward_twice_and_a_leaf_used_twice(backend):
+def test_gradients_of_a_second_backward_and_of_a_shared_leaf(backend):
     tensors = leaves(inputs())
     out = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
     loss = out.square().sum()
@@ -276,7 +274,7 @@ def test_backward_twice_and_a_leaf_used_twice(backend):
 
 @EVERY
 @pytest.mark.parametrize("checkpoint", [None, 2])
-def test_a_gradient_to_be_differentiated_counts_each_path_once(checkpoint, backend):
+def test_second_derivative_counts_each_path_once(checkpoint, backend):
     """The state at the start of the second half is a function of the same W, V and b."""
 
     def twice(backend: str, checkpoint: int | None) -> list[Tensor]:
