@@ -15,7 +15,7 @@ from torch import nn
 
 import unitary_zoo
 from unitary_zoo import NotRepresentableError, Parametrization, linalg, orthogonal
-from unitary_zoo.base import Projected, Rebased
+from unitary_zoo.base import Determinant, Group, Projected, Rebased
 from unitary_zoo.testing.strategies import Subject
 
 F64, C128 = torch.float64, torch.complex128
@@ -147,8 +147,8 @@ def test_geoopt_projection_is_idempotent(name, field):
 FULL = [
     (name, field)
     for name, field in EXACT
-    # integration: Group
-    if Parametrization.get(name).info.claims[field].group in ("SO(n)", "O(n)", "U(n)")
+    if (claims := Parametrization.get(name).info.claims[field]).whole
+    and claims.group in (Group.SPECIAL_ORTHOGONAL, Group.ORTHOGONAL, Group.UNITARY)
     and Parametrization.get(name).info.assignable
 ]
 
@@ -300,8 +300,7 @@ def test_emerging_optimizers_bfloat16_weight_is_the_cast_of_float32(name, field)
 def test_assign_refuses_the_wrong_component():
     for name, field in EXACT:
         info = Parametrization.get(name).info
-        # integration: Determinant
-        if field == "real" and info.determinant == "+1" and info.assignable:
+        if field == "real" and info.determinant is Determinant.PLUS_ONE and info.assignable:
             p = build(name, size(name, 4), field)
             reflection = torch.eye(p.n, dtype=F64)
             reflection[0, 0] = -1

@@ -5,10 +5,8 @@ This is the only file of the library that uses private names of torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch._C import _functorch
 from torch.autograd import forward_ad
-from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
 
 def is_traced() -> bool:
@@ -108,13 +106,6 @@ def traceable_check(name: str, schema: str, check: Callable[..., None]) -> Calla
     return checked
 
 
-numbers = to_lists  # old name: remove at integration
-largest = max_entry  # old name: remove at integration
-def largest(x: Tensor) -> float:
-    """The largest entry of ``x``, of all members of the batch under ``torch.func.vmap``."""
-    return max(max(row) for row in numbers(x.reshape(1, -1)))
-
-
 # ------------------------------------------------------------------------------------------- base
 
 
@@ -155,14 +146,11 @@ class ConversionHooks(nn.Module, ABC):
 # ------------------------------------------------------------------------------------------ tests
 
 
-def reset_compiler() -> None:
-    """Forget compiled graphs; else the compiler gives up after some modules."""
-    torch._dynamo.reset()
-
-
 def current_backward_pass() -> int:
     """Return the number of the backward pass that runs, -1 outside of one."""
     return int(torch._C._current_graph_task_id())
+
+
 # ---------------------------------------------------------------------------------------- weights
 
 
@@ -261,6 +249,8 @@ def without_computed_weights(
 def reset_compiler() -> None:
     """Forget what ``torch.compile`` compiled; else it gives up after some modules of one class."""
     torch._dynamo.reset()
+
+
 # ------------------------------------------------------------------------------------------- scan
 
 _aten = torch.ops.aten

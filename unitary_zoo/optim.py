@@ -32,8 +32,7 @@ class AttachHandle:
             for optimizer in self._optimizers:
                 _attached[optimizer].discard(self._model)
             for _, scheme in _schemes(self._model):
-                # A step that raised has never ended.
-                scheme._stepping = False  # integration: scheme.cancel_step_()
+                scheme.cancel_step_()  # a step that raised has never ended
         self._hooks = []
 
 

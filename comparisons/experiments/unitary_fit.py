@@ -55,11 +55,10 @@ def best_unitary_fit_error(
         with torch.no_grad():
             y = rnn(x.to(like))[0].to(x)
         # Both components of O(m), because gradient steps do not cross from one to the other.
-        return min(_fit(x, y, states, special, steps) for special in (True, False) * trials)
+        return min(_fit(x, y, states, sign, steps) for sign in (1, -1) * trials)
 
 
-# TODO-integration: determinant=+1, -1 in place of special=True, False.
-def _fit(x: Tensor, y: Tensor, states: int, special: bool, steps: int) -> float:
+def _fit(x: Tensor, y: Tensor, states: int, determinant: int, steps: int) -> float:
     """The relative error that L-BFGS reaches from one start."""
     # W = exp(A) B with the base B drawn once, so that each start has coordinates of its own.
     cell = UnitaryRNNCell(
@@ -69,7 +68,7 @@ def _fit(x: Tensor, y: Tensor, states: int, special: bool, steps: int) -> float:
         "relu",
         dtype=x.dtype,
         learn_h0=True,
-        special=special,
+        determinant=determinant,
         rebase_every=None,
     )
     cell.recurrent.reset_parameters("haar")

@@ -101,7 +101,7 @@ def test_a_move_is_shortened_to_where_it_first_leaves(field):
         p.assign_(near(4, field, 0.3, seed))
         w, x = numpy(p.matrix()), gaussian(4, field, seed + 20).numpy()
         with torch.no_grad():
-            p.weight.add_(linalg.parts(torch.from_numpy(x)))
+            p.weight.add_(linalg.view_as_real_parts(torch.from_numpy(x)))
         p.step_()
         s = np.vdot(x, numpy(p.matrix()) - w).real / np.linalg.norm(x) ** 2
         np.testing.assert_allclose(numpy(p.matrix()), w + s * x, rtol=0, atol=1e-13)

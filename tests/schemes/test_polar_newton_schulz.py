@@ -37,7 +37,7 @@ def random(n, field, condition, seed=1):
 
 @torch.no_grad()
 def put(p, x):
-    p.x.copy_(linalg.parts(torch.from_numpy(x)))
+    p.x.copy_(linalg.view_as_real_parts(torch.from_numpy(x)))
     return p
 
 
@@ -89,7 +89,7 @@ def test_gradient_is_that_of_the_polar_factor(n, field, condition):
     x, _ = random(n, field, condition)
     p, c = put(build(n, field), x), np.random.default_rng(5).standard_normal((n, n))
     (p.matrix() * torch.from_numpy(c)).real.sum().backward()
-    found = numpy(linalg.from_parts(p.x.grad, field))
+    found = numpy(linalg.from_real_parts(p.x.grad, field))
     # W (sigma_i + sigma_j)-weighted skew part of W^H C in the singular basis, the closed form.
     u, s, vh = np.linalg.svd(x)
     m = u.conj().T @ c @ vh.conj().T

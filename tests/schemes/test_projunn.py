@@ -42,7 +42,7 @@ def dense(name, w, x):
 
 @torch.no_grad()
 def move(p, x):
-    p.weight.add_(linalg.parts(x).to(p.weight.dtype))
+    p.weight.add_(linalg.view_as_real_parts(x).to(p.weight.dtype))
     p.step_()
 
 
@@ -174,7 +174,7 @@ def test_inside_a_step_w_is_the_map_of_the_whole_move(name, field):
     w, x = numpy(p.matrix()), 0.3 * gaussian(5, 5, field=field)
     p.begin_step_()
     with torch.no_grad():
-        p.weight.add_(linalg.parts(x))
+        p.weight.add_(linalg.view_as_real_parts(x))
     assert np.abs(numpy(p.matrix()) - dense(name, w, x.numpy())).max() < 1e-13
     p.step_()
 
@@ -339,7 +339,7 @@ def test_half_precision_parameters_step_from_the_full_base(name, field):
     w = numpy(p.matrix().to(p.dtype))
     for seed in range(20):
         move(p, 0.05 * gaussian(8, 8, field=field, seed=seed))
-        start = linalg.from_parts(p.base, field)
+        start = linalg.from_real_parts(p.base, field)
         assert linalg.unitarity_defect(start) <= p.info.tolerance(8, torch.float32)
     assert np.abs(numpy(p.matrix()) - w).max() > 0.1
 

@@ -362,11 +362,11 @@ class LosesTheStep(LieExp):
 class BaseDrifts(LieExp):
     def _prepare(self):
         a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
-        return DenseMap(self._map(a) @ linalg.from_parts(self.base, self.field))
+        return DenseMap(self._map(a) @ linalg.from_real_parts(self.base, self.field))
 
     @torch.no_grad()
     def step_(self):
-        self.base.copy_(linalg.parts(self.prepare().matrix()) * (1 + 1e-6))
+        self.base.copy_(linalg.view_as_real_parts(self.prepare().matrix()) * (1 + 1e-6))
         self.theta.zero_()
 
 

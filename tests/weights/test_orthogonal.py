@@ -132,7 +132,7 @@ def test_orthogonal_refuses_bad_arguments(call, error, message):
 def test_orthogonal_leaves_a_refused_layer_unchanged():
     layer = nn.Linear(3, 4)
     weight = layer.weight
-    with pytest.raises(ValueError, match="special"):
-        orthogonal(layer, "weight", "expm", special=False)
+    with pytest.raises(ValueError, match="determinant"):
+        orthogonal(layer, "weight", "expm", determinant=-1)
     assert layer.weight is weight
     assert type(layer) is nn.Linear

@@ -29,8 +29,6 @@ from unitary_zoo.initializers import INITIALIZERS, Initializer
 
 Anchored = ProjectedFromBase  # the name in 0.x
 
-_SCHEMES = SCHEMES  # old name: remove at integration
-
 __all__ = [
     "INITIALIZERS",
     "ORTHOGONAL",

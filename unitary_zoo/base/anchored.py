@@ -45,16 +45,16 @@ class ProjectedFromBase(Projected):
 
     def _base_matrix(self) -> Tensor:
         """Return the matrix that the last step left, in full precision."""
-        return linalg.from_parts(self.base, self.field)
+        return linalg.from_real_parts(self.base, self.field)
 
     def _displacement(self, x: Tensor) -> Tensor:
         """Return ``x`` minus the weight that the last step left."""
         # That weight is the base, rounded where the weight has fewer digits.
         left = self._promoted(self.base.to(self.weight.dtype))
-        return x - linalg.from_parts(left, self.field)
+        return x - linalg.from_real_parts(left, self.field)
 
     def _store(self, w: Tensor) -> None:
-        self.base.copy_(linalg.parts(w))
+        self.base.copy_(linalg.view_as_real_parts(w))
         self.weight.copy_(self.base)
 
     @torch.no_grad()

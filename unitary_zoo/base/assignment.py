@@ -130,9 +130,9 @@ class Assignable(SchemeCore):
             w: Shape (n, n), double precision, real where the field is.
         """
         if self.field == "real":
-            return linalg.polar_of_sign(w, self.info.determinant.sign)
+            return linalg.polar_with_determinant(w, self.info.determinant.sign)
         w = linalg.polar(w)
-        return linalg.special(w) if self._is_special_unitary else w
+        return linalg.with_unit_determinant(w) if self._is_special_unitary else w
 
     def _nearest(self, w: Tensor) -> Tensor:
         """Return the matrix nearest to ``w`` (n, n), double precision, that the scheme aims at."""

@@ -63,11 +63,6 @@ class SchemeCore(UnitaryBuffers, ABC):
         }
 
     @property
-    def special(self) -> bool | None:  # old name: remove at integration
-        """The option ``determinant`` in the words of 0.x."""
-        return None if self.determinant is None else self.determinant == 1
-
-    @property
     def _is_special_unitary(self) -> bool:
         """Whether W is restricted to SU(n)."""
         return self.determinant is not None and self.field == "complex"
@@ -146,8 +141,6 @@ class SchemeCore(UnitaryBuffers, ABC):
     def _promoted(self, x: Tensor) -> Tensor:
         """Return a parameter in the precision of the computation: float32 or better."""
         return promoted(x)
-
-    _full = _promoted  # old name: remove at integration
 
     def _check_started(self) -> None:
         if not self._started:

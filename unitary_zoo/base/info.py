@@ -131,11 +131,6 @@ class FieldClaims:
         """The set reached, for display: "U(n)" or "subset of U(n)"."""
         return f"{self.group}" if self.whole else f"subset of {self.group}"
 
-    @property
-    def special(self) -> bool:  # old name: remove at integration
-        """Whether the option ``determinant`` chooses a part."""
-        return bool(self.determinants)
-
     def serves(self, determinant: int) -> bool:
         """Whether the option ``determinant`` may have this value."""
         return determinant in self.determinants or determinant == 1 == self.determinant.sign

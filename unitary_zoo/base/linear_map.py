@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unitary_zoo import linalg
 from unitary_zoo._torch import without_autocast
-from unitary_zoo.base.precision import is_low_precision
 
 
 class LinearMap(ABC):
@@ -52,7 +52,7 @@ class LinearMap(ABC):
             return torch.complex(self._run(function, h.real), self._run(function, h.imag))
         with without_autocast(self.device):
             out = function(h.to(self.dtype))
-        low = is_low_precision(h.dtype) and not out.is_complex()
+        low = linalg.is_low_precision(h.dtype) and not out.is_complex()
         return out.to(h.dtype) if low else out
 
     def matrix(self) -> Tensor:

@@ -116,6 +116,10 @@ class Parametrization(Startable):
     def begin_step_(self) -> None:
         """What the optimizer hook calls before a step; nothing for most schemes."""
 
+    def cancel_step_(self) -> None:
+        """End a step that raised an error, and leave what is stored as it is."""
+        self._stepping = False
+
     def step_(self) -> None:
         """What the optimizer hook calls after a step: retract or rebase."""
 

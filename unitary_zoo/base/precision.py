@@ -13,11 +13,6 @@ from unitary_zoo import linalg
 from unitary_zoo._torch import ConversionHooks
 
 
-def is_low_precision(dtype: torch.dtype) -> bool:
-    """Whether ``dtype`` is float16 or bfloat16."""
-    return dtype in (torch.float16, torch.bfloat16)
-
-
 def promoted(x: Tensor) -> Tensor:
     """Return ``x`` in the precision of the computation: float32 or better."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -54,5 +49,5 @@ class UnitaryBuffers(ConversionHooks, ABC):
                 self._restore_unitary(name)
 
     def _restore_unitary(self, name: str) -> None:
-        factor = linalg.from_parts(promoted(getattr(self, name)), self.field)
-        setattr(self, name, linalg.parts(linalg.polar(factor)))
+        factor = linalg.from_real_parts(promoted(getattr(self, name)), self.field)
+        setattr(self, name, linalg.view_as_real_parts(linalg.polar(factor)))

@@ -10,21 +10,14 @@ import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo._torch import is_traced, largest
+from unitary_zoo._torch import max_entry, traceable_check
 from unitary_zoo.base.linear_map import DenseMap, LinearMap
 from unitary_zoo.base.parametrization import Parametrization
-from unitary_zoo.base.precision import is_low_precision
 from unitary_zoo.errors import NotProjectedError
 
 
-def _checked(x: Tensor, violation: Tensor, limit: float, name: str) -> Tensor:
-    """Return ``x`` if its ``violation`` is within ``limit``, else raise."""
-    if x.is_meta:
-        return x
-    if is_traced():
-        out: Tensor = _checked_operator(x, violation, limit, name)
-        return out
-    worst = largest(violation)
+def _check_projected(violation: Tensor, limit: float, name: str) -> None:
+    worst = max_entry(violation)
     if not worst <= limit:
         raise NotProjectedError(
             f"{name}: the stored weight is {worst:.3g} off the group (limit {limit:.3g}), so it "
@@ -32,17 +25,11 @@ def _checked(x: Tensor, violation: Tensor, limit: float, name: str) -> Tensor:
             "training, unitary_zoo.retract_(model) on a moving average, or step_() after every "
             "optimizer step of your own"
         )
-    return x
 
 
-@torch.library.custom_op("unitary_zoo::checked", mutates_args=())
-def _checked_operator(x: Tensor, off: Tensor, limit: float, name: str) -> Tensor:
-    # A custom operator, so that traced code still looks at the numbers.
-    return _checked(x, off, limit, name).clone()
-
-
-_checked_operator.register_fake(lambda x, off, limit, name: torch.empty_like(x))
-_checked_operator.register_autograd(lambda ctx, grad: (grad, None, None, None))
+_checked = traceable_check(
+    "checked", "(Tensor x, Tensor violation, float limit, str name) -> Tensor", _check_projected
+)
 
 
 class Projected(Parametrization):
@@ -76,7 +63,7 @@ class Projected(Parametrization):
 
     def _stored_matrix(self) -> Tensor:
         # A copy: a matrix that was read must not change with the next step.
-        return linalg.from_parts(self._promoted(self.weight).clone(), self.field)
+        return linalg.from_real_parts(self._promoted(self.weight).clone(), self.field)
 
     def _violation(self, x: Tensor) -> Tensor:
         """Return the Frobenius distance of ``x`` from the group, zero but for rounding on it."""
@@ -94,7 +81,7 @@ class Projected(Parametrization):
             # counter.
             violation = self._violation(x.detach())
             x = _checked(x, violation, self._violation_limit(), self.info.name)
-        through = self._stepping or is_low_precision(self.weight.dtype)
+        through = self._stepping or linalg.is_low_precision(self.weight.dtype)
         return DenseMap(self._project(x) if through else x)
 
     def _nearest(self, w: Tensor) -> Tensor:
@@ -105,7 +92,7 @@ class Projected(Parametrization):
 
     def _store(self, w: Tensor) -> None:
         """Write ``w`` (n, n), a matrix on the group."""
-        self.weight.copy_(linalg.parts(w))
+        self.weight.copy_(linalg.view_as_real_parts(w))
 
     def begin_step_(self) -> None:
         """Until :meth:`step_`, read W as the projection of what is stored."""

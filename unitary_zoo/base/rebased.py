@@ -45,7 +45,7 @@ class Rebased(Parametrization):
         self.theta = nn.Parameter(torch.zeros(d, **self._factory))
         eye = torch.eye(n, dtype=self._promoted(self.theta).dtype, device=self.device)
         eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
-        self.register_buffer("base", linalg.parts(eye).clone())
+        self.register_buffer("base", linalg.view_as_real_parts(eye).clone())
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
         self._started = False
 
@@ -62,12 +62,12 @@ class Rebased(Parametrization):
         a = self._skew(self.theta)
         if self._is_special_unitary:
             a = linalg.traceless(a)
-        base = linalg.restored(linalg.from_parts(self.base, self.field))
+        base = linalg.reunitarized(linalg.from_real_parts(self.base, self.field))
         return DenseMap(self._map(a) @ base)
 
     def _assign(self, w: Tensor) -> None:
         self.theta.zero_()
-        self.base.copy_(linalg.parts(w))
+        self.base.copy_(linalg.view_as_real_parts(w))
 
     def _reset_state(self) -> None:
         self.steps.zero_()
@@ -82,8 +82,8 @@ class Rebased(Parametrization):
         # Thousands of products would let the defect of B grow as a random walk.
         w = linalg.newton_schulz_step(self.prepare().matrix())
         if self._is_special_unitary:
-            w = linalg.special(w)
-        self.base.copy_(linalg.parts(w))
+            w = linalg.with_unit_determinant(w)
+        self.base.copy_(linalg.view_as_real_parts(w))
         self.theta.zero_()
 
     def rebase_is_due(self) -> bool:

@@ -88,4 +88,4 @@ class Startable(Assignable):
             dtype=torch.float64,
             **self._random_source(generator),
         ).to(self.device)
-        return linalg.special(w) if self._is_special_unitary else w
+        return linalg.with_unit_determinant(w) if self._is_special_unitary else w

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unitary_zoo import linalg
 from unitary_zoo.base import Parametrization
 
 
@@ -101,7 +102,7 @@ class RecurrentCell(nn.Module, ABC):
     def _view(self, x: Tensor) -> Tensor:
         if not self.is_complex:
             return x
-        low = x.dtype in (torch.float16, torch.bfloat16)
+        low = linalg.is_low_precision(x.dtype)
         return torch.view_as_complex(x.float() if low else x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

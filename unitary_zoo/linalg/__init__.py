@@ -39,14 +39,6 @@ from unitary_zoo.linalg._skew import (
     traceless,
 )
 
-parts = view_as_real_parts  # old name: remove at integration
-from_parts = from_real_parts  # old name: remove at integration
-restored = reunitarized  # old name: remove at integration
-missing_length = frobenius_gap  # old name: remove at integration
-low_rank_turn = low_rank_retraction  # old name: remove at integration
-special = with_unit_determinant  # old name: remove at integration
-polar_of_sign = polar_with_determinant  # old name: remove at integration
-
 __all__ = [
     "SingularMatrixError",
     "as_real",

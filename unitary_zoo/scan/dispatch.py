@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from unitary_zoo import linalg
 from unitary_zoo._torch import is_traced, is_transformed, without_autocast
 from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import native, portable, reference
@@ -86,7 +87,7 @@ def run(problem: AnyProblem, backend: str, dtype: torch.dtype) -> Tensor:
                 lambda x, h: chosen.run(replace(problem, x=x, h0=h)),
                 problem.x, problem.h0, problem.checkpoint, problem.return_sequence,
             )  # fmt: skip
-    low = dtype in (torch.float16, torch.bfloat16) and not out.is_complex()
+    low = linalg.is_low_precision(dtype) and not out.is_complex()
     return out.to(dtype) if low else out
 
 

@@ -70,4 +70,4 @@ def nearest_product(w: Tensor, p: int) -> tuple[Tensor, Tensor]:
     # A common sign changes the determinant of a factor of odd size only.
     deciding = torch.linalg.det(a) if p % 2 else torch.linalg.det(b) if q % 2 else a.trace()
     sign = torch.where(deciding < 0, -1.0, 1.0).to(w.dtype)
-    return linalg.polar_of_sign(a * sign, 1), b * sign
+    return linalg.polar_with_determinant(a * sign, 1), b * sign

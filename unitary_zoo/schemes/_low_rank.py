@@ -59,7 +59,7 @@ class LowRank(ProjectedFromBase):
 
     def _violation(self, x: Tensor) -> Tensor:
         # The mean of two models has a mean for its weight and the same one for its base.
-        missing = linalg.missing_length(x)
+        missing = linalg.frobenius_gap(x)
         # The roundings of the steps since the last refresh do not average out.
         limit = self.info.tolerance.factor * self.n * linalg.eps(self.weight.dtype)
         return self._displacement(x).norm() + (missing - limit).clamp(min=0)
@@ -86,7 +86,7 @@ class LowRank(ProjectedFromBase):
             generator = torch.Generator().manual_seed(count)
             x = self._displacement(self._stored_matrix())
             a, b = linalg.low_rank_factors(x, self.rank, self.sampler, generator)
-            w = linalg.low_rank_turn(self._base_matrix(), a, b, self._retract)
+            w = linalg.low_rank_retraction(self._base_matrix(), a, b, self._retract)
         # Every step adds its rounding. The refresh costs about as much as the steps between two.
         if count % max(1, self.n // (4 * self.rank)) == 0:
             w = linalg.newton_schulz_step(w)

@@ -17,7 +17,7 @@ from unitary_zoo.base import (
     Static,
     Tolerance,
 )
-from unitary_zoo.linalg import from_parts
+from unitary_zoo.linalg import from_real_parts
 
 
 def _dimension(n: int) -> int:
@@ -33,7 +33,7 @@ class ArjovskyMap(LinearMap):
     def __init__(self, phases: Tensor, reflectors: Tensor, permutation: Tensor) -> None:
         diagonals = torch.polar(torch.ones_like(phases), phases)
         self._d1, self._d2, self._d3 = diagonals.unbind()
-        self._v1, self._v2 = _unit(from_parts(reflectors, "complex")).unbind()
+        self._v1, self._v2 = _unit(from_real_parts(reflectors, "complex")).unbind()
         self._permutation, self._inverse = permutation, permutation.argsort()
         self.n, self.dtype = self._d1.numel(), self._d1.dtype
         self.device = self._d1.device

@@ -88,4 +88,4 @@ class DTriv(Rebased):
         if self.map == "expm":
             return linalg.expm_skew(a)
         w = linalg.cayley(-a / 2)
-        return linalg.special(w) if self._is_special_unitary else w
+        return linalg.with_unit_determinant(w) if self._is_special_unitary else w

@@ -116,7 +116,7 @@ class Eigenphase(Static):
         self.basis = basis if isinstance(basis, str) else "given"
         q = None
         if not self.circulant:
-            q = linalg.parts(self._basis(basis, generator))
+            q = linalg.view_as_real_parts(self._basis(basis, generator))
             q = q.to(self._promoted(self.phases).dtype).clone()
         self.register_buffer("q", q)
         self.reset_parameters(generator=generator)
@@ -147,7 +147,7 @@ class Eigenphase(Static):
 
     def _q(self) -> Tensor:
         assert self.q is not None  # circulant matrices have no stored basis
-        return linalg.from_parts(self.q, self.field)
+        return linalg.from_real_parts(self.q, self.field)
 
     def _fixed(self) -> Tensor:
         """Return the fixed real eigenvalues, which belong to the last columns of Q."""
@@ -194,7 +194,7 @@ class Eigenphase(Static):
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
         if self.q is not None and not linalg.unitarity_defect(self._q()) < 0.1:
             # After a start on the meta device the memory of Q was never filled.
-            self.q.copy_(linalg.parts(self._basis(self.basis, generator)))
+            self.q.copy_(linalg.view_as_real_parts(self._basis(self.basis, generator)))
         angles = linalg.unitary_eigh(self._sample(init, generator))[0]
         if self.field == "real":
             # Sorted by size, conjugate pairs are neighbours; a single -1 comes first and a single

@@ -117,9 +117,9 @@ class FullCapacity(Rebased):
         return after if before is None else after - self._normalized(before)
 
     def _normalized(self, g: Tensor) -> Tensor:
-        x = linalg.parts(g.resolve_conj())
+        x = linalg.view_as_real_parts(g.resolve_conj())
         mean = self.square_average.lerp(x.square(), 1 - self.rms_decay)
-        return linalg.from_parts(x / (mean.sqrt() + self.rms_eps), self.field)
+        return linalg.from_real_parts(x / (mean.sqrt() + self.rms_eps), self.field)
 
     @torch.no_grad()
     def begin_step_(self) -> None:
@@ -153,7 +153,7 @@ class FullCapacity(Rebased):
             )
         self._stepping = False
         if self._gradient is not None:
-            square = linalg.parts(self._gradient.resolve_conj()).square()
+            square = linalg.view_as_real_parts(self._gradient.resolve_conj()).square()
             self.square_average.lerp_(square, 1 - self.rms_decay)
             self._gradient = None
         super().step_()

@@ -164,7 +164,7 @@ class Householder(Static):
         return torch.polar(torch.ones_like(phases), phases)
 
     def _prepare(self) -> LinearMap:
-        v, d = linalg.from_parts(self._promoted(self.reflectors), self.field), self._diagonal()
+        v, d = linalg.from_real_parts(self._promoted(self.reflectors), self.field), self._diagonal()
         if 2 * self.reflections < self.n:
             return ReflectionsMap(v, d)
         return DenseMap(linalg.householder(v) * d)
@@ -185,7 +185,7 @@ class Householder(Static):
                 order = phases.argsort(descending=turns > 0)[: abs(turns)]
                 phases[order] -= math.copysign(2 * math.pi, turns)
             self.phases.copy_(phases)
-        self.reflectors.copy_(linalg.parts(v))
+        self.reflectors.copy_(linalg.view_as_real_parts(v))
 
     def _assign_columns(self, q: Tensor) -> None:
         k = q.shape[1]
@@ -201,7 +201,7 @@ class Householder(Static):
             # The other columns' phases are free, and their sum makes the determinant 1, if asked.
             free = (self.reflections * math.pi - phases.sum()) / (self.n - k)
             self.phases.copy_(torch.cat([phases, free.expand(self.n - k)]))
-        self.reflectors.copy_(linalg.parts(v))
+        self.reflectors.copy_(linalg.view_as_real_parts(v))
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
         k = self._wanted

@@ -157,7 +157,7 @@ class Kronecker(Static):
             left, w = nearest_product(w, p)
             found.append(left)
         if self.field == "real":
-            w = linalg.polar_of_sign(w, 1)
+            w = linalg.polar_with_determinant(w, 1)
         self._set([*found, w])
 
     def _start_own(self, generator: torch.Generator | None) -> None:

@@ -131,9 +131,9 @@ class Landing(ProjectedFromBase):
         self._direction = None
         if grad is not None:
             w = self._base_matrix()
-            relative = linalg.from_parts(self._promoted(grad), self.field) @ w.mH
+            relative = linalg.from_real_parts(self._promoted(grad), self.field) @ w.mH
             field = (relative - relative.mH) / 2 + self.attraction * excess(w)
-            grad.copy_(linalg.parts(field @ w))
+            grad.copy_(linalg.view_as_real_parts(field @ w))
             self._direction = grad.clone()
 
     def _stepped(self) -> Tensor:

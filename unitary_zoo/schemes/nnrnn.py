@@ -148,7 +148,7 @@ class NonNormal(Static):
 
     def _assign(self, w: Tensor) -> None:
         if not is_block_diagonal(w) and linalg.unitarity_defect(w) > 1e-3:
-            self._assign_orthogonal(linalg.polar_of_sign(w, None if self.n % 2 else 1))
+            self._assign_orthogonal(linalg.polar_with_determinant(w, None if self.n % 2 else 1))
             super()._assign(w)
         else:
             self._assign_orthogonal(w)

@@ -114,7 +114,7 @@ class PolarNewtonSchulz(Static):
         # W does not depend on the scale of Y, so the two divisors take no part in derivatives. The
         # first keeps squares from underflowing; the second bounds the norm, by that of (Y^H Y)^2.
         largest = y.detach().abs().amax()
-        y = linalg.from_parts(y / torch.where(largest > 0, largest, 1.0), self.field)
+        y = linalg.from_real_parts(y / torch.where(largest > 0, largest, 1.0), self.field)
         gram = y.detach().mH @ y.detach()
         norm = torch.linalg.matrix_norm(gram @ gram) ** 0.25
         start = y = y / torch.where(norm > 0, norm, 1.0)
@@ -138,7 +138,7 @@ class PolarNewtonSchulz(Static):
         return w - torch.where(wrong, 2.0, 0.0).to(w.dtype) * torch.outer(w @ v, v)
 
     def _assign(self, w: Tensor) -> None:
-        self.x.copy_(linalg.parts(w))
+        self.x.copy_(linalg.view_as_real_parts(w))
 
     @torch.no_grad()
     def step_(self) -> None:

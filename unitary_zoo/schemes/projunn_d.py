@@ -67,5 +67,5 @@ class ProjUNND(LowRank):
     def _retract(self, m: Tensor) -> Tensor:
         x = linalg.identity_like(m) + m
         # W has the right sign already, so f(M) must have determinant 1.
-        w = linalg.polar_of_sign(x, None if self.determinant is None else 1)
+        w = linalg.polar_with_determinant(x, None if self.determinant is None else 1)
         return linalg.newton_schulz_step(w)

@@ -75,9 +75,9 @@ class QR(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        x = linalg.from_parts(self._promoted(self.x), self.field)
+        x = linalg.from_real_parts(self._promoted(self.x), self.field)
         # W does not depend on the lengths of the columns; with order 1 their squares are in range.
-        largest = linalg.parts(x.detach()).abs()
+        largest = linalg.view_as_real_parts(x.detach()).abs()
         largest = largest.amax((0, 2) if self.field == "complex" else 0)
         w = linalg.gram_schmidt(x / torch.where(largest > 0, largest, 1.0))
         if self.determinant is not None:
@@ -93,4 +93,4 @@ class QR(Static):
         return torch.where(torch.linalg.det(w.detach()) * self.initial_determinant < 0, -1.0, 1.0)
 
     def _assign(self, w: Tensor) -> None:
-        self.x.copy_(linalg.parts(w))
+        self.x.copy_(linalg.view_as_real_parts(w))

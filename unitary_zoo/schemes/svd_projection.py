@@ -91,7 +91,7 @@ class SVDProjection(Projected):
     def _project(self, x: Tensor) -> Tensor:
         if self.contractive:
             return linalg.contract(x)
-        w = linalg.polar_of_sign(x, self.determinant)
+        w = linalg.polar_with_determinant(x, self.determinant)
         # The step squares what the two singular bases lack in orthogonality.
         return linalg.newton_schulz_step(w)
 

@@ -117,7 +117,7 @@ class TorchOrthogonal(Static):
         if use_trivialization:
             eye = torch.eye(n, dtype=self._promoted(self.original).dtype, device=self.device)
             eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
-            self.base = linalg.parts(eye).clone()
+            self.base = linalg.view_as_real_parts(eye).clone()
         # The module has neither parameters nor B, so any shape will do. Torch's module with B would
         # keep B complex and round it with the parameters.
         example = torch.zeros(1, 1, dtype=torch.complex64 if self.field == "complex" else None)
@@ -125,21 +125,21 @@ class TorchOrthogonal(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        w = self.map(linalg.from_parts(self._promoted(self.original), self.field))
+        w = self.map(linalg.from_real_parts(self._promoted(self.original), self.field))
         if self.base is not None:
-            w = linalg.from_parts(self.base, self.field) @ w
+            w = linalg.from_real_parts(self.base, self.field) @ w
         return DenseMap(w)
 
     def _assign(self, w: Tensor) -> None:
         if self.base is not None:
-            self.base.copy_(linalg.parts(w))
+            self.base.copy_(linalg.view_as_real_parts(w))
             x = -linalg.identity_like(w)  # as torch does: f is I there for all three maps
         elif self.orthogonal_map == "householder":
             x = _parametrized(w, self.orthogonal_map)[1]
         else:
             x = self._logarithm(w).tril()
             x.diagonal().div_(2)  # X - X^H has the diagonal twice
-        self.original.copy_(linalg.parts(x))
+        self.original.copy_(linalg.view_as_real_parts(x))
 
     def _logarithm(self, w: Tensor) -> Tensor:
         """Return the skew A with f(A) = W."""

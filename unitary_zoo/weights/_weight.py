@@ -15,8 +15,6 @@ from unitary_zoo import linalg
 from unitary_zoo._torch import CustomConversion, is_traced
 from unitary_zoo.base import NotRepresentableError, Parametrization
 
-_LOW_PRECISION = (torch.float16, torch.bfloat16)
-
 
 class OrthogonalWeight(CustomConversion):
     r""":math:`\theta \mapsto Q`: a weight whose blocks have orthonormal columns or rows.
@@ -41,7 +39,7 @@ class OrthogonalWeight(CustomConversion):
         self.shape, self.dtype = like.shape, like.dtype
         count, self.rows, self.columns = _split(like.shape, blocks, flatten)
         real = linalg.real_dtype(like.dtype)
-        options["dtype"] = torch.float32 if real in _LOW_PRECISION else real
+        options["dtype"] = torch.float32 if linalg.is_low_precision(real) else real
         self.schemes = nn.ModuleList(
             scheme.for_columns(self._long, self._short, device=like.device, **options)
             for _ in range(count)
@@ -85,8 +83,7 @@ class OrthogonalWeight(CustomConversion):
     def _many_small(self) -> bool:
         """Whether one batched call for all blocks is faster, and the scheme supports it."""
         faster = len(self.schemes) >= _MANY and self._long <= _SMALL
-        # integration: info.supports_vmap
-        return faster and "transforms" not in self._scheme(0).info.expected_failures
+        return faster and self._scheme(0).info.supports_vmap
 
     def _columns_at_once(self) -> Tensor:
         """The columns of all schemes, (count, n, k), by one call on their stacked states."""
@@ -163,7 +160,7 @@ class OrthogonalWeight(CustomConversion):
         """Convert the schemes, which stay in float32 where the weight gets a lower precision."""
         device = self._scheme(0).device
         probe = convert(torch.empty(0, dtype=linalg.real_dtype(self.dtype), device=device))
-        low = probe.dtype in _LOW_PRECISION
+        low = linalg.is_low_precision(probe.dtype)
         convert_tensors(
             lambda x: x.to(probe.device) if low and x.is_floating_point() else convert(x)
         )

@@ -182,7 +182,7 @@ def test_check_orthogonal_layer_lists_every_failure(monkeypatch):
 
 
 def test_check_orthogonal_layer_passes_options():
-    names = {name for name, _ in yield_layer_checks("lie_exp", special=True, field="real")}
+    names = {name for name, _ in yield_layer_checks("lie_exp", determinant=1, field="real")}
     assert "layer_determinant_chosen" not in names
     assert "layer_adamw_step" in names
 

@@ -97,7 +97,7 @@ def check_dimension(subject: Subject) -> Iterator[Measure]:
     """The rank of dW/dtheta is the dimension claimed."""
     for where, p in subject.cases(1, 2, 3, 4, 6, dtypes=FLOAT64):
         generic_point(p)
-        w = linalg.parts(differentiable_matrix(p).resolve_conj()).reshape(-1)
+        w = linalg.view_as_real_parts(differentiable_matrix(p).resolve_conj()).reshape(-1)
         rows = [
             torch.cat(
                 [

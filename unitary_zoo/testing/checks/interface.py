@@ -228,7 +228,7 @@ def check_initializers(subject: Subject) -> Iterator[Measure]:
                 generator=torch.Generator().manual_seed(11),
             )
             if p.determinant is not None and p.field == "complex":
-                wanted = linalg.special(wanted)
+                wanted = linalg.with_unit_determinant(wanted)
             # A Cayley angle near pi is only approached: sqrt(eps) off, as its assignment states.
             yield Measure(
                 _spectral_distance(p.matrix(), wanted), 10 * math.sqrt(linalg.eps(p.dtype)),

@@ -103,7 +103,7 @@ def check_retraction(subject: Subject) -> Iterator[Measure]:
         assert order is not None
         w = haar(p.n, p.dtype, determinant=p.initial_determinant)
         in_su = p.determinant is not None and p.field == "complex"
-        w = linalg.special(w) if in_su else w
+        w = linalg.with_unit_determinant(w) if in_su else w
         p.assign_(w)
         yield Measure(distance(p.matrix(), w), rounding(p.n, p.dtype), f"{where}: R(W, 0)")
         coordinates = normal(linalg.skew_dimension(p.n, p.field), dtype=torch.float64)
@@ -130,7 +130,7 @@ def _move_tangent(p: Parametrization, x: Tensor) -> None:
     if isinstance(p, Rebased):
         p.theta.copy_(linalg.skew_to_coordinates(x))
     elif isinstance(p, Projected):
-        p.weight.add_(linalg.parts(x @ p.matrix()))
+        p.weight.add_(linalg.view_as_real_parts(x @ p.matrix()))
 
 
 @check(lambda info: info.family == "rebased")

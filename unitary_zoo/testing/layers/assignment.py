@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import (
     another_weight,
     build,
@@ -59,8 +59,7 @@ def determinant_assigned(subject: LayerSubject, shape: str) -> Iterator[Measure]
 
 def _has_a_choice(subject: LayerSubject) -> bool:
     # With the option given already, there is nothing to choose.
-    # integration: determinant=
-    return isinstance(subject, SchemeLayers) and "special" not in subject.options
+    return isinstance(subject, SchemeLayers) and "determinant" not in subject.options
 
 
 @layer_check(shapes=(SQUARE,), applies=_has_a_choice)

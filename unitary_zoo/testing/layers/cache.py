@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils import parametrize
 from torch.optim import AdamW
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import (
     MakeOptimizer,
     another_weight,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import another_weight, batch, build, learn, plain, sgd
 from unitary_zoo.testing.layers.measures import ASSIGNED, on_group, same
 from unitary_zoo.testing.layers.registry import layer_check

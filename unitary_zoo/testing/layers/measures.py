@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.subject import LayerSubject
 from unitary_zoo.testing.subject import Measure, distance
 

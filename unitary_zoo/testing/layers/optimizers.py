@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import MakeOptimizer, build, learn, plain, sgd
 from unitary_zoo.testing.layers.measures import double, on_group, same
 from unitary_zoo.testing.layers.registry import layer_check, schemes_only

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import build, learn, loss_of, plain, sgd
 from unitary_zoo.testing.layers.measures import on_group
 from unitary_zoo.testing.layers.registry import REAL, layer_check, schemes_only

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import learn
 from unitary_zoo.testing.layers.measures import on_group, same
 from unitary_zoo.testing.layers.registry import REAL, layer_check

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.subject import SHAPES, LayerSubject, SchemeLayers
 from unitary_zoo.testing.subject import Measure, Subject
 

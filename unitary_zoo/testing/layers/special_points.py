@@ -11,7 +11,7 @@ from torch.optim import SGD
 
 from unitary_zoo.cells import UnitaryRNNCell
 from unitary_zoo.nonlinearities import modrelu
-from unitary_zoo.testing.checks.common import holds
+from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import build, learn, loss_of, sgd, started
 from unitary_zoo.testing.layers.measures import finite_gradients, on_group, same
 from unitary_zoo.testing.layers.registry import layer_check, schemes_only

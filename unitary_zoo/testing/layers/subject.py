@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
-from unitary_zoo.base import Parametrization
+from unitary_zoo.base import Determinant, Parametrization
 from unitary_zoo.optim import attach, retract_
 from unitary_zoo.weights import orthogonal, plain_state_dict
 
@@ -156,7 +156,7 @@ class SchemeLayers(LayerSubject):
     @property
     def keeps_determinant(self) -> bool:
         """Whether the scheme claims that a step keeps the determinant."""
-        return self.scheme.info.determinant != "+-1"  # integration: Determinant
+        return self.scheme.info.determinant is not Determinant.EITHER
 
     def may_refuse(self, shape: str) -> bool:
         """Whether an error is a right answer to the assignment of an orthogonal matrix.
@@ -164,7 +164,7 @@ class SchemeLayers(LayerSubject):
         A scheme that reaches a part of the group cannot in general complete columns within it.
         """
         info = self.scheme.info
-        partial = "subset" in info.claims[self.field].group  # integration: Group
+        partial = not info.claims[self.field].whole
         return not info.assignable or (partial and shape != SQUARE)
 
     @property
@@ -174,13 +174,11 @@ class SchemeLayers(LayerSubject):
 
     def serves_determinant(self, determinant: int) -> bool:
         """Whether the scheme claims that this determinant can be chosen."""
-        claims = self.scheme.info.claims[self.field]  # integration: determinant=
-        chosen = claims.special and (determinant == 1 or self.field == "real")
-        return chosen or (determinant == 1 and claims.determinant == "+1")
+        return self.scheme.info.claims[self.field].serves(determinant)
 
     def attach_with_determinant(self, module: nn.Module, determinant: int) -> nn.Module:
         """Make the weight orthogonal with the determinant +1 or -1."""
-        return self.attach(module, special=determinant == 1)  # integration: determinant=
+        return self.attach(module, determinant=determinant)
 
 
 def serves_thin_weights(scheme: type[Parametrization]) -> bool:
