@@ -159,7 +159,20 @@ def _changed(setting: Setting) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training, completely configured: equal runs give equal numbers on the same machine."""
+    """One training, completely configured: equal runs give equal numbers on the same machine.
+
+    Attributes:
+        task: Registered name of the task.
+        model: Name of a scheme or of a baseline.
+        length: T of the sequences.
+        seed: Draws the start, the data and, where there is one, the system to be identified.
+        setting: How the model is trained.
+        device: Where it is trained.
+        variant: Data set or form of the task; "" where the task has one only.
+        paper: Name of the paper that the setting is taken from, perhaps with a change that the
+            setting's ``source`` states; "" for settings of this project and for borrowed ones. It
+            is no part of the id, and files written before it was kept lack it.
+    """
 
     task: str
     model: str
@@ -168,6 +181,7 @@ class Run:
     setting: Setting
     device: str = "cpu"
     variant: str = ""
+    paper: str = ""
 
     def __str__(self) -> str:
         size = self.setting.hidden_size

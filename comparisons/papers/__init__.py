@@ -1,11 +1,12 @@
 """The papers, one file each: how they trained, and what they reported, as data.
 
 Every file of this package defines ``PAPER`` and is found by itself. A number carries the tag of
-where it was read, and only tags in :data:`EXACT` may be shown as exact.
+where it was read, and only an exact :class:`Source` may be shown as exact.
 """
 
 from __future__ import annotations
 
+import enum
 import importlib
 import math
 import pkgutil
@@ -16,16 +17,43 @@ from typing import Any
 from comparisons.records import Setting
 from unitary_zoo.registry import Registry
 
-TAGS = {
-    "V": "read in the paper or its authors' code",
-    "V2": "read in another paper's table or README",
-    "F": "read off a published figure by eye",
-    "F,V": "partly read off a figure, partly printed; taken as read off the figure",
-    "M-H": "from memory, not confirmed; confidence high",
-    "M-M": "from memory, not confirmed; confidence medium",
-    "M-L": "from memory, not confirmed; confidence low",
+
+class Source(str, enum.Enum):
+    """Where a published number was read; the value is the tag that tables print."""
+
+    PRINTED = "V"
+    SECOND_HAND = "V2"
+    FIGURE = "F"
+    PARTLY_FIGURE = "F,V"
+    RECALLED_HIGH = "M-H"
+    RECALLED_MEDIUM = "M-M"
+    RECALLED_LOW = "M-L"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def meaning(self) -> str:
+        return _MEANINGS[self]
+
+    @property
+    def exact(self) -> bool:
+        """Whether a number of this source may be shown as the paper's own."""
+        return self in (Source.PRINTED, Source.SECOND_HAND)
+
+
+_MEANINGS = {
+    Source.PRINTED: "read in the paper or its authors' code",
+    Source.SECOND_HAND: "read in another paper's table or README",
+    Source.FIGURE: "read off a published figure by eye",
+    Source.PARTLY_FIGURE: "partly read off a figure, partly printed; taken as read off the figure",
+    Source.RECALLED_HIGH: "from memory, not confirmed; confidence high",
+    Source.RECALLED_MEDIUM: "from memory, not confirmed; confidence medium",
+    Source.RECALLED_LOW: "from memory, not confirmed; confidence low",
 }
-EXACT = frozenset({"V", "V2"})
+
+TAGS = _MEANINGS  # old name: remove at integration
+EXACT = frozenset(source for source in Source if source.exact)  # old name: remove at integration
 
 
 @dataclass(frozen=True)
@@ -50,7 +78,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PublishedResult:
     """One published result.
 
     Attributes:
@@ -59,7 +87,7 @@ class Outcome:
         model: The paper's name for its model, with the size.
         ours: Our names for the same model, or for the nearest there is.
         text: What was reported.
-        tag: A key of :data:`TAGS`.
+        tag: Where it was read.
         size: Hidden units; None where it is not known or does not matter.
         variant: Of the task; "" is its default.
         value: The number in the task's metric, for plots and tables; None where the text says
@@ -73,28 +101,27 @@ class Outcome:
     model: str
     ours: tuple[str, ...]
     text: str
-    tag: str
+    tag: Source
     size: int | None = None
     variant: str = ""
     value: float | None = None
     setting: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.tag not in TAGS:
-            raise ValueError(
-                f"tag {self.tag!r} of the outcome {self.text!r} is unknown; use one of "
-                f"{', '.join(TAGS)}"
-            )
+        object.__setattr__(self, "tag", Source(self.tag))  # old name: remove at integration
 
     @property
     def exact(self) -> bool:
         """Whether the words may be shown as the paper's own numbers."""
-        return self.tag in EXACT
+        return self.tag.exact
 
     @property
     def series(self) -> str:
         """The paper's name for its model, without the size: what a line over the sizes is of."""
         return self.model.replace(f" {self.size}", "", 1).rstrip(",")
+
+
+Outcome = PublishedResult  # old name: remove at integration
 
 
 @dataclass(frozen=True)
@@ -107,7 +134,7 @@ class Reading:
         step: t, counted from 0.
         value: At that step.
         text: What is seen there.
-        tag: A key of :data:`TAGS`.
+        tag: Where it was read.
     """
 
     panel: str
@@ -115,7 +142,7 @@ class Reading:
     step: int
     value: float
     text: str
-    tag: str
+    tag: Source
 
 
 @dataclass(frozen=True)
@@ -137,7 +164,7 @@ class Paper:
     title: str
     code: str
     trainings: tuple[Training, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[PublishedResult, ...] = ()
     remarks: tuple[str, ...] = ()
     remarks_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
@@ -175,13 +202,13 @@ def mnist_accuracy(
     size: int,
     pixel: float | None,
     permuted: float | None,
-    tag: str,
+    tag: Source,
     setting: tuple[tuple[str, Any], ...] = (),
-) -> tuple[Outcome, ...]:
+) -> tuple[PublishedResult, ...]:
     """Test accuracies in per cent on MNIST read by the pixel, in order and permuted."""
     return tuple(
-        Outcome(
-            task, (PIXELS,), f"{model} {size}", ours, f"{'' if tag in EXACT else '≈ '}{value:g} %",
+        PublishedResult(
+            task, (PIXELS,), f"{model} {size}", ours, f"{'' if tag.exact else '≈ '}{value:g} %",
             tag, size, "mnist", value, setting,
         )
         for task, value in (("pixel_mnist", pixel), ("permuted_mnist", permuted))

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from comparisons.papers import (
-    Outcome,
     Paper,
+    PublishedResult,
+    Source,
     Training,
     mnist_accuracy,
     mnist_iterations,
@@ -117,13 +118,13 @@ PAPER = Paper(
     ),
     outcomes=(
         *(
-            Outcome(
+            PublishedResult(
                 "contractive_system",
                 (1000,),
                 f"{model} {size}",
                 OURS[model],
                 f"R² ≈ {value:.3f}, mean of 30 realisations",
-                "F",
+                Source.FIGURE,
                 size=size,
                 variant=variant,
                 value=value,
@@ -137,7 +138,7 @@ PAPER = Paper(
             for (model, rate), values in MNIST_ACCURACY.items()
             for size, value in zip(MNIST_SIZES, values, strict=True)
             for outcome in mnist_accuracy(
-                f"{model}, lr {rate:g},", OURS[model], size, None, value, "F",
+                f"{model}, lr {rate:g},", OURS[model], size, None, value, Source.FIGURE,
                 (("optimizer", replace(RMSPROP, lr=rate)),),
             )
         ),

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from comparisons.papers import (
-    Outcome,
     Paper,
+    PublishedResult,
+    Source,
     Training,
     mnist_accuracy,
     mnist_iterations,
@@ -55,9 +56,13 @@ def _mnist(size: int, negative_ones: int, unitary_lr: float, tag: str) -> Settin
     )
 
 
-V = "SpartinStuff/scoRNN [V]"
+RELEASED = "SpartinStuff/scoRNN [V]"
 LARGER = "larger sizes [M-M]"
-SIZES = ((170, 1e-4, V), (360, 1e-4, f"{LARGER}, learning rate of A assumed"), (512, 1e-5, LARGER))
+SIZES = (
+    (170, 1e-4, RELEASED),
+    (360, 1e-4, f"{LARGER}, learning rate of A assumed"),
+    (512, 1e-5, LARGER),
+)
 HALF = "half of D is -1 [V2, M-H]"
 
 PAPER = Paper(
@@ -80,20 +85,20 @@ PAPER = Paper(
         ),
     ),
     outcomes=(
-        Outcome(
+        PublishedResult(
             "copying", (1000,), "scoRNN 190", ("scaled_cayley", "cayley"),
-            "reaches ≈ 0, first among the models compared", "M-M", 190,
+            "reaches ≈ 0, first among the models compared", Source.RECALLED_MEDIUM, 190,
         ),
-        Outcome(
+        PublishedResult(
             "copying", (2000,), "scoRNN 190", ("scaled_cayley", "cayley"),
-            "reaches ≈ 0 in less than about 10k iterations", "M-M", 190,
+            "reaches ≈ 0 in less than about 10k iterations", Source.RECALLED_MEDIUM, 190,
         ),
-        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 170, 97.3, 94.3, "M-H"),
-        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 360, 98.3, 96.2, "M-H"),
-        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 512, 98.5, 96.6, "M-H"),
-        *mnist_accuracy("LSTM", ("lstm",), 128, 98.7, 92.0, "M-H"),
-        *mnist_accuracy("LSTM", ("lstm",), 256, 98.9, 92.9, "M-H"),
-        *mnist_accuracy("LSTM", ("lstm",), 512, 98.5, 92.0, "M-H"),
+        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 170, 97.3, 94.3, Source.RECALLED_HIGH),
+        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 360, 98.3, 96.2, Source.RECALLED_HIGH),
+        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 512, 98.5, 96.6, Source.RECALLED_HIGH),
+        *mnist_accuracy("LSTM", ("lstm",), 128, 98.7, 92.0, Source.RECALLED_HIGH),
+        *mnist_accuracy("LSTM", ("lstm",), 256, 98.9, 92.9, Source.RECALLED_HIGH),
+        *mnist_accuracy("LSTM", ("lstm",), 512, 98.5, 92.0, Source.RECALLED_HIGH),
     ),
     remarks=("`cayley` is scoRNN without its diagonal D of ±1.",),
     remarks_on={

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from comparisons.papers import (
-    Outcome,
     Paper,
+    PublishedResult,
+    Source,
     Training,
     mnist_accuracy,
     mnist_iterations,
@@ -203,9 +204,9 @@ PAPER = Paper(
     ),
     outcomes=(
         *(
-            Outcome(
+            PublishedResult(
                 "copying", (200,), f"{name} 128", ours,
-                f"{start} ≈ .02 by about {iterations} iterations of 10", "F", 128,
+                f"{start} ≈ .02 by about {iterations} iterations of 10", Source.FIGURE, 128,
             )
             for name, ours, start, iterations in (
                 ("nnRNN", ("nnrnn",), "below", 300),
@@ -215,20 +216,20 @@ PAPER = Paper(
             )
         ),
         *(
-            Outcome(
-                "copying", (200,), f"{name} 128", ours, "ends at the baseline, ≈ .0945", "F", 128
+            PublishedResult(
+                "copying", (200,), f"{name} 128", ours, "ends at the baseline, ≈ .0945", Source.FIGURE, 128
             )
             for name, ours in (("RNN", ("tanh_rnn",)), ("LSTM", ("lstm",)))
         ),
-        *mnist_accuracy("expRNN", ("expm",), 512, None, 96, "F"),
-        *mnist_accuracy("nnRNN", ("nnrnn",), 512, None, 94.8, "F"),
-        *mnist_accuracy("RNN-orth", ("rnn",), 512, None, 94.5, "F"),
-        *mnist_accuracy("EURNN", ("eunn",), 512, None, 91.5, "F"),
-        *mnist_accuracy("LSTM", ("lstm",), 512, None, 91, "F"),
-        *mnist_accuracy("RNN", ("tanh_rnn",), 512, None, 82, "F"),
+        *mnist_accuracy("expRNN", ("expm",), 512, None, 96, Source.FIGURE),
+        *mnist_accuracy("nnRNN", ("nnrnn",), 512, None, 94.8, Source.FIGURE),
+        *mnist_accuracy("RNN-orth", ("rnn",), 512, None, 94.5, Source.FIGURE),
+        *mnist_accuracy("EURNN", ("eunn",), 512, None, 91.5, Source.FIGURE),
+        *mnist_accuracy("LSTM", ("lstm",), 512, None, 91, Source.FIGURE),
+        *mnist_accuracy("RNN", ("tanh_rnn",), 512, None, 82, Source.FIGURE),
         *(
-            Outcome(
-                "char_lm", (length,), f"{name} {size}, {held}", ours, f"{bits:.2f} bits", "V",
+            PublishedResult(
+                "char_lm", (length,), f"{name} {size}, {held}", ours, f"{bits:.2f} bits", Source.PRINTED,
                 size, "ptb", bits,
             )
             for (length, held), row in BPC.items()

@@ -1,8 +1,9 @@
 """Kiani et al. (2022): projUNN, low-rank projected updates."""
 
 from comparisons.papers import (
-    Outcome,
     Paper,
+    PublishedResult,
+    Source,
     Training,
     mnist_accuracy,
     mnist_iterations,
@@ -101,12 +102,12 @@ PAPER = Paper(
         ),
     ),
     outcomes=(
-        Outcome(
+        PublishedResult(
             "copying", (1000, 2000), "projUNN-T 190, rank 1", ("projunn_t",),
-            "converges (figure); rank 1 is the fastest", "V2", 190, setting=(("rank", 1),),
+            "converges (figure); rank 1 is the fastest", Source.SECOND_HAND, 190, setting=(("rank", 1),),
         ),
-        Outcome(
-            "adding", (200, 750), "projUNN-T 170", ("projunn_t",), "learns (figure)", "V2", 170
+        PublishedResult(
+            "adding", (200, 750), "projUNN-T 170", ("projunn_t",), "learns (figure)", Source.SECOND_HAND, 170
         ),
         *(
             outcome
@@ -114,17 +115,17 @@ PAPER = Paper(
             for size, row in rows.items()
             for rank, value in zip(RANKS, row, strict=True)
             for outcome in mnist_accuracy(
-                f"{NAMES[model]}, rank {rank},", (model,), size, None, value, "V2",
+                f"{NAMES[model]}, rank {rank},", (model,), size, None, value, Source.SECOND_HAND,
                 (("rank", rank),),
             )
         ),
-        *mnist_accuracy("LSTM", ("lstm",), 116, None, 91.8, "V2"),
-        *mnist_accuracy("LSTM", ("lstm",), 170, None, 92.0, "V2"),
-        *mnist_accuracy("LSTM", ("lstm",), 360, None, 92.9, "V2"),
-        *mnist_accuracy("LSTM", ("lstm",), 512, None, 92.0, "V2"),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 116, None, 92.5, "V2"),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 360, None, 93.9, "V2"),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 512, None, 94.7, "V2"),
+        *mnist_accuracy("LSTM", ("lstm",), 116, None, 91.8, Source.SECOND_HAND),
+        *mnist_accuracy("LSTM", ("lstm",), 170, None, 92.0, Source.SECOND_HAND),
+        *mnist_accuracy("LSTM", ("lstm",), 360, None, 92.9, Source.SECOND_HAND),
+        *mnist_accuracy("LSTM", ("lstm",), 512, None, 92.0, Source.SECOND_HAND),
+        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 116, None, 92.5, Source.SECOND_HAND),
+        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 360, None, 93.9, Source.SECOND_HAND),
+        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 512, None, 94.7, Source.SECOND_HAND),
     ),
     remarks_on={
         "copying": (

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from comparisons.papers import Paper, Training, mnist_accuracy, mnist_training
+from comparisons.papers import Paper, Source, Training, mnist_accuracy, mnist_training
 from comparisons.papers.lezcano2019 import COPYING as EXPRNN_COPYING
 from comparisons.papers.lezcano2019 import PAPER as EXPRNN
 from comparisons.papers.lezcano2019 import RATES, mnist
@@ -26,7 +26,7 @@ ACCURACIES = {
     None: {170: (98.1, 95.0), 360: (98.3, 96.5), 512: (98.9, 96.8)},
 }
 """On MNIST and permuted MNIST by K and size."""
-TAGS_PIXEL = {1: "M-M", 100: "M-L", None: "M-L"}
+TAGS_PIXEL = {1: Source.RECALLED_MEDIUM, 100: Source.RECALLED_LOW, None: Source.RECALLED_LOW}
 
 PAPER = Paper(
     cite="Lezcano-Casado 2019",
@@ -46,7 +46,10 @@ PAPER = Paper(
         outcome
         for every, name in PERIODS.items()
         for size, (pixel, permuted) in ACCURACIES[every].items()
-        for first, second, tag in ((pixel, None, TAGS_PIXEL[every]), (None, permuted, "V2"))
+        for first, second, tag in (
+            (pixel, None, TAGS_PIXEL[every]),
+            (None, permuted, Source.SECOND_HAND),
+        )
         for outcome in mnist_accuracy(
             f"dtriv, {name},", ("dtriv",), size, first, second, tag, (("rebase_every", every),)
         )

@@ -6,7 +6,7 @@ like PyTorch's example word_language_model, and this project's choice on the oth
 
 from dataclasses import replace
 
-from comparisons.papers import Outcome, Paper, Training, text_iterations
+from comparisons.papers import Paper, PublishedResult, Source, Training, text_iterations
 from comparisons.records import Optimizer, Setting
 
 POSTER = "Lin & Wang 2019 state no setting"
@@ -98,7 +98,7 @@ PAPER = Paper(
     ),
     outcomes=(
         *(
-            Outcome("first_term", (length,), name, ours, f"{value:g} %", "V", value=value)
+            PublishedResult("first_term", (length,), name, ours, f"{value:g} %", Source.PRINTED, value=value)
             for name, ours, row in (
                 ("RNN", ("tanh_rnn", "rnn"), (10.22, 10.56, 0.936)),
                 ("uRNN", URNN, (99.98, 100, 100)),
@@ -106,7 +106,7 @@ PAPER = Paper(
             for length, value in zip((20, 50, 100), row, strict=True)
         ),
         *(
-            Outcome("kth_highest", (length,), name, ours, f"{value:g} %", "V", value=value)
+            PublishedResult("kth_highest", (length,), name, ours, f"{value:g} %", Source.PRINTED, value=value)
             for name, ours, row in (
                 ("RNN", ("tanh_rnn", "rnn"), (38.12, 34.15, 15.23)),
                 ("uRNN", URNN, (92.01, 80.45, 56.73)),
@@ -114,9 +114,9 @@ PAPER = Paper(
             for length, value in zip((100, 200, 400), row, strict=True)
         ),
         *(
-            Outcome(
+            PublishedResult(
                 "word_lm", (), f"{name}, {title}", ours, f"{test:.2f} (validation {valid:.2f})",
-                "V", None, "ptb", test, (("layer", "rnn"), ("nonlinearity", activation)),
+                Source.PRINTED, None, "ptb", test, (("layer", "rnn"), ("nonlinearity", activation)),
             )
             for (name, ours), row in TEST.items()
             for (activation, title), test, valid in zip(
@@ -124,9 +124,9 @@ PAPER = Paper(
             )
         ),
         *(
-            Outcome(
+            PublishedResult(
                 "word_lm", (length,), f"{name}, BPTT {length}", ours,
-                f"{test:.2f} (validation {valid:.2f})", "V", None, "ptb", test,
+                f"{test:.2f} (validation {valid:.2f})", Source.PRINTED, None, "ptb", test,
                 LAYER if ours == UGRU else (),
             )
             for (name, ours), row in GATED.items()

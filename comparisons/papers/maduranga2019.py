@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from comparisons.papers import (
     Paper,
+    Source,
     Training,
     mnist_accuracy,
     mnist_iterations,
@@ -59,8 +60,12 @@ PAPER = Paper(
         ),
     ),
     outcomes=(
-        *mnist_accuracy("scuRNN", ("scaled_cayley_unitary",), 116, 97.6, 94.9, "M-H"),
-        *mnist_accuracy("scuRNN", ("scaled_cayley_unitary",), 250, 98.3, 96.2, "M-H"),
+        *mnist_accuracy(
+            "scuRNN", ("scaled_cayley_unitary",), 116, 97.6, 94.9, Source.RECALLED_HIGH
+        ),
+        *mnist_accuracy(
+            "scuRNN", ("scaled_cayley_unitary",), 250, 98.3, 96.2, Source.RECALLED_HIGH
+        ),
     ),
     remarks=("Its modReLU divides by √(|z|² + 1e-5), here by |z| where that is not 0.",),
     remarks_on={

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from comparisons.papers import (
-    Outcome,
     Paper,
+    PublishedResult,
+    Source,
     mnist_accuracy,
     mnist_iterations,
     mnist_training,
@@ -45,10 +46,10 @@ PAPER = Paper(
     ),
     outcomes=(
         *mnist_accuracy(
-            "oRNN, 32 reflections,", ("householder",), 256, 97.2, None, "V2", (("reflections", 32),)
+            "oRNN, 32 reflections,", ("householder",), 256, 97.2, None, Source.SECOND_HAND, (("reflections", 32),)
         ),
-        Outcome(
-            "char_lm", (), "oRNN 512", ("householder",), "≈ 1.68 bits", "M-L", 512, "ptb", 1.68
+        PublishedResult(
+            "char_lm", (), "oRNN 512", ("householder",), "≈ 1.68 bits", Source.RECALLED_LOW, 512, "ptb", 1.68
         ),
     ),
     remarks_on={

@@ -1,6 +1,6 @@
 """Nguyen-Duy, Pham and Nguyen (2023): asRNN, between saturated and orthogonal; numbers alone."""
 
-from comparisons.papers import Outcome, Paper, mnist_accuracy
+from comparisons.papers import Paper, PublishedResult, Source, mnist_accuracy
 
 BITS = (
     ("LSTM 475", ("lstm",), 475, (1.41, 1.43)),
@@ -14,12 +14,12 @@ PAPER = Paper(
     title="Adaptive-saturated RNN: Remember more with less instability",
     code="ndminhkhoi46/asRNN",
     outcomes=(
-        *mnist_accuracy("asRNN", (), 122, 98.89, 95.41, "V"),
-        *mnist_accuracy("asRNN", (), 257, 99.21, 96.88, "V"),
-        *mnist_accuracy("asRNN", (), 364, 99.3, 96.96, "V"),
+        *mnist_accuracy("asRNN", (), 122, 98.89, 95.41, Source.PRINTED),
+        *mnist_accuracy("asRNN", (), 257, 99.21, 96.88, Source.PRINTED),
+        *mnist_accuracy("asRNN", (), 364, 99.3, 96.96, Source.PRINTED),
         *(
-            Outcome(
-                "char_lm", (length,), name, ours, f"{value:g} bits", "V", size, "ptb", value
+            PublishedResult(
+                "char_lm", (length,), name, ours, f"{value:g} bits", Source.PRINTED, size, "ptb", value
             )
             for name, ours, size, values in BITS
             for length, value in zip((150, 300), values, strict=True)

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from comparisons.papers import (
-    Outcome,
     Paper,
+    PublishedResult,
+    Source,
     Training,
     mnist_iterations,
     mnist_training,
@@ -69,22 +70,22 @@ PAPER = Paper(
         *mnist_training(("lstm",), _baseline(MNIST, 128)),
     ),
     outcomes=(
-        Outcome(
-            "copying", (100,), "uRNN 128", ("arjovsky",), "≈ .01–.03, noisy, at 20k steps", "F,V",
+        PublishedResult(
+            "copying", (100,), "uRNN 128", ("arjovsky",), "≈ .01–.03, noisy, at 20k steps", Source.PARTLY_FIGURE,
             128,
         ),
-        Outcome("copying", (100,), "tanh RNN 80", ("tanh_rnn",), "≈ .1734", "F,V", 80),
-        Outcome(
-            "copying", (100,), "LSTM 40", ("lstm",), "≈ .142, mean of the last 500 steps", "F,V",
+        PublishedResult("copying", (100,), "tanh RNN 80", ("tanh_rnn",), "≈ .1734", Source.PARTLY_FIGURE, 80),
+        PublishedResult(
+            "copying", (100,), "LSTM 40", ("lstm",), "≈ .142, mean of the last 500 steps", Source.PARTLY_FIGURE,
             40,
         ),
-        Outcome("adding", (100,), "uRNN 512", ("arjovsky",), "≈ .035 at 6k steps", "F,V", 512),
-        Outcome(
+        PublishedResult("adding", (100,), "uRNN 512", ("arjovsky",), "≈ .035 at 6k steps", Source.PARTLY_FIGURE, 512),
+        PublishedResult(
             "adding", (100,), "LSTM 128", ("lstm",), "≈ .0084, learns after about 3.3k steps",
-            "F,V", 128,
+            Source.PARTLY_FIGURE, 128,
         ),
-        Outcome("adding", (100,), "tanh RNN 128", ("tanh_rnn",), "≈ .169", "F,V", 128),
-        Outcome("adding", (200,), "LSTM 128", ("lstm",), "≈ .076 at 10k steps", "F,V", 128),
+        PublishedResult("adding", (100,), "tanh RNN 128", ("tanh_rnn",), "≈ .169", Source.PARTLY_FIGURE, 128),
+        PublishedResult("adding", (200,), "LSTM 128", ("lstm",), "≈ .076 at 10k steps", Source.PARTLY_FIGURE, 128),
     ),
     remarks=("Its figure of MNIST is Arjovsky et al.'s; it reports no numbers of its own there.",),
     remarks_on={

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from comparisons.papers import Paper, mnist_accuracy, mnist_iterations, mnist_training
+from comparisons.papers import Paper, Source, mnist_accuracy, mnist_iterations, mnist_training
 from comparisons.records import Optimizer, Setting
 
 RMSPROP = Optimizer("rmsprop", lr=1e-4, alpha=0.9)
@@ -56,13 +56,13 @@ PAPER = Paper(
                 128,
                 pixel,
                 permuted,
-                "M-M",
+                Source.RECALLED_MEDIUM,
                 (("radius", margin),) if margin else (),
             )
         ),
-        *mnist_accuracy("factorised", ("spectral_band",), 128, 94.6, None, "V2"),
-        *mnist_accuracy("soft orthogonality", (), 128, 94.1, 91.4, "V2"),
-        *mnist_accuracy("LSTM", ("lstm",), 128, 97.3, 92.6, "V2"),
+        *mnist_accuracy("factorised", ("spectral_band",), 128, 94.6, None, Source.SECOND_HAND),
+        *mnist_accuracy("soft orthogonality", (), 128, 94.1, 91.4, Source.SECOND_HAND),
+        *mnist_accuracy("LSTM", ("lstm",), 128, 97.3, 92.6, Source.SECOND_HAND),
     ),
     remarks=(
         "On its copying task the input is a scalar, and on adding the target is the mean of the "

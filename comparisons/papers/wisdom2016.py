@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from comparisons.papers import (
-    Outcome,
     Paper,
+    PublishedResult,
+    Source,
     Training,
     mnist_accuracy,
     mnist_iterations,
@@ -130,23 +131,23 @@ PAPER = Paper(
         ),
     ),
     outcomes=(
-        Outcome(
-            "copying", COPYING, "full-capacity uRNN 128", ("full_capacity",), "solved", "M-M", 128
+        PublishedResult(
+            "copying", COPYING, "full-capacity uRNN 128", ("full_capacity",), "solved", Source.RECALLED_MEDIUM, 128
         ),
-        Outcome(
-            "copying", (1000,), "restricted uRNN 470", ("arjovsky",), "solved, slowly", "M-M", 470
+        PublishedResult(
+            "copying", (1000,), "restricted uRNN 470", ("arjovsky",), "solved, slowly", Source.RECALLED_MEDIUM, 470
         ),
-        Outcome("copying", (2000,), "restricted uRNN 470", ("arjovsky",), "fails", "M-M", 470),
-        Outcome("copying", COPYING, "LSTM 68", ("lstm",), "at the baseline", "M-M", 68),
-        *mnist_accuracy("LSTM", ("lstm",), 128, 97.8, 91.3, "M-H"),
-        *mnist_accuracy("LSTM", ("lstm",), 256, 98.2, 91.7, "M-H"),
-        *mnist_accuracy("restricted uRNN", ("arjovsky",), 512, 97.5, None, "V2"),
-        *mnist_accuracy("restricted uRNN", ("arjovsky",), 512, None, 93.3, "M-H"),
-        *mnist_accuracy("full-capacity uRNN", ("full_capacity",), 116, 92.8, 92.1, "V2"),
-        *mnist_accuracy("full-capacity uRNN", ("full_capacity",), 512, 96.9, 94.1, "V2"),
+        PublishedResult("copying", (2000,), "restricted uRNN 470", ("arjovsky",), "fails", Source.RECALLED_MEDIUM, 470),
+        PublishedResult("copying", COPYING, "LSTM 68", ("lstm",), "at the baseline", Source.RECALLED_MEDIUM, 68),
+        *mnist_accuracy("LSTM", ("lstm",), 128, 97.8, 91.3, Source.RECALLED_HIGH),
+        *mnist_accuracy("LSTM", ("lstm",), 256, 98.2, 91.7, Source.RECALLED_HIGH),
+        *mnist_accuracy("restricted uRNN", ("arjovsky",), 512, 97.5, None, Source.SECOND_HAND),
+        *mnist_accuracy("restricted uRNN", ("arjovsky",), 512, None, 93.3, Source.RECALLED_HIGH),
+        *mnist_accuracy("full-capacity uRNN", ("full_capacity",), 116, 92.8, 92.1, Source.SECOND_HAND),
+        *mnist_accuracy("full-capacity uRNN", ("full_capacity",), 512, 96.9, 94.1, Source.SECOND_HAND),
         *(
-            Outcome(
-                "unitary_system", (150,), f"{NAMES[model]} {n}", (model,), f"≈ {error:.3g}", "M-H",
+            PublishedResult(
+                "unitary_system", (150,), f"{NAMES[model]} {n}", (model,), f"≈ {error:.3g}", Source.RECALLED_HIGH,
                 n, f"{family}-{n}", error,
             )
             for (family, model), errors in ERRORS.items()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from comparisons.papers import (
     Paper,
+    Source,
     Training,
     mnist_accuracy,
     mnist_iterations,
@@ -50,7 +51,7 @@ PAPER = Paper(
         *mnist_training(("spectral_band",), MNIST, ("pixel_mnist",)),
     ),
     outcomes=mnist_accuracy(
-        "svdRNN, 16 + 16 reflections,", ("spectral_band",), 256, 97.6, None, "V2"
+        "svdRNN, 16 + 16 reflections,", ("spectral_band",), 256, 97.6, None, Source.SECOND_HAND
     ),
     remarks_on={
         "pixel_mnist": (

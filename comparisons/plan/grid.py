@@ -84,7 +84,16 @@ def expand(
                             length = task.fixed_lengths.get(variant, length)
                         task.check_length(length, variant)
                         runs += [
-                            Run(task.name, model, length, seed, setting, device, variant)
+                            Run(
+                                task.name,
+                                model,
+                                length,
+                                seed,
+                                setting,
+                                device,
+                                variant,
+                                choice.paper,
+                            )
                             for seed in (choice.seeds if seeds is None else seeds)
                         ]
     except (LookupError, ValueError) as error:
@@ -140,7 +149,9 @@ def _paper(task: str, model: str) -> list[Choice]:
         ]
         if borrowed:
             return [
-                choice._replace(setting=_borrow(choice.setting, model, neighbour), seeds=(0,))
+                choice._replace(
+                    setting=_borrow(choice.setting, model, neighbour), seeds=(0,), paper=""
+                )
                 for choice in borrowed
             ]
     return []
@@ -156,13 +167,15 @@ NEIGHBOURS = {
 
 def _published(task: str, model: str) -> list[Choice]:
     return [
-        choice for paper in PAPERS.values() for choice in _choices(paper.trainings, task, model)
+        choice
+        for name, paper in PAPERS.items()
+        for choice in _choices(name, paper.trainings, task, model)
     ]
 
 
-def _choices(trainings: Sequence[Training], task: str, model: str) -> list[Choice]:
+def _choices(paper: str, trainings: Sequence[Training], task: str, model: str) -> list[Choice]:
     return [
-        Choice(length, training.setting, variant, training.seeds)
+        Choice(length, training.setting, variant, training.seeds, paper)
         for training in trainings
         if training.task == task and model in training.models
         for length in training.lengths
@@ -173,7 +186,7 @@ def _choices(trainings: Sequence[Training], task: str, model: str) -> list[Choic
 def _only(paper: str) -> Callable[[str, str], list[Choice]]:
     """The choices of one paper, and nothing borrowed."""
     trainings = find_paper(paper).trainings
-    return lambda task, model: _choices(trainings, task, model)
+    return lambda task, model: _choices(paper, trainings, task, model)
 
 
 def _trained(paper: str) -> str:

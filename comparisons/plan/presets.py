@@ -23,6 +23,7 @@ class Choice(NamedTuple):
     setting: Setting
     variant: str = ""
     seeds: tuple[int, ...] = (0,)
+    paper: str = ""
 
 
 SMOKE = Setting(
