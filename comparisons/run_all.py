@@ -5,8 +5,6 @@ Results are kept run by run, so an interrupted command loses nothing that finish
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -15,16 +13,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from comparisons.cli import console
-from comparisons.cli.arguments import chosen_runs, parser
+from comparisons.cli.arguments import parser, planned_runs
+from comparisons.cli.execute import execute
 from comparisons.data import DataError
-from comparisons.execution.local import EXECUTORS, Executor, ExecutorError
-from comparisons.plan.grid import USUAL, GridError
-from comparisons.records import Failure, Run
+from comparisons.execution import EXECUTORS, ExecutorError
+from comparisons.plan import DEFAULT_PRESET, PlanError
 from comparisons.results.store import Store
 
 
 def main(argv: list[str]) -> int:
-    """Parse, expand, execute, report; returns the exit code."""
+    """Parse, plan, execute, report; returns the exit code."""
     command = shlex.join(["python", "comparisons/run_all.py", *argv])
     p = parser(__doc__ or "")
     args = p.parse_args(argv)
@@ -32,12 +30,12 @@ def main(argv: list[str]) -> int:
         console.print_catalogue()
         return 0
     try:
-        runs = chosen_runs(args)
+        runs = planned_runs(args)
         executor = EXECUTORS[args.executor](args.jobs)
-    except (GridError, DataError, ExecutorError) as error:
+    except (PlanError, DataError, ExecutorError) as error:
         p.error(str(error))
 
-    store = Store(args.results or Path("results", args.paper or args.preset or USUAL))
+    store = Store(args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET))
     contents = store.load()
     for problem in contents.problems:
         console.say(f"{problem}; this run counts as not finished")
@@ -46,16 +44,14 @@ def main(argv: list[str]) -> int:
         console.print_runs(runs, finished)
         return 0
     missing = [run for run in runs if run.id not in finished]
-    console.say(
-        f"{len(runs)} runs: {len(runs) - len(missing)} taken from {store.folder}, "
-        f"{len(missing)} to train"
-    )
+    taken = f"{len(runs) - len(missing)} taken from {store.folder}"
+    console.say(f"{len(runs)} runs: {taken}, {len(missing)} to train")
     try:
         try:
             store.save_plan(command, runs, args.paper or "")
         except OSError as error:
             p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
-        failed = train(executor, missing, store, command)
+        failed = execute(executor, missing, store, command)
         # Late: every worker process imports this file, and only this one process draws figures.
         from comparisons.report.html import write_report
 
@@ -68,23 +64,6 @@ def main(argv: list[str]) -> int:
     if failed:
         console.say(f"{failed} runs failed; tracebacks are in {store.folder / 'failures'}")
     return 1 if failed else 0
-
-
-def train(executor: Executor, runs: list[Run], store: Store, command: str) -> int:
-    """Train the runs, keep each outcome when it comes, and count the failures."""
-    failed = 0
-    with (
-        console.ProgressBars(len(runs)) as bars,
-        contextlib.closing(executor.execute(runs, bars.update)) as outcomes,
-    ):
-        for outcome in outcomes:
-            if isinstance(outcome, Failure):
-                failed += 1
-                store.save_failure(outcome)
-            else:
-                store.save(dataclasses.replace(outcome, command=command))
-            bars.finish(outcome)
-    return failed
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ from typing import NoReturn
 import torch
 
 from comparisons.data import files
-from comparisons.execution.local import EXECUTORS
-from comparisons.plan import grid
-from comparisons.plan.grid import PRESETS, USUAL
+from comparisons.execution import EXECUTORS
+from comparisons.plan import DEFAULT_PRESET, PRESETS, plan
 from comparisons.records import Run
 from comparisons.tasks import TASKS
 from comparisons.training.machine import usable_cpus
@@ -31,7 +30,9 @@ def parser(description: str) -> Parser:
     what = p.add_mutually_exclusive_group()
     # No default here: argparse would not see that a value equal to it was given beside --paper.
     what.add_argument(
-        "--preset", choices=PRESETS, help=f"sizes and settings; {USUAL}, if no paper is named"
+        "--preset",
+        choices=PRESETS,
+        help=f"sizes and settings; {DEFAULT_PRESET}, if no paper is named",
     )
     what.add_argument(
         "--paper", metavar="NAME", help="what one paper trained, beside what it published"
@@ -81,17 +82,17 @@ def parser(description: str) -> Parser:
     return p
 
 
-def chosen_runs(args: argparse.Namespace) -> list[Run]:
-    """The runs that the flags ask for; their data are known to be there, but in a dry run.
+def planned_runs(args: argparse.Namespace) -> list[Run]:
+    """The runs that the flags ask for, whose data are checked to be there except in a dry run.
 
     Raises:
-        GridError: The flags ask for what there is not.
+        PlanError: The flags ask for what there is not.
         DataError: Data are missing or damaged.
     """
     if args.data_dir is not None:
         files.use_folder(args.data_dir)
-    runs = grid.expand(
-        args.preset or USUAL,
+    runs = plan(
+        args.preset or DEFAULT_PRESET,
         args.tasks,
         args.schemes,
         lengths=args.lengths,

@@ -1,1 +1,18 @@
-"""Where runs are executed: processes of this machine, or a Ray cluster."""
+"""Where runs are trained: worker processes of this machine, or a Ray cluster.
+
+An executor takes runs and yields a `Result` or a `Failure` for each, as they end. A run that
+raises, crashes or is killed is a failure of its own and of no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from comparisons.execution.executor import Executor, ExecutorError, OnProgress, Outcomes, attempt
+from comparisons.execution.local import LocalExecutor
+from comparisons.execution.ray import RayExecutor
+
+__all__ = ["EXECUTORS", "Executor", "ExecutorError", "OnProgress", "Outcomes", "attempt"]
+
+EXECUTORS: dict[str, Callable[[int], Executor]] = {"local": LocalExecutor, "ray": RayExecutor}
+"""By the names of ``--executor``: builders that take the number of jobs."""

@@ -10,12 +10,12 @@ import enum
 import importlib
 import math
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from comparisons.names import unknown_name
 from comparisons.records import Setting
-from unitary_zoo.registry import Registry
 
 
 class Source(str, enum.Enum):
@@ -65,8 +65,9 @@ class Training:
         lengths: Every length T it used.
         models: Our names for its models: schemes or baselines.
         setting: Sizes and optimizers; its ``source`` says what departs from the paper.
-        variants: Of the task; "" is its default.
+        variants: Names of variants of the task; "" is the default one.
         seeds: Its repetitions, a run for each.
+        paper: Name of the paper, entered when it is loaded; "" for settings of this project.
     """
 
     task: str
@@ -75,6 +76,7 @@ class Training:
     setting: Setting
     variants: tuple[str, ...] = ("",)
     seeds: tuple[int, ...] = (0,)
+    paper: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,11 +218,30 @@ def mnist_accuracy(
     )  # fmt: skip
 
 
-PAPERS: dict[str, Paper] = {
-    module.name: importlib.import_module(f"{__name__}.{module.name}").PAPER
-    for module in pkgutil.iter_modules(__path__)
-}
-"""All papers by the name of their file."""
+class Papers(Mapping[str, Paper]):
+    """All papers by the name of their file; a file is read when its paper is asked for."""
+
+    def __init__(self) -> None:
+        self._names = tuple(module.name for module in pkgutil.iter_modules(__path__))
+        self._loaded: dict[str, Paper] = {}
+
+    def __getitem__(self, name: str) -> Paper:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._loaded:
+            paper: Paper = importlib.import_module(f"{__name__}.{name}").PAPER
+            trainings = tuple(replace(training, paper=name) for training in paper.trainings)
+            self._loaded[name] = replace(paper, trainings=trainings)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+PAPERS = Papers()
 
 
 def find_paper(name: str) -> Paper:
@@ -229,7 +250,6 @@ def find_paper(name: str) -> Paper:
     Raises:
         LookupError: There is none; the message suggests the nearest names.
     """
-    known: Registry[Paper] = Registry("paper")
-    for file, paper in PAPERS.items():
-        known.register(file)(paper)
-    return known.get(name)
+    if name not in tuple(PAPERS):
+        raise LookupError(unknown_name("paper", name, PAPERS))
+    return PAPERS[name]

@@ -20,7 +20,7 @@ LONGER = (
     "68,000 iterations for T >= 200"
 )
 
-URNN_COPYING = Setting(
+URNN_COPYING = Setting.of(
     hidden_size=128,
     batch_size=20,
     iterations=20_000,
@@ -29,7 +29,7 @@ URNN_COPYING = Setting(
     learn_h0=True,
     source=f"{CODE}; fresh sequences instead of 100,000 fixed ones",
 )
-RNN_COPYING = Setting(
+RNN_COPYING = Setting.of(
     hidden_size=80,
     batch_size=20,
     iterations=20_000,
@@ -37,26 +37,22 @@ RNN_COPYING = Setting(
     clip=1.0,
     source=f"{CODE}; fresh sequences instead of 100,000 fixed ones, zero initial state",
 )
-LSTM_COPYING = replace(
-    RNN_COPYING,
+LSTM_COPYING = RNN_COPYING.changed(
     hidden_size=40,
     source=f"{RNN_COPYING.source}; plain LSTM (theirs has one more matrix, from the new cell "
     "state to the output gate)",
 )
-URNN_ADDING = replace(
-    URNN_COPYING,
+URNN_ADDING = URNN_COPYING.changed(
     hidden_size=512,
     batch_size=50,
     source=f"{URNN_COPYING.source}; {LONGER}",
 )
-RNN_ADDING = replace(
-    RNN_COPYING,
+RNN_ADDING = RNN_COPYING.changed(
     hidden_size=128,
     batch_size=50,
     source=f"{RNN_COPYING.source}; {LONGER}",
 )
-LSTM_ADDING = replace(
-    LSTM_COPYING,
+LSTM_ADDING = LSTM_COPYING.changed(
     hidden_size=128,
     batch_size=50,
     source=f"{LSTM_COPYING.source}; {LONGER}",
@@ -67,8 +63,7 @@ MNIST = (
     "assumed, the paper does not say when it stopped; no validation set"
 )
 SLOWER = replace(RMSPROP, lr=5e-4)
-URNN_MNIST = replace(
-    URNN_COPYING,
+URNN_MNIST = URNN_COPYING.changed(
     hidden_size=512,
     iterations=60_000,
     optimizer=SLOWER,
@@ -77,8 +72,7 @@ URNN_MNIST = replace(
     eval_every=3_000,
     source=f"Arjovsky et al. 2016, amarshah/complex_RNN; {MNIST}",
 )
-RNN_MNIST = replace(
-    RNN_COPYING,
+RNN_MNIST = RNN_COPYING.changed(
     hidden_size=128,
     iterations=60_000,
     optimizer=SLOWER,
@@ -86,8 +80,8 @@ RNN_MNIST = replace(
     eval_every=3_000,
     source=f"{URNN_MNIST.source}; zero initial state, plain LSTM",
 )
-IRNN_MNIST = replace(
-    RNN_MNIST, hidden_size=100, source=f"{RNN_MNIST.source}; the size is that of Le et al. 2015"
+IRNN_MNIST = RNN_MNIST.changed(
+    hidden_size=100, source=f"{RNN_MNIST.source}; the size is that of Le et al. 2015"
 )
 
 COPYING = (100, 200, 300, 500)

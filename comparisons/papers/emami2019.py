@@ -15,7 +15,7 @@ from comparisons.records import Optimizer, Setting
 
 ADAM = Optimizer("adam", lr=1e-2)
 SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14)
-SYSTEM = Setting(
+SYSTEM = Setting.of(
     hidden_size=4,
     batch_size=10,
     iterations=7_000,
@@ -24,18 +24,16 @@ SYSTEM = Setting(
     bias=True,
     test_size=300,
     eval_every=70,
-    best_test=True,
+    report_best_test=True,
     source="Emami et al. 2019, poster and melikaemami/URNN [V]: 100 epochs of 70 batches at the "
     "poster's learning rate (the program's default is 0.001); Adam's epsilon is torch's 1e-8 "
     "instead of 1e-7",
 )
-URNN_SYSTEM = replace(SYSTEM, unitary_optimizer=ADAM)
-LSTM_SYSTEM = replace(
-    SYSTEM,
+URNN_SYSTEM = SYSTEM.changed(unitary_optimizer=ADAM)
+LSTM_SYSTEM = SYSTEM.changed(
     source=f"{SYSTEM.source}; recurrent kernels start Glorot-uniform, gate by gate",
 )
-CONTRACTIVE_SYSTEM = replace(
-    SYSTEM,
+CONTRACTIVE_SYSTEM = SYSTEM.changed(
     source=f"not in the paper's experiment; trained as its RNN: {SYSTEM.source}",
 )
 
@@ -56,7 +54,7 @@ OURS = {
 
 MNIST_SIZES = (16, 32, 48, 64, 80, 96)
 RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
-MNIST = Setting(
+MNIST = Setting.of(
     hidden_size=64,
     batch_size=64,
     iterations=mnist_iterations(100, 64),
@@ -65,13 +63,13 @@ MNIST = Setting(
     bias=True,
     test_size=10_000,
     eval_every=mnist_iterations(1, 64),
-    best_test=True,
+    report_best_test=True,
     source="Emami et al. 2019, poster and melikaemami/URNN [V]: 100 epochs (the poster stops early "
     "by validation, for which the program takes the test set); RMSprop's epsilon is torch's 1e-8 "
     "instead of 1e-7",
 )
-SLOW_MNIST = replace(MNIST, optimizer=replace(RMSPROP, lr=1e-4))
-URNN_MNIST = replace(MNIST, unitary_optimizer=RMSPROP)
+SLOW_MNIST = MNIST.changed(optimizer=replace(RMSPROP, lr=1e-4))
+URNN_MNIST = MNIST.changed(unitary_optimizer=RMSPROP)
 MNIST_ACCURACY = {
     ("URNN", 1e-3): (63.5, 77.8, 82.8, 85.1, 84.3, 87.0),
     ("ContRNN", 1e-3): (67.0, 72.9, 77.8, 82.7, 84.4, 84.5),
@@ -90,7 +88,7 @@ PAPER = Paper(
                 "contractive_system",
                 (1000,),
                 (model,),
-                replace(setting, hidden_size=size),
+                setting.changed( hidden_size=size),
                 variants=("20dB", "15dB"),
                 seeds=tuple(range(30)),  # realisations of system and data
             )
@@ -112,7 +110,7 @@ PAPER = Paper(
             )
             for size in MNIST_SIZES
             for training in mnist_training(
-                (model,), replace(setting, hidden_size=size), ("permuted_mnist",)
+                (model,), setting.changed( hidden_size=size), ("permuted_mnist",)
             )
         ),
     ),

@@ -20,7 +20,7 @@ KERNELS = (
 RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
 RMSPROP_UNITARY = Optimizer("rmsprop", lr=1e-4, alpha=0.9)
 
-COPYING = Setting(
+COPYING = Setting.of(
     hidden_size=190,
     batch_size=20,
     iterations=10_000,
@@ -29,7 +29,7 @@ COPYING = Setting(
     options=(("negative_ones", 95),),
     source=f"{CODE}; {KERNELS}; T = 2000 is [M-H]; fresh sequences instead of 20,000 cycled ones",
 )
-ADDING = Setting(
+ADDING = Setting.of(
     hidden_size=170,
     batch_size=50,
     iterations=20_000,
@@ -42,7 +42,7 @@ ADDING = Setting(
 
 
 def _mnist(size: int, negative_ones: int, unitary_lr: float, tag: str) -> Setting:
-    return Setting(
+    return Setting.of(
         hidden_size=size,
         batch_size=50,
         iterations=mnist_iterations(70, 50),

@@ -12,7 +12,7 @@ START = (
 )
 RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
 
-COPYING = Setting(
+COPYING = Setting.of(
     hidden_size=128,
     batch_size=128,
     iterations=10_000,
@@ -22,8 +22,7 @@ COPYING = Setting(
     source=f"{CODE}; {START}",
 )
 SLOWER = replace(RMSPROP, lr=1e-4)
-MNIST = replace(
-    COPYING,
+MNIST = COPYING.changed(
     hidden_size=1024,
     iterations=20_000,
     optimizer=SLOWER,
@@ -41,10 +40,10 @@ PAPER = Paper(
     code="jingli9111/EUNN-tensorflow",
     trainings=(
         Training("copying", (100,), ("eunn",), COPYING),
-        Training("copying", (200,), ("eunn_fft",), replace(COPYING, options=())),
+        Training("copying", (200,), ("eunn_fft",), COPYING.changed(options=())),
         *mnist_training(("eunn",), MNIST, ("permuted_mnist",)),
         *mnist_training(
-            ("eunn_fft",), replace(MNIST, hidden_size=512, options=()), ("permuted_mnist",)
+            ("eunn_fft",), MNIST.changed(hidden_size=512, options=()), ("permuted_mnist",)
         ),
     ),
     outcomes=(

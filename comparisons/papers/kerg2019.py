@@ -1,7 +1,5 @@
 """Kerg et al. (2019): nnRNN, beside five other models on copying, MNIST and Penn Treebank."""
 
-from dataclasses import replace
-
 from comparisons.papers import (
     Paper,
     PublishedResult,
@@ -32,7 +30,7 @@ def _nnrnn(size: int, delta: float, decay: float) -> tuple[float, float]:
     return (2 * delta / size, decay)
 
 
-EXPRNN = Setting(
+EXPRNN = Setting.of(
     hidden_size=128,
     batch_size=10,
     iterations=1_500,
@@ -41,40 +39,38 @@ EXPRNN = Setting(
     init="henaff",
     source=CODE,
 )
-NNRNN = replace(
-    EXPRNN,
+NNRNN = EXPRNN.changed(
     optimizer=_rmsprop(5e-4, 0.99),
     unitary_optimizer=_rmsprop(1e-6, 0.99),
     penalty=_nnrnn(128, 1e-4, 1e-6),
     source=f"{CODE}, supplement; its README starts by Cayley instead of Henaff; gains, angles and "
     f"T learn with P, at 1e-6; {PENALTY}",
 )
-EURNN = replace(
-    EXPRNN,
+EURNN = EXPRNN.changed(
     optimizer=_rmsprop(1e-3, 0.5),
     unitary_optimizer=_rmsprop(1e-3, 0.5),
     init=None,
     source=f"{CODE}; capacity 2 assumed, read-out of real and imaginary parts",
 )
-BASELINE = replace(EXPRNN, unitary_optimizer=None, init=None)
-RNN = replace(BASELINE, optimizer=_rmsprop(1e-3, 0.9), source=f"{CODE}; {PLAIN}")
-RNN_ORTH = replace(BASELINE, optimizer=_rmsprop(2e-4, 0.99), source=f"{CODE}; {ORTHOGONAL}")
-LSTM = replace(BASELINE, optimizer=Optimizer("rmsprop", lr=5e-4))
+BASELINE = EXPRNN.changed(unitary_optimizer=None, init=None)
+RNN = BASELINE.changed(optimizer=_rmsprop(1e-3, 0.9), source=f"{CODE}; {PLAIN}")
+RNN_ORTH = BASELINE.changed(optimizer=_rmsprop(2e-4, 0.99), source=f"{CODE}; {ORTHOGONAL}")
+LSTM = BASELINE.changed(optimizer=Optimizer("rmsprop", lr=5e-4))
 
 COPYING = (
     (("expm",), EXPRNN),
-    (("expm",), replace(EXPRNN, hidden_size=176)),
+    (("expm",), EXPRNN.changed(hidden_size=176)),
     (("nnrnn",), NNRNN),
     (("eunn",), EURNN),
-    (("eunn",), replace(EURNN, hidden_size=256)),
+    (("eunn",), EURNN.changed(hidden_size=256)),
     (("tanh_rnn",), RNN),
     (("rnn",), RNN_ORTH),
     (("lstm",), LSTM),
-    (("lstm",), replace(LSTM, hidden_size=63, optimizer=Optimizer("rmsprop", lr=1e-3))),
+    (("lstm",), LSTM.changed(hidden_size=63, optimizer=Optimizer("rmsprop", lr=1e-3))),
 )
 
 IMAGES = f"{CODE}; 70 epochs of 60,000 instead of 50,000 with 10,000 held out"
-EXPRNN_MNIST = Setting(
+EXPRNN_MNIST = Setting.of(
     hidden_size=512,
     batch_size=100,
     iterations=mnist_iterations(70, 100),
@@ -85,8 +81,7 @@ EXPRNN_MNIST = Setting(
     eval_every=mnist_iterations(1, 100),
     source=IMAGES,
 )
-NNRNN_MNIST = replace(
-    EXPRNN_MNIST,
+NNRNN_MNIST = EXPRNN_MNIST.changed(
     optimizer=_rmsprop(1.5e-4, 0.99),
     unitary_optimizer=_rmsprop(1.5e-5, 0.99),
     init=None,
@@ -94,30 +89,29 @@ NNRNN_MNIST = replace(
     source=f"{IMAGES}; values of the supplement (its README: 2e-4, 2e-5, delta .1); start Henaff "
     f"instead of Cayley; {PENALTY}",
 )
-EURNN_MNIST = replace(
-    EXPRNN_MNIST,
+EURNN_MNIST = EXPRNN_MNIST.changed(
     optimizer=_rmsprop(1e-4, 0.9),
     unitary_optimizer=_rmsprop(1e-4, 0.9),
     init=None,
     source=f"{IMAGES}; capacity 2 assumed",
 )
-BASELINE_MNIST = replace(EXPRNN_MNIST, unitary_optimizer=None, init=None)
+BASELINE_MNIST = EXPRNN_MNIST.changed(unitary_optimizer=None, init=None)
 MNIST = (
     (("expm",), EXPRNN_MNIST),
-    (("expm",), replace(EXPRNN_MNIST, hidden_size=722)),
+    (("expm",), EXPRNN_MNIST.changed(hidden_size=722)),
     (("nnrnn",), NNRNN_MNIST),
     (("eunn",), EURNN_MNIST),
-    (("eunn",), replace(EURNN_MNIST, hidden_size=1024)),
+    (("eunn",), EURNN_MNIST.changed(hidden_size=1024)),
     (
         ("tanh_rnn",),
-        replace(BASELINE_MNIST, optimizer=_rmsprop(1e-4, 0.9), source=f"{IMAGES}; {PLAIN}"),
+        BASELINE_MNIST.changed(optimizer=_rmsprop(1e-4, 0.9), source=f"{IMAGES}; {PLAIN}"),
     ),
     (
         ("rnn",),
-        replace(BASELINE_MNIST, optimizer=_rmsprop(5e-5, 0.99), source=f"{IMAGES}; {ORTHOGONAL}"),
+        BASELINE_MNIST.changed(optimizer=_rmsprop(5e-5, 0.99), source=f"{IMAGES}; {ORTHOGONAL}"),
     ),
-    (("lstm",), replace(BASELINE_MNIST, optimizer=_rmsprop(5e-4, 0.99))),
-    (("lstm",), replace(BASELINE_MNIST, hidden_size=257, optimizer=_rmsprop(5e-4, 0.99))),
+    (("lstm",), BASELINE_MNIST.changed(optimizer=_rmsprop(5e-4, 0.99))),
+    (("lstm",), BASELINE_MNIST.changed(hidden_size=257, optimizer=_rmsprop(5e-4, 0.99))),
 )
 
 TEXT = f"{CODE}; 100 epochs; the letters are those of the word-level files"
@@ -126,7 +120,7 @@ CHARACTERS = 5_017_482
 
 
 def _char_lm(size: int, length: int, lr: float, unitary_lr: float | None = None) -> Setting:
-    return Setting(
+    return Setting.of(
         hidden_size=size,
         batch_size=128,
         iterations=text_iterations(100, CHARACTERS, 128, length),
@@ -140,8 +134,7 @@ def _char_lm(size: int, length: int, lr: float, unitary_lr: float | None = None)
 
 
 def _nnrnn_text(length: int) -> Setting:
-    return replace(
-        _char_lm(1024, length, 8e-4, 8e-5),
+    return _char_lm(1024, length, 8e-4, 8e-5).changed(
         penalty=_nnrnn(1024, 1.0, 1e-4),
         source=f"{TEXT}; values of the paper (its README has better ones, with Adam); {PENALTY}",
     )
@@ -153,11 +146,11 @@ PTB = tuple(
     for models, setting in (
         (
             ("tanh_rnn",),
-            replace(_char_lm(1024, length, 1e-5), source=f"{TEXT}; {PLAIN}"),
+            _char_lm(1024, length, 1e-5).changed(source=f"{TEXT}; {PLAIN}"),
         ),
         (
             ("rnn",),
-            replace(_char_lm(1024, length, 1e-4), source=f"{TEXT}; {ORTHOGONAL}"),
+            _char_lm(1024, length, 1e-4).changed(source=f"{TEXT}; {ORTHOGONAL}"),
         ),
         (("eunn",), _char_lm(1024, length, 1e-3, 1e-3)),
         (("eunn",), _char_lm(2048, length, 1e-3, 1e-3)),

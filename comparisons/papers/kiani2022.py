@@ -19,7 +19,7 @@ def _rmsprop(lr: float) -> Optimizer:
 
 
 LSI = (("rank", 1), ("sampler", "lsi"))
-ADDING = Setting(
+ADDING = Setting.of(
     hidden_size=170,
     batch_size=50,
     iterations=100_000,
@@ -27,14 +27,14 @@ ADDING = Setting(
     unitary_optimizer=_rmsprop(1e-3 / 32),
     init="identity",
     nonlinearity="relu",
-    decay=0.94,
+    lr_decay=0.94,
     decay_every=2_000,
     eval_every=2_000,
     options=LSI,
     source=f"{CODE}; fresh sequences instead of 50 epochs of 100,000, markers split at T/2 instead "
     "of (T - 1)/2",
 )
-COPYING = Setting(
+COPYING = Setting.of(
     hidden_size=190,
     batch_size=128,
     iterations=20_000,
@@ -42,7 +42,7 @@ COPYING = Setting(
     unitary_optimizer=_rmsprop(7e-4 / 32),
     init="henaff",
     nonlinearity="relu",
-    decay=0.9,
+    lr_decay=0.9,
     decay_every=4_000,
     options=LSI,
     source=f"{CODE}; canonical layout of the task instead of theirs",
@@ -51,13 +51,13 @@ COPYING = Setting(
 
 def _mnist(size: int, rank: int) -> Setting:
     epoch = mnist_iterations(1, 128)
-    return Setting(
+    return Setting.of(
         hidden_size=size,
         batch_size=128,
         iterations=200 * epoch,
         optimizer=_rmsprop(1e-3),
         unitary_optimizer=_rmsprop(1e-3 / 32),
-        decay=0.2,
+        lr_decay=0.2,
         decay_every=60 * epoch,
         test_size=10_000,
         eval_every=epoch,

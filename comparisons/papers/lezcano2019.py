@@ -1,7 +1,5 @@
 """Lezcano-Casado and Martínez-Rubio (2019): expRNN, the exponential of a skew matrix."""
 
-from dataclasses import replace
-
 from comparisons.papers import (
     Paper,
     PublishedResult,
@@ -15,7 +13,7 @@ from comparisons.records import Optimizer, Setting
 
 CODE = "Lezcano-Casado & Martínez-Rubio 2019 (expRNN), Lezcano/expRNN [V]"
 KERNELS = "Glorot instead of Kaiming input and output kernels"
-COPYING = Setting(
+COPYING = Setting.of(
     hidden_size=190,
     batch_size=128,
     iterations=4_000,
@@ -33,8 +31,7 @@ RATES = {
 
 def mnist(size: int, lr: float) -> Setting:
     """On MNIST, of expRNN and its successors."""
-    return replace(
-        COPYING,
+    return COPYING.changed(
         hidden_size=size,
         iterations=mnist_iterations(70, 128),
         optimizer=Optimizer("rmsprop", lr=lr, alpha=0.99),
@@ -42,7 +39,7 @@ def mnist(size: int, lr: float) -> Setting:
         init="cayley",
         test_size=10_000,
         eval_every=mnist_iterations(1, 128),
-        best_test=True,
+        report_best_test=True,
         source=f"{CODE}; the rates of each size are [V2]; RMSprop decay .99 as in its code, where "
         f"others report .9; {KERNELS}",
     )

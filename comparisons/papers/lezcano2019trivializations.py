@@ -1,7 +1,5 @@
 """Lezcano-Casado (2019): dynamic trivializations, the exponential around a base that moves."""
 
-from dataclasses import replace
-
 from comparisons.papers import Paper, Source, Training, mnist_accuracy, mnist_training
 from comparisons.papers.lezcano2019 import COPYING as EXPRNN_COPYING
 from comparisons.papers.lezcano2019 import PAPER as EXPRNN
@@ -13,8 +11,7 @@ PERIODS = {1: "K = 1", 100: "K = 100", None: "K = ∞"}
 
 
 def _rebased(setting: Setting, every: int | None) -> Setting:
-    return replace(
-        setting,
+    return setting.changed(
         options=(("rebase_every", every),),
         source=f"{setting.source}; {PERIODS[every]}",
     )

@@ -11,7 +11,7 @@ from comparisons.records import Optimizer, Setting
 
 POSTER = "Lin & Wang 2019 state no setting"
 RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
-RECALL = Setting(
+RECALL = Setting.of(
     hidden_size=128,
     batch_size=128,
     iterations=5_000,
@@ -20,8 +20,8 @@ RECALL = Setting(
     source=f"{POSTER}: this project's; the exponential update takes the gradient as RMSprop "
     "scales it",
 )
-RECALL_RNN = replace(
-    RECALL, unitary_optimizer=None, clip=1.0, source=f"{POSTER}: this project's; tanh units"
+RECALL_RNN = RECALL.changed(
+    unitary_optimizer=None, clip=1.0, source=f"{POSTER}: this project's; tanh units"
 )
 
 TOKENS = 929_589
@@ -33,7 +33,7 @@ RECIPE = (
 
 
 def _word_lm(length: int) -> Setting:
-    return Setting(
+    return Setting.of(
         hidden_size=200,
         batch_size=20,
         iterations=text_iterations(40, TOKENS, 20, length),
@@ -43,7 +43,7 @@ def _word_lm(length: int) -> Setting:
         embedding=200,
         dropout=0.2,
         clip_norm=0.25,
-        anneal=4.0,
+        plateau_divisor=4.0,
         init_range=0.1,
         test_size=10**9,  # all of the text
         eval_every=text_iterations(1, TOKENS, 20, length),
@@ -52,8 +52,7 @@ def _word_lm(length: int) -> Setting:
 
 
 def _unitary(length: int) -> Setting:
-    return replace(
-        _word_lm(length),
+    return _word_lm(length).changed(
         unitary_optimizer=Optimizer("sgd", lr=2.0),
         source=f"{RECIPE}; that of the exponential update, from 2 on, is this project's",
     )
@@ -83,7 +82,7 @@ PAPER = Paper(
         Training("kth_highest", (100, 200, 400), URNN, RECALL),
         Training("kth_highest", (100, 200, 400), ("tanh_rnn",), RECALL_RNN),
         *(
-            Training("word_lm", (35,), models, replace(setting, nonlinearity=name), ("ptb",))
+            Training("word_lm", (35,), models, setting.changed( nonlinearity=name), ("ptb",))
             for name in ACTIVATIONS
             for models, setting in ((RNN, _word_lm(35)), (URNN, _unitary(35)))
         ),
@@ -92,7 +91,7 @@ PAPER = Paper(
             for length in BPTT
             for models, setting in (
                 (GRU, _word_lm(length)),
-                (UGRU, replace(_unitary(length), layer="gru")),
+                (UGRU, _unitary(length).changed( layer="gru")),
             )
         ),
     ),

@@ -1,7 +1,5 @@
 """Maduranga, Helfrich and Ye (2019): scuRNN, the scaled Cayley transform on U(n)."""
 
-from dataclasses import replace
-
 from comparisons.papers import (
     Paper,
     Source,
@@ -18,7 +16,7 @@ ONE = (
     "own there; initial state in U(±√(3/2n)) instead of U(±.01)"
 )
 
-COPYING = Setting(
+COPYING = Setting.of(
     hidden_size=130,
     batch_size=20,
     iterations=2_000,
@@ -27,8 +25,7 @@ COPYING = Setting(
     learn_h0=True,
     source=f"{CODE}; {ONE}; fresh sequences instead of 20,000 cycled ones",
 )
-ADDING = replace(
-    COPYING,
+ADDING = COPYING.changed(
     hidden_size=116,
     batch_size=50,
     iterations=60_000,
@@ -36,8 +33,7 @@ ADDING = replace(
     source=f"{CODE}; {ONE}; angles of the start on [0, π/2] instead of [0, 2π]; fresh sequences "
     "instead of 30 epochs of 100,000, markers split at T/2 instead of (T - 1)/2",
 )
-MNIST = replace(
-    COPYING,
+MNIST = COPYING.changed(
     hidden_size=116,
     batch_size=50,
     iterations=mnist_iterations(70, 50),
@@ -56,7 +52,7 @@ PAPER = Paper(
         *mnist_training(("scaled_cayley_unitary",), MNIST),
         *mnist_training(
             ("scaled_cayley_unitary",),
-            replace(MNIST, hidden_size=250, source=f"{MNIST.source}; the size is [M-H]"),
+            MNIST.changed(hidden_size=250, source=f"{MNIST.source}; the size is [M-H]"),
         ),
     ),
     outcomes=(

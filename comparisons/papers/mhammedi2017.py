@@ -1,7 +1,5 @@
 """Mhammedi et al. (2017): oRNN, orthogonal matrices from Householder reflections."""
 
-from dataclasses import replace
-
 from comparisons.papers import (
     Paper,
     PublishedResult,
@@ -13,7 +11,7 @@ from comparisons.papers import (
 from comparisons.records import Optimizer, Setting
 
 ADAM = Optimizer("adam", lr=1e-3)
-MNIST = Setting(
+MNIST = Setting.of(
     hidden_size=256,
     batch_size=5,
     iterations=mnist_iterations(100, 5),
@@ -40,7 +38,7 @@ PAPER = Paper(
         for reflections in (16, 32)
         for training in mnist_training(
             ("householder",),
-            replace(MNIST, options=(("reflections", reflections),)),
+            MNIST.changed( options=(("reflections", reflections),)),
             ("pixel_mnist",),
         )
     ),

@@ -1,7 +1,5 @@
 """Jovanović and Đuričić (PSI:ML 2017): an independent re-implementation of the uRNN."""
 
-from dataclasses import replace
-
 from comparisons.papers import (
     Paper,
     PublishedResult,
@@ -19,7 +17,7 @@ START = (
     "anew for every batch; those of the baselines are zero"
 )
 
-COPYING = Setting(
+COPYING = Setting.of(
     hidden_size=128,
     batch_size=50,
     iterations=20_000,
@@ -32,13 +30,11 @@ COPYING = Setting(
 )
 ITERATIONS = {100: 6_000, 200: 10_000, 400: 8_000, 750: 20_000}
 """On adding, by length: 10 epochs of 30, 50, 40 and 100 thousand sequences."""
-ADDING = replace(
-    COPYING,
+ADDING = COPYING.changed(
     hidden_size=512,
     source=f"{CODE}; fresh sequences instead of 10 epochs of fixed ones; {START}",
 )
-MNIST = replace(
-    ADDING,
+MNIST = ADDING.changed(
     iterations=mnist_iterations(10, 50),
     test_size=10_000,
     eval_every=mnist_iterations(1, 50),
@@ -47,7 +43,7 @@ MNIST = replace(
 
 
 def _baseline(setting: Setting, size: int) -> Setting:
-    return replace(setting, hidden_size=size, unitary_optimizer=None, learn_h0=False)
+    return setting.changed(hidden_size=size, unitary_optimizer=None, learn_h0=False)
 
 
 PAPER = Paper(
@@ -59,7 +55,7 @@ PAPER = Paper(
         Training("copying", (100,), ("tanh_rnn",), _baseline(COPYING, 80)),
         Training("copying", (100,), ("lstm",), _baseline(COPYING, 40)),
         *(
-            Training("adding", (length,), models, replace(setting, iterations=iterations))
+            Training("adding", (length,), models, setting.changed( iterations=iterations))
             for length, iterations in ITERATIONS.items()
             for models, setting in (
                 (("arjovsky",), ADDING),

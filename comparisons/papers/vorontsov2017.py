@@ -1,12 +1,10 @@
 """Vorontsov et al. (2017): singular values in a margin around 1, or a soft penalty."""
 
-from dataclasses import replace
-
 from comparisons.papers import Paper, Source, mnist_accuracy, mnist_iterations, mnist_training
 from comparisons.records import Optimizer, Setting
 
 RMSPROP = Optimizer("rmsprop", lr=1e-4, alpha=0.9)
-MNIST = Setting(
+MNIST = Setting.of(
     hidden_size=128,
     batch_size=100,
     iterations=mnist_iterations(100, 100),
@@ -42,7 +40,7 @@ PAPER = Paper(
             for margin in MARGINS
             if margin
             for training in mnist_training(
-                ("spectral_band",), replace(MNIST, options=(("radius", margin),))
+                ("spectral_band",), MNIST.changed(options=(("radius", margin),))
             )
         ),
     ),

@@ -20,15 +20,14 @@ CODE = (
 )
 COPYING = (1000, 2000)
 
-FULL = replace(
-    URNN_COPYING,
+FULL = URNN_COPYING.changed(
     iterations=10_000,
     unitary_optimizer=Optimizer("sgd", lr=1e-3),
     source=f"{CODE}; the Cayley step takes the raw gradient; W starts from the Haar measure "
     "instead of a random product of Arjovsky's form",
 )
-RESTRICTED = replace(URNN_COPYING, hidden_size=470, iterations=10_000, source=CODE)
-LSTM = replace(LSTM_COPYING, hidden_size=68, iterations=10_000, source=f"{CODE}; plain LSTM")
+RESTRICTED = URNN_COPYING.changed(hidden_size=470, iterations=10_000, source=CODE)
+LSTM = LSTM_COPYING.changed(hidden_size=68, iterations=10_000, source=f"{CODE}; plain LSTM")
 
 MNIST = (
     "Wisdom et al. 2016, stwisdom/urnn [V]; 200 epochs of 60,000 without early stopping, instead "
@@ -39,10 +38,9 @@ MNIST = (
 
 def _mnist(size: int, lr: float, unitary_lr: float | None = None) -> Setting:
     """Of the full-capacity uRNN where W has a learning rate of its own, else of the restricted."""
-    rmsprop = replace(URNN_COPYING.optimizer, lr=lr)
+    rmsprop = replace(URNN_COPYING.training.optimizer, lr=lr)
     full = unitary_lr is not None
-    return replace(
-        URNN_COPYING,
+    return URNN_COPYING.changed(
         hidden_size=size,
         batch_size=50,
         iterations=mnist_iterations(200, 50),
@@ -59,8 +57,7 @@ def _mnist(size: int, lr: float, unitary_lr: float | None = None) -> Setting:
 
 
 def _lstm_mnist(size: int) -> Setting:
-    return replace(
-        _mnist(size, 1e-3),
+    return _mnist(size, 1e-3).changed(
         unitary_optimizer=None,
         learn_h0=False,
         clip_norm=1.0,
@@ -70,13 +67,13 @@ def _lstm_mnist(size: int) -> Setting:
 
 STATES = (4, 6, 7, 8, 16)
 IDENTIFICATION = {
-    n: Setting(
+    n: Setting.of(
         hidden_size=n,
         batch_size=50,
         iterations=40_000,
         optimizer=Optimizer("rmsprop", lr=1e-3, alpha=0.9),
         unitary_optimizer=Optimizer("rmsprop", lr=1e-3, alpha=0.9),
-        identify=True,
+        only_recurrent_weight=True,
         eval_every=400,
         source="Wisdom et al. 2016 [M-H]: 100 epochs of 20,000 sequences, W alone is learned; the "
         "6 seeds are 6 starts on one system, and draw fresh sequences in place of 20,000 fixed "
@@ -85,8 +82,7 @@ IDENTIFICATION = {
     for n in STATES
 }
 FULL_IDENTIFICATION = {
-    n: replace(
-        setting,
+    n: setting.changed(
         unitary_optimizer=Optimizer("sgd", lr=1e-3),
         source=f"{setting.source}; the Cayley step takes the raw gradient",
     )

@@ -1,7 +1,5 @@
 """Zhang, Lei and Dhillon (2018): spectral-RNN, singular values held near 1."""
 
-from dataclasses import replace
-
 from comparisons.papers import (
     Paper,
     Source,
@@ -18,21 +16,20 @@ FULL = (
     "orthogonal factors of full dimension instead of 16 reflections each, slope .01 of the leaky "
     "ReLU (its own is not known)"
 )
-ADDING = Setting(
+ADDING = Setting.of(
     hidden_size=128,
     batch_size=128,
     iterations=39_100,
     optimizer=ADAM,
     unitary_optimizer=ADAM,
     nonlinearity="leaky_relu",
-    decay=0.99,
+    lr_decay=0.99,
     decay_every=391,
     eval_every=391,
     options=(("radius", 0.01),),
     source=f"{CODE}; {FULL}; fresh sequences instead of 100 epochs of 50,000",
 )
-MNIST = replace(
-    ADDING,
+MNIST = ADDING.changed(
     hidden_size=256,
     iterations=mnist_iterations(100, 128),
     decay_every=mnist_iterations(1, 128),

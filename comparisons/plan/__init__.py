@@ -1,1 +1,125 @@
-"""From flags, presets and papers to the runs of a comparison."""
+"""From flags, presets and papers to the list of the runs of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from comparisons.models import check_model, model_names
+from comparisons.papers import Training, find_paper
+from comparisons.plan.fitting import accepted_size, with_change
+from comparisons.plan.papers import describe_trainings, published
+from comparisons.plan.presets import DEFAULT_PRESET, PRESETS, Preset
+from comparisons.records import Run
+from comparisons.tasks import TASKS, Task
+
+__all__ = ["DEFAULT_PRESET", "PRESETS", "PlanError", "Preset", "plan"]
+
+
+class PlanError(ValueError):
+    """The flags ask for something that does not exist; the message is one line with the remedy."""
+
+
+def plan(
+    preset: str = DEFAULT_PRESET,
+    tasks: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    *,
+    paper: str | None = None,
+    lengths: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    real_data: bool = False,
+    seeds: Sequence[int] | None = None,
+    device: str = "cpu",
+    iterations: int | None = None,
+    hidden_size: int | None = None,
+) -> list[Run]:
+    """Every run of a command once, seed by seed, so that a command cut short leaves whole seeds.
+
+    Args:
+        preset: A key of :data:`PRESETS`.
+        tasks: Names of tasks; None is all.
+        models: Names of schemes and baselines; None is all.
+        paper: Name of a paper: exactly what it trained, in place of a preset.
+        lengths: Instead of the preset's; a length it does not know takes the nearest's setting.
+        variants: Of the tasks, instead of the preset's.
+        real_data: Whether a folder of real data is there; else the embedded data are the default.
+        seeds: One run for each; None is what the preset has.
+        device: Where to train.
+        iterations: Instead of the preset's.
+        hidden_size: The preset's settings of that size, or, without any, all of them at that size;
+            a scheme takes the next size that it accepts.
+
+    Raises:
+        PlanError: A task, variant, model or paper is unknown, a length is too short for a task, or
+            there is nothing to run.
+    """
+    runs: list[Run] = []
+    try:
+        find = PRESETS[preset].trainings if paper is None else partial(published, find_paper(paper))
+        for task in map(TASKS.get, tasks or TASKS.names()):
+            for model in map(check_model, models or model_names()):
+                trainings = find(task.name, model)
+                if hidden_size is not None:
+                    trainings = with_size(accepted_size(model, hidden_size), trainings)
+                if lengths is not None:
+                    trainings = with_lengths(lengths, trainings)
+                for training in trainings:
+                    if seeds is not None:
+                        training = replace(training, seeds=tuple(seeds))
+                    if iterations is not None:
+                        setting = with_change(training.setting, iterations=iterations)
+                        training = replace(training, setting=setting)
+                    # The default variant is that of real data, where they are given.
+                    usual = [v or (task.real if real_data else "") for v in training.variants]
+                    chosen = tuple(map(task.check_variant, variants or usual))
+                    training = replace(training, variants=chosen)
+                    runs += _runs(training, task, device, lengths_given=lengths is not None)
+    except (LookupError, ValueError) as error:
+        raise PlanError(str(error)) from None
+    if not runs and paper is not None:
+        raise PlanError(f"{paper} trained nothing of that; {describe_trainings(paper)}")
+    if not runs:
+        raise PlanError(f"preset {preset!r} has no settings for these tasks; try another preset")
+    return sorted({run.id: run for run in runs}.values(), key=lambda run: run.seed)
+
+
+def with_size(n: int, trainings: list[Training]) -> list[Training]:
+    """The trainings of that size or, without any, all of them changed to it."""
+    found = [t for t in trainings if t.setting.model.hidden_size == n]
+    return found or [replace(t, setting=with_change(t.setting, hidden_size=n)) for t in trainings]
+
+
+def with_lengths(lengths: Sequence[int], trainings: list[Training]) -> list[Training]:
+    """The trainings at these lengths, each in the settings made for it or for the nearest one."""
+    known = [length for training in trainings for length in training.lengths]
+    found = []
+    for length in lengths if known else ():
+        nearest = min(known, key=lambda other: abs(math.log(other / length)))
+        for training in (t for t in trainings if nearest in t.lengths):
+            setting = training.setting
+            if nearest != length:
+                source = f"{setting.source} (settings made for T = {nearest})"
+                setting = setting.changed(source=source)
+            found.append(replace(training, lengths=(length,), setting=setting))
+    return found
+
+
+def _runs(training: Training, task: type[Task], device: str, lengths_given: bool) -> Iterator[Run]:
+    """The runs of a training of one model, each checked."""
+    (model,) = training.models
+    for length in training.lengths:
+        for variant in training.variants:
+            # A length that nobody asked for gives way to that of data which leave no choice.
+            steps = length if lengths_given else task.fixed_lengths.get(variant, length)
+            task.check_length(steps, variant)
+            for seed in training.seeds:
+                yield Run(
+                    task.name, model, steps, seed, training.setting, device, variant, training.paper
+                )
+
+
+# old name: remove at integration
+GridError, USUAL, expand = PlanError, DEFAULT_PRESET, plan

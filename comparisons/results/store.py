@@ -57,12 +57,12 @@ class Store:
 
     def save(self, result: Result) -> None:
         """Keep a finished run; an earlier failure of the same run is forgotten."""
-        self._write(self._run_file(result.run), dataclasses.asdict(result))
+        self._write(self._run_file(result.run), result.to_dict())
         self._failure_file(result.run).unlink(missing_ok=True)
 
     def save_failure(self, failure: Failure) -> None:
         """Keep the account of a failed run; the next command tries it again."""
-        self._write(self._failure_file(failure.run), dataclasses.asdict(failure))
+        self._write(self._failure_file(failure.run), failure.to_dict())
 
     def save_plan(self, command: str, runs: Iterable[Run], paper: str = "") -> None:
         """Note what is about to be run, so that a report of a part can say so."""

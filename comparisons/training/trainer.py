@@ -8,15 +8,19 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
 
 import torch
 
-import unitary_zoo
 from comparisons.models import SequenceModel, State
-from comparisons.records import Optimizer, Point, Result, Run, Setting
+from comparisons.records import Point, Result, Run, TrainingSettings
 from comparisons.tasks import TASKS, Batch, Task, stream
 from comparisons.training.machine import PeakMemory, describe_machine, versions
+from comparisons.training.optimizers import (
+    build_optimizers,
+    clip_gradients,
+    decay_rates,
+    lower_rates_on_plateau,
+)
 
 Progress = Callable[[int, float], None]
 """Called with (iterations done, last training loss)."""
@@ -24,28 +28,6 @@ Progress = Callable[[int, float], None]
 
 class DivergedError(ArithmeticError):
     """A loss became infinite or undefined."""
-
-
-def _theano_rmsprop(groups: list[dict[str, Any]], spec: Optimizer) -> torch.optim.Optimizer:
-    """RMSprop of Arjovsky's Theano code: accumulators start at 1e-3, and there is no epsilon."""
-    # The tiny epsilon only keeps an entry whose gradient is always zero from becoming 0 / 0.
-    optimizer = torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha or 0.9, eps=1e-16)
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            square_avg = torch.full_like(p, 1e-3)
-            optimizer.state[p] = {"step": torch.tensor(0.0), "square_avg": square_avg}
-    return optimizer
-
-
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer], torch.optim.Optimizer]] = {
-    "adam": lambda groups, spec: torch.optim.Adam(groups, lr=spec.lr),
-    "rmsprop": lambda groups, spec: torch.optim.RMSprop(
-        groups, lr=spec.lr, alpha=spec.alpha or 0.99
-    ),
-    "rmsprop_theano": _theano_rmsprop,
-    "sgd": lambda groups, spec: torch.optim.SGD(groups, lr=spec.lr),
-}
-"""What an `Optimizer` record names: builders from parameter groups and the record."""
 
 
 def train(run: Run, progress: Progress | None = None) -> Result:
@@ -61,42 +43,41 @@ def train(run: Run, progress: Progress | None = None) -> Result:
     Raises:
         DivergedError: A loss is no longer finite.
     """
-    return fit(run, progress)[1]
+    return train_model(run, progress)[1]
 
 
-def fit(run: Run, progress: Progress | None = None) -> tuple[SequenceModel, Result]:
-    """As :func:`train`, and the trained model with it."""
+def train_model(run: Run, progress: Progress | None = None) -> tuple[SequenceModel, Result]:
+    """Do what :func:`train` does, and return the trained model too."""
     started = time.perf_counter()
     memory = PeakMemory(run.device)
-    setting = run.setting
+    settings, eval_every = run.setting.training, run.setting.evaluation.eval_every
     task = TASKS.get(run.task)(run.length, run.variant, run.seed)
     torch.manual_seed(run.seed)
-    model = SequenceModel(run.model, setting, task).to(run.device)
-    optimizers = _optimizers(model, setting)
+    model = SequenceModel(run.model, run.setting, task).to(run.device)
+    optimizers = build_optimizers(model, settings)
     defect_start = model.unitarity_defect()
 
-    batches = task.train_batches(setting.batch_size, _stream(run, "train"))
+    batches = task.train_batches(settings.batch_size, _stream(run, "train"))
     curve = [_evaluated(model, task, run, 0, 0.0, None)]
     state: State | None = None
     durations: list[float] = []
     losses: list[float] = []
-    for iteration, batch in enumerate(islice(batches, setting.iterations), start=1):
+    for iteration, batch in enumerate(islice(batches, settings.iterations), start=1):
         batch = batch.to(run.device)
         state = state if batch.continues else None
         step_started = time.perf_counter()
-        loss, state = _step(model, task, optimizers, batch, state, setting)
+        loss, state = _step(model, task, optimizers, batch, state, settings)
         durations.append(time.perf_counter() - step_started)
         losses.append(loss)
-        if setting.decay is not None and iteration % setting.decay_every == 0:
-            _scale_rates(optimizers, setting.decay)
+        decay_rates(optimizers, settings, iteration)
         _check_finite("training", loss, iteration, run)
         if progress is not None:
             progress(iteration, loss)
-        if iteration % setting.eval_every == 0 or iteration == setting.iterations:
+        if iteration % eval_every == 0 or iteration == settings.iterations:
             window, losses = statistics.fmean(losses), []
             point = _evaluated(model, task, run, iteration, sum(durations), window)
             _check_finite("test", point.test_loss, iteration, run)
-            _anneal(optimizers, setting, curve, point)
+            lower_rates_on_plateau(optimizers, settings, curve, point)
             curve.append(point)
 
     result = Result(
@@ -122,9 +103,10 @@ def fit(run: Run, progress: Progress | None = None) -> tuple[SequenceModel, Resu
 
 def _check_finite(name: str, loss: float, iteration: int, run: Run) -> None:
     if not math.isfinite(loss):
+        settings = run.setting.training
         raise DivergedError(
-            f"the {name} loss became {loss} at iteration {iteration} of {run.setting.iterations} "
-            f"({run.setting.optimizer}); lower the learning rate or clip"
+            f"the {name} loss became {loss} at iteration {iteration} of {settings.iterations} "
+            f"({settings.optimizer}); lower the learning rate or clip"
         )
 
 
@@ -134,37 +116,20 @@ def _stream(run: Run, name: str) -> torch.Generator:
     return stream(f"{task}/{run.length}/{run.seed}/{name}")
 
 
-def _optimizers(model: SequenceModel, setting: Setting) -> list[torch.optim.Optimizer]:
-    """One optimizer for the free parameters and, in a scheme, one for the unitary weight."""
-    unitary = setting.unitary_optimizer or setting.optimizer
-    specs = (setting.optimizer, unitary)
-    groups = unitary_zoo.parameter_groups(model, lr=specs[0].lr, unitary_lr=unitary.lr)
-    # A baseline has one group only; the second specification then finds none.
-    optimizers = [
-        OPTIMIZERS[spec.kind]([group], spec) for spec, group in zip(specs, groups, strict=False)
-    ]
-    if any(model.schemes()):
-        unitary_zoo.attach(model, *optimizers)
-    return optimizers
-
-
 def _step(
     model: SequenceModel,
     task: Task,
     optimizers: list[torch.optim.Optimizer],
     batch: Batch,
     state: State | None,
-    setting: Setting,
+    settings: TrainingSettings,
 ) -> tuple[float, State]:
     """One iteration; returns its loss, once the device has finished it, and the last states."""
     outputs, state = model(batch.inputs, state)
     loss = task.loss(outputs, batch.targets)
     model.zero_grad()
-    (loss if setting.penalty is None else loss + _penalty(model, setting.penalty)).backward()
-    if setting.clip is not None:
-        torch.nn.utils.clip_grad_value_(model.parameters(), setting.clip)
-    if setting.clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), setting.clip_norm)
+    (loss if settings.penalty is None else loss + _penalty(model, settings.penalty)).backward()
+    clip_gradients(model, settings)
     for optimizer in optimizers:
         optimizer.step()
     if loss.is_cuda:
@@ -173,25 +138,10 @@ def _step(
 
 
 def _detached(state: State) -> State:
-    """Without their past: gradients end where a batch begins."""
+    """The states without their graph, so that gradients end where a batch begins."""
     if isinstance(state, tuple):
         return state[0].detach(), state[1].detach()
     return state.detach()
-
-
-def _anneal(
-    optimizers: list[torch.optim.Optimizer], setting: Setting, past: list[Point], point: Point
-) -> None:
-    """Lower the learning rates where the setting asks for it and validation did not improve."""
-    if setting.anneal is None or point.valid_loss is None:
-        return
-    if point.valid_loss >= min(before.valid_loss or math.inf for before in past):
-        _scale_rates(optimizers, 1 / setting.anneal)
-
-
-def _scale_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
-    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-        group["lr"] *= factor
 
 
 def _penalty(model: SequenceModel, weights: tuple[float, ...]) -> torch.Tensor:
@@ -202,7 +152,7 @@ def _penalty(model: SequenceModel, weights: tuple[float, ...]) -> torch.Tensor:
     """
     found = [getattr(scheme, "penalty", None) for scheme in model.schemes()]
     if not found or None in found:
-        raise TypeError("the model has no penalty of its own; leave Setting.penalty at None")
+        raise TypeError("the model has no penalty of its own; leave penalty at None")
     return torch.stack([penalty(*weights) for penalty in found if penalty is not None]).sum()
 
 
@@ -216,10 +166,10 @@ def _evaluated(
 ) -> Point:
     """A point of the learning curve."""
     # In batches of the training size: larger ones would set the peak memory that is reported.
-    size = run.setting.batch_size
-    validation = task.valid_batches(size, run.setting.test_size)
+    size, count = run.setting.training.batch_size, run.setting.evaluation.test_size
+    validation = task.valid_batches(size, count)
     valid_loss = None if validation is None else _measure(model, task, run, validation)[0]
-    test = task.test_batches(size, run.setting.test_size, _stream(run, "test"))
+    test = task.test_batches(size, count, _stream(run, "test"))
     return Point(iteration, seconds, train_loss, *_measure(model, task, run, test), valid_loss)
 
 
@@ -240,3 +190,6 @@ def _measure(
         count += weight
     model.train()
     return loss / count, accuracy / count
+
+
+fit = train_model  # old name: remove at integration

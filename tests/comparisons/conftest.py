@@ -13,7 +13,7 @@ from comparisons.data import images
 from comparisons.records import Optimizer, Point, Result, Run, Setting
 from comparisons.tasks import TASKS
 
-SETTING = Setting(
+SETTING = Setting.of(
     hidden_size=8,
     batch_size=4,
     iterations=6,
@@ -30,7 +30,7 @@ def make_run() -> Callable[..., Run]:
     """A run of a few iterations; keyword arguments replace fields of the run or its setting."""
 
     def make(model: str = "cayley", *, task="copying", length=5, seed=0, **setting) -> Run:
-        return Run(task, model, length, seed, replace(SETTING, **setting))
+        return Run(task, model, length, seed, SETTING.changed(**setting))
 
     return make
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparisons.data import DataError, images
-from comparisons.plan.grid import GridError, expand
+from comparisons.plan import PlanError, plan
 from comparisons.tasks.permuted_mnist import PermutedMNIST
 from comparisons.tasks.pixel_mnist import PixelMNIST
 
@@ -143,10 +143,10 @@ def test_a_preset_takes_the_length_of_the_data():
         ({"real_data": True, "variants": ["digits"]}, "digits", 64),
         ({"real_data": True, "lengths": [784]}, "mnist", 784),
     ):
-        (run,) = expand("quick", ["pixel_mnist"], ["cayley"], **flags)
+        (run,) = plan("quick", ["pixel_mnist"], ["cayley"], **flags)
         assert (run.variant, run.length) == (variant, length)
 
 
 def test_a_length_that_is_asked_for_and_does_not_fit_is_refused():
-    with pytest.raises(GridError, match="784 steps with the data of 'mnist', got 64"):
-        expand("quick", ["pixel_mnist"], ["cayley"], lengths=[64], real_data=True)
+    with pytest.raises(PlanError, match="784 steps with the data of 'mnist', got 64"):
+        plan("quick", ["pixel_mnist"], ["cayley"], lengths=[64], real_data=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comparisons.models import SequenceModel
-from comparisons.plan.grid import expand
+from comparisons.plan import plan
 from comparisons.tasks import TASKS
 from comparisons.tasks.unitary_system import System, UnitarySystem
 from comparisons.training.trainer import fit, train
@@ -139,7 +139,7 @@ def test_what_cannot_be_the_system_is_refused(rnn):
 
 
 def test_training_moves_w_and_nothing_else_and_gets_closer():
-    (run,) = expand("quick", ["unitary_system"], ["full_capacity"], iterations=40)
+    (run,) = plan("quick", ["unitary_system"], ["full_capacity"], iterations=40)
     run = replace(run, length=10)
     start = SequenceModel(run.model, run.setting, TASKS.get(run.task)(10))
     fixed = {n: p.clone() for n, p in start.named_parameters() if not p.requires_grad}
@@ -178,22 +178,27 @@ QUICK_PROJECTED = ["projunn_d", "projunn_t", "svd_projection"]
 @pytest.mark.parametrize("model", ["projunn_t", "svd_projection", "eigenphase"])
 def test_quick_ends_well_under_the_baseline(model):
     # By Adam on W alone these ended from 1.3 to 1.6.
-    (run,) = expand("quick", ["unitary_system"], [model])
+    (run,) = plan("quick", ["unitary_system"], [model])
     assert train(run).final.test_loss < 0.8
 
 
 def test_quick_identifies_with_every_scheme_that_fills_the_unitary_group():
-    for run in expand("quick", ["unitary_system"]):
+    for run in plan("quick", ["unitary_system"]):
         claims = {}
         if run.model in Parametrization.names():
             claims = Parametrization.get(run.model).info.claims
         able = "complex" in claims and claims["complex"].dimension(8) >= 64
         setting = run.setting
-        assert setting.identify == able, run.model
+        assert setting.model.only_recurrent_weight == able, run.model
         model = SequenceModel(run.model, setting, UnitarySystem(run.length, run.variant))
         assert any(not p.requires_grad for p in model.parameters()) == able
         # the same state in every model: 16 real numbers, of an LSTM h and c
         is_complex = any(scheme.field == "complex" for scheme in model.schemes())
-        assert setting.hidden_size == (8 if is_complex or run.model == "lstm" else 16), run.model
-        steps_along = setting.unitary_optimizer is None or setting.unitary_optimizer.kind == "adam"
+        assert setting.model.hidden_size == (8 if is_complex or run.model == "lstm" else 16), (
+            run.model
+        )
+        steps_along = (
+            setting.training.unitary_optimizer is None
+            or setting.training.unitary_optimizer.kind == "adam"
+        )
         assert steps_along != (run.model in QUICK_PROJECTED), run.model

@@ -4,18 +4,18 @@ import pytest
 
 from comparisons.models import BASELINES, SequenceModel, model_names
 from comparisons.papers import PAPERS, Paper, Training
-from comparisons.plan import grid
-from comparisons.plan.grid import PRESETS, GridError, expand
+from comparisons.plan import PRESETS, PlanError, plan
+from comparisons.plan.papers import borrowed
 from comparisons.records import Optimizer, Run, Setting
 from comparisons.tasks import TASKS
-from comparisons.training.trainer import OPTIMIZERS
+from comparisons.training.optimizers import OPTIMIZERS
 
 RUN = Run(
     task="copying",
     model="cayley",
     length=100,
     seed=3,
-    setting=Setting(
+    setting=Setting.of(
         hidden_size=128,
         batch_size=20,
         iterations=1000,
@@ -30,16 +30,16 @@ def test_ids_never_change():
 
 
 def test_ids_tell_configurations_apart_and_ignore_words():
-    other_rate = replace(RUN.setting, optimizer=Optimizer("rmsprop", lr=2e-3, alpha=0.9))
+    other_rate = RUN.setting.changed(optimizer=Optimizer("rmsprop", lr=2e-3, alpha=0.9))
     ids = {
         RUN.id,
         replace(RUN, seed=4).id,
         replace(RUN, device="cuda").id,
         replace(RUN, setting=other_rate).id,
-        replace(RUN, setting=replace(RUN.setting, clip=1.0)).id,
+        replace(RUN, setting=RUN.setting.changed(clip=1.0)).id,
     }
     assert len(ids) == 5
-    assert replace(RUN, setting=replace(RUN.setting, source="elsewhere")).id == RUN.id
+    assert replace(RUN, setting=RUN.setting.changed(source="elsewhere")).id == RUN.id
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -47,7 +47,7 @@ def test_presets_cover_every_model_on_every_task(preset):
     tasks = set(TASKS.names())
     if preset == "paper":  # which has no settings of its own
         tasks &= {training.task for paper in PAPERS.values() for training in paper.trainings}
-    runs = expand(preset)
+    runs = plan(preset)
     found = {(run.task, run.model) for run in runs}
     if preset == "paper":  # real models have no setting to identify a complex system with
         tasks -= {"unitary_system"}
@@ -56,83 +56,90 @@ def test_presets_cover_every_model_on_every_task(preset):
     assert len({run.id for run in runs}) == len(runs)
     for run in runs:
         assert run.setting.source
-        assert run.setting.optimizer.kind in OPTIMIZERS
-        is_scheme = run.setting.unitary_optimizer is not None
+        assert run.setting.training.optimizer.kind in OPTIMIZERS
+        is_scheme = run.setting.training.unitary_optimizer is not None
         assert is_scheme == (run.model not in BASELINES.names())
 
 
 def test_paper_preset_has_the_papers_own_values():
-    runs = expand("paper", ["copying"], ["arjovsky", "lstm", "full_capacity", "expm"])
-    sizes = {(run.model, run.length, run.setting.hidden_size) for run in runs}
+    runs = plan("paper", ["copying"], ["arjovsky", "lstm", "full_capacity", "expm"])
+    sizes = {(run.model, run.length, run.setting.model.hidden_size) for run in runs}
     assert {("arjovsky", t, 128) for t in (100, 200, 300, 500)} <= sizes
     assert {("lstm", t, 40) for t in (100, 200, 300, 500)} <= sizes
     assert {("full_capacity", t, 128) for t in (1000, 2000)} <= sizes
     assert {("arjovsky", t, 470) for t in (1000, 2000)} <= sizes
     assert ("expm", 1000, 190) in sizes
-    urnn = expand("paper", ["copying"], ["arjovsky"], lengths=[100])[0].setting
-    assert urnn.optimizer == urnn.unitary_optimizer == Optimizer("rmsprop_theano", 1e-3, 0.9)
-    assert (urnn.batch_size, urnn.learn_h0, urnn.clip) == (20, True, None)
-    full = expand("paper", ["copying"], ["full_capacity"])[0].setting
-    assert full.unitary_optimizer == Optimizer("sgd", 1e-3)
+    urnn = plan("paper", ["copying"], ["arjovsky"], lengths=[100])[0].setting
+    assert (
+        urnn.training.optimizer
+        == urnn.training.unitary_optimizer
+        == Optimizer("rmsprop_theano", 1e-3, 0.9)
+    )
+    assert (urnn.training.batch_size, urnn.model.learn_h0, urnn.training.clip) == (20, True, None)
+    full = plan("paper", ["copying"], ["full_capacity"])[0].setting
+    assert full.training.unitary_optimizer == Optimizer("sgd", 1e-3)
 
 
 def test_a_neighbours_settings_say_so():
-    source = expand("paper", ["adding"], ["svd_projection"])[0].setting.source
+    source = plan("paper", ["adding"], ["svd_projection"])[0].setting.source
     assert "no published setting of svd_projection" in source
     assert "scoRNN" in source
-    assert "negative_ones" not in str(expand("paper", ["adding"], ["svd_projection"]))
+    assert "negative_ones" not in str(plan("paper", ["adding"], ["svd_projection"]))
     # A nonlinearity of real networks is not defined on complex states.
-    relu = replace(RUN.setting, nonlinearity="relu")
-    assert grid._borrow(relu, "kronecker", "expm").nonlinearity == "modrelu"
-    assert grid._borrow(relu, "cayley", "expm").nonlinearity == "relu"
+    relu = RUN.setting.changed(nonlinearity="relu")
+    assert borrowed(relu, "kronecker", "expm").model.nonlinearity == "modrelu"
+    assert borrowed(relu, "cayley", "expm").model.nonlinearity == "relu"
 
 
 def test_who_cannot_be_the_system_borrows_the_setting_and_trains_as_a_whole(monkeypatch):
-    setting = replace(
-        RUN.setting, hidden_size=6, unitary_optimizer=RUN.setting.optimizer, identify=True
+    setting = RUN.setting.changed(
+        hidden_size=6, unitary_optimizer=RUN.setting.training.optimizer, only_recurrent_weight=True
     )
     training = Training("unitary_system", (150,), ("full_capacity",), setting, ("full-6",))
-    monkeypatch.setattr("comparisons.plan.grid.PAPERS", {"p": Paper("A", "B", "C", (training,))})
-    runs = {run.model: run.setting for run in expand("paper", ["unitary_system"])}
+    monkeypatch.setattr("comparisons.plan.papers.PAPERS", {"p": Paper("A", "B", "C", (training,))})
+    runs = {run.model: run.setting for run in plan("paper", ["unitary_system"])}
     assert runs.keys() == set(model_names())
-    shapes = {name: (s.hidden_size, s.identify, s.options) for name, s in runs.items()}
+    shapes = {
+        name: (s.model.hidden_size, s.model.only_recurrent_weight, s.model.options)
+        for name, s in runs.items()
+    }
     assert shapes["full_capacity"] == shapes["arjovsky"] == (6, True, ())
     assert shapes["expm"] == (6, True, (("field", "complex"),))
     assert shapes["eunn_fft"] == (8, False, ())  # which has no size of 6
     assert shapes["geotorch_so"] == (12, False, ())  # real only: as many real numbers
     assert shapes["lstm"] == (12, False, ())
-    assert runs["lstm"].unitary_optimizer is None
+    assert runs["lstm"].training.unitary_optimizer is None
     for name, own in runs.items():
         SequenceModel(name, own, TASKS.get("unitary_system")(150, "full-6"))
 
 
 def test_a_complex_model_takes_modrelu_for_relu():
-    settings = {run.model: run.setting for run in expand("quick", ["contractive_system"])}
-    assert settings["arjovsky"].nonlinearity == "modrelu"
-    assert settings["expm"].nonlinearity == settings["rnn"].nonlinearity == "relu"
+    settings = {run.model: run.setting for run in plan("quick", ["contractive_system"])}
+    assert settings["arjovsky"].model.nonlinearity == "modrelu"
+    assert settings["expm"].model.nonlinearity == settings["rnn"].model.nonlinearity == "relu"
 
 
 def test_flags_override_the_preset():
-    runs = expand(
+    runs = plan(
         "quick", ["adding"], ["cayley"], lengths=[7, 9], seeds=[1, 2], device="meta", iterations=5
     )
     assert [(run.length, run.seed) for run in runs] == [(7, 1), (9, 1), (7, 2), (9, 2)]
-    assert {run.setting.iterations for run in runs} == {5}
+    assert {run.setting.training.iterations for run in runs} == {5}
     assert {run.device for run in runs} == {"meta"}
     assert "settings made for T = 50" in runs[0].setting.source
 
 
 def test_another_length_takes_the_nearest_settings():
-    (run,) = expand("paper", ["copying"], ["expm"], lengths=[900])
-    assert run.setting.hidden_size == 190  # of T = 1000, not the 128 of T = 200
+    (run,) = plan("paper", ["copying"], ["expm"], lengths=[900])
+    assert run.setting.model.hidden_size == 190  # of T = 1000, not the 128 of T = 200
 
 
 def test_a_run_asked_for_twice_is_one_run():
-    assert len(expand("smoke", ["adding"], ["gru", "gru"], seeds=[0, 0])) == 1
+    assert len(plan("smoke", ["adding"], ["gru", "gru"], seeds=[0, 0])) == 1
 
 
 def test_every_model_of_a_seed_comes_before_the_next_seed():
-    runs = expand("smoke", ["adding", "copying"], ["gru", "cayley"], seeds=[3, 1])
+    runs = plan("smoke", ["adding", "copying"], ["gru", "cayley"], seeds=[3, 1])
     assert [run.seed for run in runs] == [1] * 4 + [3] * 4
     assert [(run.task, run.model) for run in runs[:4]] == [(r.task, r.model) for r in runs[4:]]
 
@@ -147,28 +154,28 @@ def test_every_model_of_a_seed_comes_before_the_next_seed():
     ],
 )
 def test_what_there_is_not_is_refused_with_a_hint(flags, hint):
-    with pytest.raises(GridError, match=hint) as caught:
-        expand("smoke", **flags)
+    with pytest.raises(PlanError, match=hint) as caught:
+        plan("smoke", **flags)
     assert "\n" not in str(caught.value)
 
 
 def test_a_preset_without_settings_for_a_task_says_so(monkeypatch):
     monkeypatch.setattr("comparisons.plan.presets.QUICK", {})
-    with pytest.raises(GridError, match="no settings for these tasks"):
-        expand("quick")
+    with pytest.raises(PlanError, match="no settings for these tasks"):
+        plan("quick")
 
 
 def test_another_hidden_size_is_one_that_the_scheme_accepts():
-    runs = expand("quick", ["copying"], ["expm", "eunn_fft", "lstm"], hidden_size=48)
-    sizes = {run.model: run.setting.hidden_size for run in runs}
+    runs = plan("quick", ["copying"], ["expm", "eunn_fft", "lstm"], hidden_size=48)
+    sizes = {run.model: run.setting.model.hidden_size for run in runs}
     assert sizes == {"expm": 48, "eunn_fft": 64, "lstm": 48}
     assert "hidden size 48 instead of 128" in runs[0].setting.source
 
 
 def test_a_hidden_size_that_a_paper_has_chooses_its_settings():
-    (run,) = expand(
+    (run,) = plan(
         "quick", ["permuted_mnist"], ["expm"], paper="lezcano2019", hidden_size=360, iterations=9
     )
-    assert run.setting.hidden_size == 360
-    assert run.setting.optimizer.lr == 7e-4
+    assert run.setting.model.hidden_size == 360
+    assert run.setting.training.optimizer.lr == 7e-4
     assert "iterations 9 instead of 32,830" in run.setting.source

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +8,8 @@ from comparisons.models import BASELINES, SequenceModel, check_model, model_name
 from comparisons.records import Optimizer
 from comparisons.tasks import TASKS
 from comparisons.training import trainer as training
-from comparisons.training.trainer import OPTIMIZERS, DivergedError, train
+from comparisons.training.optimizers import OPTIMIZERS, build_optimizers
+from comparisons.training.trainer import DivergedError, train
 from unitary_zoo import Parametrization, UnitaryGRU
 
 # A text gives as many targets as steps; an image has as many steps as pixels.
@@ -190,7 +190,7 @@ def test_theano_rmsprop_takes_the_steps_of_the_paper_code():
 def test_the_two_optimizers_share_the_parameters_out(make_run):
     run = make_run("lie_exp", unitary_optimizer=Optimizer("sgd", lr=0.5))
     model = SequenceModel("lie_exp", run.setting, TASKS.get("copying")(5))
-    free, unitary = training._optimizers(model, run.setting)
+    free, unitary = build_optimizers(model, run.setting.training)
     assert isinstance(free, torch.optim.RMSprop)
     assert isinstance(unitary, torch.optim.SGD)
     assert unitary.param_groups[0]["lr"] == 0.5
@@ -222,10 +222,10 @@ def test_arjovsky_has_the_parameter_counts_of_the_paper(make_run):
 
 def test_baselines_start_as_their_papers_say(make_run):
     setting = make_run(hidden_size=5).setting
-    irnn = BASELINES.get("irnn")(3, setting)
+    irnn = BASELINES.get("irnn")(3, setting.model)
     assert torch.equal(irnn.weight_hh_l0, torch.eye(5))
     assert irnn.nonlinearity == "relu"
-    lstm = BASELINES.get("lstm")(3, setting)
+    lstm = BASELINES.get("lstm")(3, setting.model)
     bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).reshape(4, 5)
     expected = torch.tensor([0.0, 1.0, 0.0, 0.0])[:, None].expand(4, 5)  # the forget gate's
     assert torch.equal(bias, expected)
@@ -263,7 +263,7 @@ def test_learning_rates_fall_when_validation_stands_still(make_run, monkeypatch,
     monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
     run = make_run(
         "gru", task="char_lm", optimizer=Optimizer("spy", lr=lr), unitary_optimizer=None,
-        anneal=4.0, eval_every=2,
+        plateau_divisor=4.0, eval_every=2,
     )  # fmt: skip
     losses = [point.valid_loss for point in train(run).curve]
     assert (losses[-1] < losses[0]) == (lr == 0.1)
@@ -281,7 +281,7 @@ def test_learning_rates_decay_at_their_time(make_run, monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
     spy = Optimizer("spy", lr=1e-3)
     train(
-        make_run("gru", optimizer=spy, unitary_optimizer=None, decay=0.5, decay_every=2,
+        make_run("gru", optimizer=spy, unitary_optimizer=None, lr_decay=0.5, decay_every=2,
                  iterations=5)
     )  # fmt: skip
     assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4])
@@ -297,9 +297,9 @@ def test_the_penalty_of_a_scheme_is_part_of_the_gradient(make_run):
         model = SequenceModel(run.model, run.setting, task)
         (scheme,) = model.schemes()
         scheme.gains.data.fill_(0.5)
-        optimizers = training._optimizers(model, run.setting)
+        optimizers = build_optimizers(model, run.setting.training)
         batch = next(task.train_batches(4, torch.Generator().manual_seed(0)))
-        loss, _ = training._step(model, task, optimizers, batch, None, run.setting)
+        loss, _ = training._step(model, task, optimizers, batch, None, run.setting.training)
         return scheme.gains.detach(), loss
 
     (free, loss), (held, same) = gains(None), gains((0.1, 0.0))
@@ -320,4 +320,4 @@ def test_a_scheme_serves_in_a_gru(make_run):
     assert len(list(model.schemes())) == 2 * 3  # the two gates and the candidate
     assert train(make_run("lie_exp", layer="gru", bias=True)).defect_end < 1e-5
     with pytest.raises(ValueError, match="layer='lstm'"):
-        SequenceModel("lie_exp", replace(setting, layer="lstm"), TASKS.get("copying")(5))
+        SequenceModel("lie_exp", setting.changed(layer="lstm"), TASKS.get("copying")(5))

@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from comparisons.execution import EXECUTORS, ExecutorError, attempt
 from comparisons.execution import local as executors
-from comparisons.execution.local import (
-    EXECUTORS,
-    ExecutorError,
-    LocalExecutor,
-    RayExecutor,
-    attempt,
-)
+from comparisons.execution.local import LocalExecutor
+from comparisons.execution.ray import RayExecutor
 from comparisons.records import Failure, Result
 from comparisons.training.machine import usable_cpus
 

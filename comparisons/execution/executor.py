@@ -1,0 +1,54 @@
+"""What an executor must do, and one attempt at a run, which every executor makes in its workers."""
+
+from __future__ import annotations
+
+import datetime
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from typing import Protocol
+
+import torch
+
+from comparisons.records import Failure, Result, Run
+from comparisons.training.trainer import Progress, train
+
+POLL_SECONDS = 0.2
+"""Time between two looks at what the workers have done."""
+
+OnProgress = Callable[[Run, int, float], None]
+"""Called with (run, iterations done, last training loss), a few times a second at most."""
+
+Outcomes = Generator[Result | Failure, None, None]
+"""A result or a failure of each run, as they end."""
+
+
+class ExecutorError(RuntimeError):
+    """An executor cannot be used here; the message says what is missing."""
+
+
+class Executor(Protocol):
+    """What trains runs."""
+
+    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> Outcomes:
+        """Train the runs; yield each one's outcome when it ends, in any order."""
+
+
+def attempt(run: Run, threads: int, progress: Progress | None = None) -> Result | Failure:
+    """Train one run with that many CPU threads; an exception becomes a `Failure`."""
+    torch.set_num_threads(threads)
+    try:
+        return train(run, progress)
+    except Exception as error:
+        # Whatever a scheme raises ends its own run; the others must go on.
+        return failure(run, one_line(error), traceback.format_exc())
+
+
+def failure(run: Run, error: str, trace: str = "") -> Failure:
+    """A failure that happened now."""
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return Failure(run, error, trace, date)
+
+
+def one_line(error: BaseException) -> str:
+    """The type of the error and the first line of its message."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,85 @@
+"""A setting fitted to a model: its size, its field and its learning rates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from comparisons.models import is_baseline
+from comparisons.records import Optimizer, Setting
+from unitary_zoo import Parametrization, nonlinearities
+
+PROJECTED_IDENTIFICATION = Optimizer("sgd", lr=0.15)
+"""The optimizer of W where W is projected and learned alone.
+
+A unitary W keeps the length of a wrong state, so at T = 25 the part of the gradient along W H, with
+H Hermitian, is about ten times the part along the group. The projection removes a step along W H;
+but Adam scales each entry by both parts, and the projection does not remove what is so scaled.
+"""
+
+
+def fitted(setting: Setting, model: str) -> Setting:
+    """The setting for a model whose state is as many real numbers as the setting has units."""
+    state = setting.model.hidden_size
+    setting = for_field(setting, model)
+    if is_baseline(model):
+        # An LSTM's state is h and c.
+        return setting.changed(hidden_size=state // 2 if model == "lstm" else state, clip=1.0)
+    info = Parametrization.get(model).info
+    field = dict(setting.model.options).get("field", info.field)
+    n = accepted_size(model, state // 2 if field == "complex" else state)
+    dimension = info.claims[field].dimension(n)
+    # Learn W alone only if the scheme covers U(n). A smaller family may contain no good W, and a
+    # unitary W cannot shrink a wrong state, as a free read-out can.
+    alone = setting.model.only_recurrent_weight and dimension >= n * n
+    few = dimension <= 8 * n
+    optimizer = setting.training.optimizer
+    lr = optimizer.lr
+    if not (few or alone):  # where W alone is learned, there is no other rate
+        lr /= 10
+    unitary = replace(optimizer, lr=lr)
+    # What is unitary only in the limit is not projected: its step follows a field of its own.
+    if alone and info.family == "projected" and info.exact:
+        unitary = PROJECTED_IDENTIFICATION
+    return setting.changed(hidden_size=n, only_recurrent_weight=alone, unitary_optimizer=unitary)
+
+
+def for_field(setting: Setting, model: str) -> Setting:
+    """The setting without what it asks of complex models, for real ones, and vice versa.
+
+    Where W alone is to be learned, a model that serves complex numbers does so, and the others are
+    trained as a whole. modReLU stands in for a nonlinearity that complex states do not have.
+    """
+    fields = () if is_baseline(model) else Parametrization.get(model).info.fields
+    field, settings = field_of(model), setting.model
+    if settings.only_recurrent_weight and "complex" in fields and field == "real":
+        field = "complex"
+        setting = setting.changed(options=(*settings.options, ("field", field)))
+    if field != "complex":
+        return setting.changed(only_recurrent_weight=False)
+    if not nonlinearities.get(settings.nonlinearity).complex:
+        return setting.changed(nonlinearity="modrelu")
+    return setting
+
+
+def field_of(model: str) -> str:
+    """The default field of a scheme, or "baseline"."""
+    return "baseline" if is_baseline(model) else Parametrization.get(model).info.field
+
+
+def accepted_size(model: str, n: int) -> int:
+    """The smallest size from ``n`` up at which the model exists (some need a power of two)."""
+    if is_baseline(model):
+        return n
+    accepts = Parametrization.get(model).info.accepts
+    return next(size for size in range(n, 2 * n + 1) if accepts(size))
+
+
+def with_change(setting: Setting, **change: Any) -> Setting:
+    """The setting with another value of one field, and a ``source`` that says so."""
+    ((name, value),) = change.items()
+    old, words = setting.values()[name], name.replace("_", " ")
+    if old == value:
+        return setting
+    source = f"{setting.source}; {words} {value:,} instead of {old:,}"
+    return setting.changed(**change, source=source)

@@ -1,0 +1,299 @@
+"""How a model is trained on a task: three plain frozen records, and the setting made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The kind of an optimizer (see ``training``), its learning rate and, for RMSprop, decay."""
+
+    kind: str
+    lr: float
+    alpha: float | None = None
+
+    def __str__(self) -> str:
+        decay = "" if self.alpha is None else f" α={self.alpha:g}"
+        return f"{self.kind} {self.lr:g}{decay}"
+
+
+# Metadata of a field: ``words``, called with a value that is not the default and with the record,
+# returns what Setting.particulars says of it; ``key`` is the name in files and ids where it differs
+# from the field's; ``in_id`` is False for what concerns the report alone.
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes, start and form of a model.
+
+    Attributes:
+        hidden_size: Units of the recurrent layer (complex units for a complex scheme).
+        init: Initialiser of the unitary weight; None is the scheme's own.
+        learn_h0: Whether the initial state is learned; for schemes only.
+        nonlinearity: That of the recurrent layer of a scheme or of the baseline ``rnn``; the other
+            baselines bring their own.
+        layer: "rnn" or "gru": a scheme in a `UnitaryRNN` or in a `UnitaryGRU`.
+        layers: Recurrent layers on top of each other.
+        bias: Whether the recurrent layer of a scheme has a bias.
+        embedding: Features of a token's embedding; None takes the hidden size.
+        init_range: Embedding and read-out start uniform in ±init_range; None is N(0, 1) for the
+            embedding and Glorot for the read-out.
+        dropout: Probability that an entry of the embedding, of the features or between layers is
+            dropped.
+        only_recurrent_weight: Whether everything but W is that of the system to be identified, and
+            fixed.
+        options: The scheme's own options, as pairs of name and value.
+    """
+
+    hidden_size: int
+    init: str | None = field(default=None, metadata={"words": "init {}".format})
+    learn_h0: bool = field(default=False, metadata={"words": "learned h₀".format})
+    nonlinearity: str = field(default="modrelu", metadata={"words": "{}".format})
+    layer: str = field(default="rnn", metadata={"words": lambda layer, _: layer.upper()})
+    layers: int = field(default=1, metadata={"words": "{} layers".format})
+    bias: bool = field(default=False, metadata={"words": "bias".format})
+    embedding: int | None = field(default=None, metadata={"words": "embedding {}".format})
+    init_range: float | None = field(
+        default=None, metadata={"words": "embedding and read-out start in ±{:g}".format}
+    )
+    dropout: float = field(default=0.0, metadata={"words": "dropout {:g}".format})
+    only_recurrent_weight: bool = field(
+        default=False, metadata={"words": "W alone is learned".format, "key": "identify"}
+    )
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the parameters are learned.
+
+    Attributes:
+        batch_size: Sequences per iteration.
+        iterations: Optimizer steps.
+        optimizer: For everything but the unitary weight.
+        unitary_optimizer: For the unitary weight; None where there is none (the baselines).
+        clip: Largest absolute value of a gradient entry; None leaves gradients as they are.
+        clip_norm: Largest norm of the whole gradient; None leaves it as it is.
+        plateau_divisor: The learning rates are divided by it after an evaluation whose validation
+            loss is not the best so far; None leaves them.
+        lr_decay: The learning rates are multiplied by it after every ``decay_every`` iterations;
+            None leaves them.
+        decay_every: Iterations.
+        penalty: Arguments of the scheme's own penalty, which is added to the training loss; None
+            adds nothing.
+    """
+
+    batch_size: int
+    iterations: int
+    optimizer: Optimizer
+    unitary_optimizer: Optimizer | None = field(default=None, metadata={"words": "W: {}".format})
+    clip: float | None = field(default=None, metadata={"words": "clip ±{:g}".format})
+    clip_norm: float | None = field(default=None, metadata={"words": "clip norm {:g}".format})
+    plateau_divisor: float | None = field(
+        default=None, metadata={"words": "lr ÷ {:g} on plateau".format, "key": "anneal"}
+    )
+    lr_decay: float | None = field(
+        default=None,
+        metadata={"words": "lr × {0:g} every {1.decay_every:,}".format, "key": "decay"},
+    )
+    decay_every: int = 1
+    penalty: tuple[float, ...] | None = field(
+        default=None,
+        metadata={
+            "words": lambda weights, _: (
+                f"penalty {' and '.join(f'{weight:g}' for weight in weights)}"
+            )
+        },
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured, and which evaluation is reported.
+
+    Attributes:
+        test_size: Sequences of the test set, drawn once per run; of a given test set, and of a
+            validation set, at most.
+        eval_every: Iterations between two evaluations.
+        report_best_test: Whether the evaluation with the least test loss is reported, as some
+            papers do, instead of the last one; no part of a run's id.
+    """
+
+    test_size: int = 1000
+    eval_every: int = 100
+    report_best_test: bool = field(default=False, metadata={"key": "best_test", "in_id": False})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one model is trained on one task: all that a paper's section "experiments" fixes.
+
+    No two of its records have a field of the same name, so that :meth:`of` and :meth:`changed`
+    take the fields of all three without naming the record.
+
+    Attributes:
+        model: Sizes, start and form.
+        training: Optimizers, schedules and clipping.
+        evaluation: What is measured.
+        source: Where these values come from, in words; no part of a run's id.
+    """
+
+    model: ModelSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings = EvaluationSettings()
+    source: str = ""
+
+    @classmethod
+    def of(cls, *, source: str = "", **values: Any) -> Setting:
+        """The setting with these values of the fields of its records.
+
+        Raises:
+            TypeError: A field is unknown, or one without a default is missing.
+        """
+        shares = _by_record(values)
+        records = {name: record(**shares[name]) for name, record in _RECORDS.items()}
+        return cls(**records, source=source)
+
+    def changed(self, **values: Any) -> Setting:
+        """The setting with other values of some fields, ``source`` among them.
+
+        Raises:
+            TypeError: A field is unknown.
+        """
+        source = values.pop("source", self.source)
+        records = {
+            name: dataclasses.replace(getattr(self, name), **share)
+            for name, share in _by_record(values).items()
+        }
+        return Setting(**records, source=source)
+
+    def values(self) -> dict[str, Any]:
+        """The value of every field of the three records, by the field's name."""
+        records = (self.training, self.model, self.evaluation)
+        return {f.name: getattr(r, f.name) for r in records for f in _fields(r)}
+
+    @property
+    def particulars(self) -> tuple[str, ...]:
+        """The optimizers, and all that is not at its default but for the sizes, each in words."""
+        parts = [str(self.training.optimizer)]
+        for record in (self.training, self.model):
+            for f in _fields(record):
+                value, words = getattr(record, f.name), f.metadata.get("words")
+                if words is not None and value != f.default:
+                    parts.append(words(value, record))
+        return (*parts, *(f"{name}={value}" for name, value in self.model.options))
+
+    @property
+    def summary(self) -> str:
+        return ", ".join(self.particulars)
+
+    def configuration(self) -> dict[str, Any]:
+        """What :attr:`Run.id` depends on: values that differ from their default, by their keys.
+
+        Fields that concern the report alone are left out.
+        """
+        return {
+            _key(f): _plain(getattr(record, f.name))
+            for record in (self.training, self.model, self.evaluation)
+            for f in _fields(record)
+            if f.metadata.get("in_id", True) and getattr(record, f.name) != f.default
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values on one level, by their keys: the form in files."""
+        records = (self.training, self.model, self.evaluation)
+        found = {_key(f): _plain(getattr(r, f.name)) for r in records for f in _fields(r)}
+        return {**found, "source": self.source}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Setting:
+        """The inverse of :meth:`to_dict`; what a file does not have is at its default."""
+        names = {_key(f): f.name for record in _RECORDS.values() for f in _fields(record)}
+        values = {names.get(key, key): value for key, value in data.items()}
+        for name in ("optimizer", "unitary_optimizer"):
+            if values.get(name) is not None:
+                values[name] = Optimizer(**values[name])
+        if values.get("penalty") is not None:
+            values["penalty"] = tuple(values["penalty"])
+        values["options"] = tuple((name, value) for name, value in values.get("options", ()))
+        return cls.of(**values)
+
+
+_RECORDS: dict[str, type[Any]] = {
+    "model": ModelSettings,
+    "training": TrainingSettings,
+    "evaluation": EvaluationSettings,
+}
+
+
+def _fields(record: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(record)
+
+
+def _key(f: dataclasses.Field[Any]) -> str:
+    return str(f.metadata.get("key", f.name))
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if isinstance(value, Optimizer) else value
+
+
+def _by_record(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The values of each record's fields.
+
+    Raises:
+        TypeError: No record has a field of that name.
+    """
+    owners = {f.name: name for name, record in _RECORDS.items() for f in _fields(record)}
+    shares: dict[str, dict[str, Any]] = {name: {} for name in _RECORDS}
+    for name, value in values.items():
+        if name not in owners:
+            raise TypeError(f"a setting has no field {name!r}; its fields: {', '.join(owners)}")
+        shares[owners[name]][name] = value
+    return shares
+
+
+# What follows keeps the flat form of a setting readable and buildable.
+# old name: remove at integration
+_OLD = {
+    "identify": "only_recurrent_weight",
+    "anneal": "plateau_divisor",
+    "decay": "lr_decay",
+    "best_test": "report_best_test",
+}
+_nested_init = Setting.__init__
+
+
+def _flat_init(self: Setting, *args: Any, **values: Any) -> None:
+    nested = {name: values.pop(name) for name in (*_RECORDS, "source") if name in values}
+    if args or not values:
+        _nested_init(self, *args, **nested)
+        return
+    if "model" in nested:  # dataclasses.replace with flat names
+        _nested_init(self, **nested)
+        changed = self.changed(**_renamed(values))
+    else:
+        changed = Setting.of(**_renamed(values), source=nested.get("source", ""))
+    object.__setattr__(self, "__dict__", dict(vars(changed)))
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    return {_OLD.get(name, name): value for name, value in values.items()}
+
+
+def _flat_value(self: Setting, name: str) -> Any:
+    if name.startswith("_") or name in _RECORDS:
+        raise AttributeError(name)
+    try:
+        return self.values()[_OLD.get(name, name)]
+    except KeyError:
+        raise AttributeError(name) from None
+
+
+Setting.__init__ = _flat_init  # type: ignore[method-assign]
+Setting.__getattr__ = _flat_value  # type: ignore[attr-defined]
+_nested_changed = Setting.changed
+Setting.changed = lambda self, **v: _nested_changed(self, **_renamed(v))  # type: ignore[method-assign]
