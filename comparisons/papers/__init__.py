@@ -1,58 +1,30 @@
-"""The papers, one file each: how they trained, and what they reported, as data.
+"""The papers: how they trained, and what they reported, as data.
 
-Every file of this package defines ``PAPER`` and is found by itself. A number carries the tag of
-where it was read, and only an exact :class:`Source` may be shown as exact.
+Every module of this package without a leading underscore defines ``PAPER``: title, trainings and
+remarks. The CSV file of the same name holds what the paper reported, and ``NAME.readings.csv``
+points of its figures. A paper is loaded when it is asked for.
 """
 
 from __future__ import annotations
 
-import enum
 import importlib
 import math
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
 
 from comparisons.names import unknown_name
+from comparisons.papers._numbers import (
+    PublishedResult,
+    Reading,
+    Source,
+    read_readings,
+    read_results,
+)
 from comparisons.records import Setting
 
-
-class Source(str, enum.Enum):
-    """Where a published number was read; the value is the tag that tables print."""
-
-    PRINTED = "V"
-    SECOND_HAND = "V2"
-    FIGURE = "F"
-    PARTLY_FIGURE = "F,V"
-    RECALLED_HIGH = "M-H"
-    RECALLED_MEDIUM = "M-M"
-    RECALLED_LOW = "M-L"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def meaning(self) -> str:
-        return _MEANINGS[self]
-
-    @property
-    def exact(self) -> bool:
-        """Whether a number of this source may be shown as the paper's own."""
-        return self in (Source.PRINTED, Source.SECOND_HAND)
-
-
-_MEANINGS = {
-    Source.PRINTED: "read in the paper or its authors' code",
-    Source.SECOND_HAND: "read in another paper's table or README",
-    Source.FIGURE: "read off a published figure by eye",
-    Source.PARTLY_FIGURE: "partly read off a figure, partly printed; taken as read off the figure",
-    Source.RECALLED_HIGH: "from memory, not confirmed; confidence high",
-    Source.RECALLED_MEDIUM: "from memory, not confirmed; confidence medium",
-    Source.RECALLED_LOW: "from memory, not confirmed; confidence low",
-}
-
-TAGS = _MEANINGS  # old name: remove at integration
+TAGS = {source: source.meaning for source in Source}  # old name: remove at integration
 EXACT = frozenset(source for source in Source if source.exact)  # old name: remove at integration
 
 
@@ -80,74 +52,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class PublishedResult:
-    """One published result.
-
-    Attributes:
-        task: Registered name.
-        lengths: The lengths T it holds for.
-        model: The paper's name for its model, with the size.
-        ours: Our names for the same model, or for the nearest there is.
-        text: What was reported.
-        tag: Where it was read.
-        size: Hidden units; None where it is not known or does not matter.
-        variant: Of the task; "" is its default.
-        value: The number in the task's metric, for plots and tables; None where the text says
-            more than a number can.
-        setting: What tells its training from others of the same model and size, as pairs of name
-            and value: fields of a :class:`Setting`, or the scheme's options.
-    """
-
-    task: str
-    lengths: tuple[int, ...]
-    model: str
-    ours: tuple[str, ...]
-    text: str
-    tag: Source
-    size: int | None = None
-    variant: str = ""
-    value: float | None = None
-    setting: tuple[tuple[str, Any], ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tag", Source(self.tag))  # old name: remove at integration
-
-    @property
-    def exact(self) -> bool:
-        """Whether the words may be shown as the paper's own numbers."""
-        return self.tag.exact
-
-    @property
-    def series(self) -> str:
-        """The paper's name for its model, without the size: what a line over the sizes is of."""
-        return self.model.replace(f" {self.size}", "", 1).rstrip(",")
-
-
-Outcome = PublishedResult  # old name: remove at integration
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One point of a curve in a published figure.
-
-    Attributes:
-        panel: Of the figure; the script that draws ours has the same names.
-        model: Our name for the model.
-        step: t, counted from 0.
-        value: At that step.
-        text: What is seen there.
-        tag: Where it was read.
-    """
-
-    panel: str
-    model: str
-    step: int
-    value: float
-    text: str
-    tag: Source
-
-
-@dataclass(frozen=True)
 class Paper:
     """One paper, or one published re-implementation.
 
@@ -156,10 +60,10 @@ class Paper:
         title: Its title.
         code: The repository the settings were read in.
         trainings: How it trained.
-        outcomes: What it reported.
+        outcomes: What it reported; read from the CSV file.
         remarks: What a reader who compares our numbers with its should know.
-        remarks_on: Likewise, of one task.
-        readings: Points of its figures on gradients and states.
+        remarks_on: Such remarks by the task they are about.
+        readings: Points of its figures on gradients and states; read from the other CSV file.
     """
 
     cite: str
@@ -170,6 +74,9 @@ class Paper:
     remarks: tuple[str, ...] = ()
     remarks_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
+
+
+Outcome = PublishedResult  # old name: remove at integration
 
 
 PIXELS = 784  # steps of an image of MNIST
@@ -198,31 +105,12 @@ def mnist_training(
     )
 
 
-def mnist_accuracy(
-    model: str,
-    ours: tuple[str, ...],
-    size: int,
-    pixel: float | None,
-    permuted: float | None,
-    tag: Source,
-    setting: tuple[tuple[str, Any], ...] = (),
-) -> tuple[PublishedResult, ...]:
-    """Test accuracies in per cent on MNIST read by the pixel, in order and permuted."""
-    return tuple(
-        PublishedResult(
-            task, (PIXELS,), f"{model} {size}", ours, f"{'' if tag.exact else '≈ '}{value:g} %",
-            tag, size, "mnist", value, setting,
-        )
-        for task, value in (("pixel_mnist", pixel), ("permuted_mnist", permuted))
-        if value is not None
-    )  # fmt: skip
-
-
 class Papers(Mapping[str, Paper]):
     """All papers by the name of their file; a file is read when its paper is asked for."""
 
     def __init__(self) -> None:
-        self._names = tuple(module.name for module in pkgutil.iter_modules(__path__))
+        names = (module.name for module in pkgutil.iter_modules(__path__))
+        self._names = tuple(name for name in names if not name.startswith("_"))
         self._loaded: dict[str, Paper] = {}
 
     def __getitem__(self, name: str) -> Paper:
@@ -230,8 +118,13 @@ class Papers(Mapping[str, Paper]):
             raise KeyError(name)
         if name not in self._loaded:
             paper: Paper = importlib.import_module(f"{__name__}.{name}").PAPER
-            trainings = tuple(replace(training, paper=name) for training in paper.trainings)
-            self._loaded[name] = replace(paper, trainings=trainings)
+            beside = Path(__file__).parent
+            self._loaded[name] = replace(
+                paper,
+                trainings=tuple(replace(training, paper=name) for training in paper.trainings),
+                outcomes=read_results(beside / f"{name}.csv"),
+                readings=read_readings(beside / f"{name}.readings.csv"),
+            )
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -253,3 +146,15 @@ def find_paper(name: str) -> Paper:
     if name not in tuple(PAPERS):
         raise LookupError(unknown_name("paper", name, PAPERS))
     return PAPERS[name]
+
+
+def paper_titles() -> dict[str, str]:
+    """Authors, year and title of every paper; where its file cannot be read, the error."""
+    titles = {}
+    for name in PAPERS:
+        try:
+            titles[name] = f"{PAPERS[name].cite}: {PAPERS[name].title}"
+        except Exception as error:
+            # One broken file must not hide the other papers.
+            titles[name] = f"cannot be read ({type(error).__name__}: {error})"
+    return titles

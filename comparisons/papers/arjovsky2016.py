@@ -4,11 +4,7 @@ from dataclasses import replace
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Reading,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_training,
 )
 from comparisons.records import Optimizer, Setting
@@ -102,55 +98,6 @@ PAPER = Paper(
         *mnist_training(("lstm",), RNN_MNIST),
         *mnist_training(("irnn",), IRNN_MNIST),
     ),
-    outcomes=(
-        PublishedResult(
-            "copying", (100,), "uRNN 128", ("arjovsky",),
-            "≈ 0 after 15–20 thousand examples (about 1,000 iterations of 20)", Source.FIGURE, 128,
-        ),
-        PublishedResult(
-            "copying", (200, 300), "uRNN 128", ("arjovsky",),
-            "≈ 0 after 25–30 thousand examples, small spikes until 60 thousand", Source.FIGURE, 128,
-        ),
-        PublishedResult(
-            "copying", (500,), "uRNN 128", ("arjovsky",),
-            "≈ 0 by 30 thousand examples, spikes (up to ≈ .09) until 90 thousand", Source.FIGURE, 128,
-        ),
-        PublishedResult(
-            "copying", (100,), "LSTM 40", ("lstm",),
-            "slowly below the baseline: ≈ .145 at 1 million examples", Source.FIGURE, 40,
-        ),
-        PublishedResult(
-            "copying", (200, 300, 500), "LSTM 40", ("lstm",),
-            "at the baseline for 1 million examples", Source.FIGURE, 40,
-        ),
-        PublishedResult(
-            "copying", (200, 300, 500), "tanh RNN 80", ("tanh_rnn",),
-            "at the baseline for 1 million examples", Source.FIGURE, 80,
-        ),
-        PublishedResult("adding", (100,), "uRNN 512", ("arjovsky",), "≈ .01–.02 at 20k steps", Source.FIGURE, 512),
-        PublishedResult("adding", (100,), "LSTM 128", ("lstm",), "≈ .005 by 5k steps", Source.FIGURE, 128),
-        PublishedResult(
-            "adding", (200,), "uRNN 512", ("arjovsky",), "≈ .02 at 30k steps, spikes", Source.FIGURE, 512
-        ),
-        PublishedResult("adding", (200,), "LSTM 128", ("lstm",), "≈ .005 after 14k steps", Source.FIGURE, 128),
-        PublishedResult(
-            "adding", (400,), "uRNN 512", ("arjovsky",),
-            "leaves the baseline at 11–13k steps, ≈ .02–.03 at 28k", Source.FIGURE, 512,
-        ),
-        PublishedResult("adding", (400,), "LSTM 128", ("lstm",), "≈ .01 by 15k–30k steps", Source.FIGURE, 128),
-        PublishedResult(
-            "adding", (750,), "uRNN 512", ("arjovsky",),
-            "noisy, ≈ .04–.17 up to 68k steps; its lowest is under the LSTM's plateau", Source.FIGURE, 512,
-        ),
-        PublishedResult("adding", (750,), "LSTM 128", ("lstm",), "plateau at ≈ .087", Source.FIGURE, 128),
-        PublishedResult(
-            "adding", ADDING, "tanh RNN 128", ("tanh_rnn",), "at ≈ .167 always", Source.FIGURE, 128
-        ),
-        *mnist_accuracy("uRNN", ("arjovsky",), 512, 95.1, 91.4, Source.PRINTED),
-        *mnist_accuracy("LSTM", ("lstm",), 128, 98.2, 88, Source.PRINTED),
-        *mnist_accuracy("IRNN (Le et al. 2015)", ("irnn",), 100, 97, None, Source.RECALLED_MEDIUM),
-        *mnist_accuracy("IRNN (Le et al. 2015)", ("irnn",), 100, None, 82, Source.PRINTED),
-    ),
     remarks=(
         "The first arXiv version (November 2015) may have used code whose reflection was not "
         "unitary; it was corrected on 19 December 2015.",
@@ -170,15 +117,4 @@ PAPER = Paper(
             "(98.2/88, 97.8/91.3, 97.3/92.6, 98.7/92.0 and 81.9/79.5 on MNIST/permuted MNIST).",
         ),
     },
-    readings=(  # figure 4, of sequences of 1,000 steps
-        Reading("start", "arjovsky", 0, 1.0, "≈ 1 at every step", Source.FIGURE),
-        Reading("start", "tanh_rnn", 0, 1e-14, "≈ 1e-14", Source.FIGURE),
-        Reading("start", "lstm", 450, 1e-24, "under 1e-24 before t ≈ 450", Source.FIGURE),
-        Reading("trained", "arjovsky", 0, 1e-8, "≈ 1e-8", Source.FIGURE),
-        Reading("trained", "lstm", 560, 1e-24, "under 1e-24 before t ≈ 560", Source.FIGURE),
-        Reading("trained", "tanh_rnn", 700, 1e-24, "under 1e-24 before t ≈ 700", Source.FIGURE),
-        Reading("states", "arjovsky", 0, 16.0, "from ≈ 16", Source.FIGURE),
-        Reading("states", "arjovsky", 999, 24.0, "to ≈ 24, almost flat", Source.FIGURE),
-        Reading("states", "lstm", 500, 38.0, "≈ 38, constant from t ≈ 500", Source.FIGURE),
-    ),
-)  # fmt: skip
+)

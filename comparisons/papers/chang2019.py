@@ -1,12 +1,11 @@
 """Chang et al. (2019): AntisymmetricRNN, a discretised stable flow; numbers alone."""
 
-from comparisons.papers import Paper, Source, mnist_accuracy
+from comparisons.papers import Paper
 
 PAPER = Paper(
     cite="Chang et al. 2019",
     title="AntisymmetricRNN: A Dynamical System View on Recurrent Neural Networks",
     code="none read",
-    outcomes=mnist_accuracy("AntisymmetricRNN", (), 128, 98.0, 95.8, Source.SECOND_HAND),
     remarks=(
         "There is none in this comparison: I + εA with A skew is a step along the exponential, and "
         "not orthogonal.",

@@ -4,10 +4,7 @@ from dataclasses import replace
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -37,20 +34,6 @@ CONTRACTIVE_SYSTEM = SYSTEM.changed(
     source=f"not in the paper's experiment; trained as its RNN: {SYSTEM.source}",
 )
 
-SYSTEM_R2 = {
-    ("20dB", "RNN"): (.915, .969, .977, .983, .985, .988, .988, None, .988, .988, .989),
-    ("20dB", "URNN"): (.853, .938, .954, None, .970, .978, .982, .981, .982, .985, .985),
-    ("20dB", "LSTM"): (.912, .941, .956, None, .972, .976, .979, .981, .982, .984, .984),
-    ("15dB", "RNN"): (.924, .926, .943, .944, .957, .956, .953, None, .960, .960, .960),
-    ("15dB", "URNN"): (.867, .907, .920, None, .939, .940, .933, .946, .944, .949, .952),
-}  # fmt: skip
-"""R² by SNR and model at each of :data:`SIZES`, read off the figure (±.002); None is unreadable."""
-OURS = {
-    "RNN": ("rnn",),
-    "URNN": ("svd_projection",),
-    "LSTM": ("lstm",),
-    "ContRNN": ("contractive_rnn",),
-}
 
 MNIST_SIZES = (16, 32, 48, 64, 80, 96)
 RMSPROP = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
@@ -70,13 +53,6 @@ MNIST = Setting.of(
 )
 SLOW_MNIST = MNIST.changed(optimizer=replace(RMSPROP, lr=1e-4))
 URNN_MNIST = MNIST.changed(unitary_optimizer=RMSPROP)
-MNIST_ACCURACY = {
-    ("URNN", 1e-3): (63.5, 77.8, 82.8, 85.1, 84.3, 87.0),
-    ("ContRNN", 1e-3): (67.0, 72.9, 77.8, 82.7, 84.4, 84.5),
-    ("RNN", 1e-4): (50.3, 68.3, 71.1, 76.9, 79.4, 83.3),
-    ("RNN", 1e-3): (67.7, 76.2, 79.1, 58.1, 64.3, 66.6),
-}
-"""Accuracies in % by learning rate at each of :data:`MNIST_SIZES`, read off the figure (±0.5)."""
 
 PAPER = Paper(
     cite="Emami et al. 2019",
@@ -88,7 +64,7 @@ PAPER = Paper(
                 "contractive_system",
                 (1000,),
                 (model,),
-                setting.changed( hidden_size=size),
+                setting.changed(hidden_size=size),
                 variants=("20dB", "15dB"),
                 seeds=tuple(range(30)),  # realisations of system and data
             )
@@ -110,34 +86,7 @@ PAPER = Paper(
             )
             for size in MNIST_SIZES
             for training in mnist_training(
-                (model,), setting.changed( hidden_size=size), ("permuted_mnist",)
-            )
-        ),
-    ),
-    outcomes=(
-        *(
-            PublishedResult(
-                "contractive_system",
-                (1000,),
-                f"{model} {size}",
-                OURS[model],
-                f"R² ≈ {value:.3f}, mean of 30 realisations",
-                Source.FIGURE,
-                size=size,
-                variant=variant,
-                value=value,
-            )
-            for (variant, model), values in SYSTEM_R2.items()
-            for size, value in zip(SIZES, values, strict=True)
-            if value is not None
-        ),
-        *(
-            outcome
-            for (model, rate), values in MNIST_ACCURACY.items()
-            for size, value in zip(MNIST_SIZES, values, strict=True)
-            for outcome in mnist_accuracy(
-                f"{model}, lr {rate:g},", OURS[model], size, None, value, Source.FIGURE,
-                (("optimizer", replace(RMSPROP, lr=rate)),),
+                (model,), setting.changed(hidden_size=size), ("permuted_mnist",)
             )
         ),
     ),
@@ -150,4 +99,4 @@ PAPER = Paper(
         "Its URNN replaces the recurrent matrix by its polar factor after every batch, as "
         "svd_projection does.",
     ),
-)  # fmt: skip
+)

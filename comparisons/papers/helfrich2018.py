@@ -4,10 +4,7 @@ from dataclasses import replace
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -84,24 +81,8 @@ PAPER = Paper(
             )
         ),
     ),
-    outcomes=(
-        PublishedResult(
-            "copying", (1000,), "scoRNN 190", ("scaled_cayley", "cayley"),
-            "reaches ≈ 0, first among the models compared", Source.RECALLED_MEDIUM, 190,
-        ),
-        PublishedResult(
-            "copying", (2000,), "scoRNN 190", ("scaled_cayley", "cayley"),
-            "reaches ≈ 0 in less than about 10k iterations", Source.RECALLED_MEDIUM, 190,
-        ),
-        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 170, 97.3, 94.3, Source.RECALLED_HIGH),
-        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 360, 98.3, 96.2, Source.RECALLED_HIGH),
-        *mnist_accuracy("scoRNN", ("scaled_cayley", "cayley"), 512, 98.5, 96.6, Source.RECALLED_HIGH),
-        *mnist_accuracy("LSTM", ("lstm",), 128, 98.7, 92.0, Source.RECALLED_HIGH),
-        *mnist_accuracy("LSTM", ("lstm",), 256, 98.9, 92.9, Source.RECALLED_HIGH),
-        *mnist_accuracy("LSTM", ("lstm",), 512, 98.5, 92.0, Source.RECALLED_HIGH),
-    ),
     remarks=("`cayley` is scoRNN without its diagonal D of ±1.",),
     remarks_on={
         "adding": ("Its second half begins at (T - 1)/2, here at T/2.",),
     },
-)  # fmt: skip
+)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from comparisons.papers import Paper, Source, Training, mnist_accuracy, mnist_training
+from comparisons.papers import Paper, Training, mnist_training
 from comparisons.records import Optimizer, Setting
 
 CODE = "Jing et al. 2017 (EUNN), jingli9111/EUNN-tensorflow [V]"
@@ -45,19 +45,6 @@ PAPER = Paper(
         *mnist_training(
             ("eunn_fft",), MNIST.changed(hidden_size=512, options=()), ("permuted_mnist",)
         ),
-    ),
-    outcomes=(
-        *mnist_accuracy(
-            "EURNN, capacity 2,",
-            ("eunn",),
-            1024,
-            None,
-            93.7,
-            Source.RECALLED_HIGH,
-            (("capacity", 2),),
-        ),
-        *mnist_accuracy("EURNN, FFT style,", ("eunn_fft",), 512, None, 92.5, Source.RECALLED_HIGH),
-        *mnist_accuracy("LSTM", ("lstm",), 80, None, 90.2, Source.RECALLED_MEDIUM),
     ),
     remarks_on={
         "permuted_mnist": (

@@ -2,10 +2,7 @@
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
     text_iterations,
@@ -162,24 +159,6 @@ PTB = tuple(
     )
 )
 
-NAMES = {
-    "RNN": ("tanh_rnn",),
-    "RNN-orth": ("rnn",),
-    "EURNN": ("eunn",),
-    "expRNN": ("expm",),
-    "nnRNN": ("nnrnn",),
-}
-BPC = {
-    (150, "equal parameters"): (2.89, 1.62, 1.61, 1.43, 1.40),
-    (300, "equal parameters"): (2.90, 1.66, 1.62, 1.44, 1.42),
-    (150, "equal units"): (2.89, 1.62, 1.69, 1.45, 1.40),
-    (300, "equal units"): (2.90, 1.66, 1.68, 1.48, 1.42),
-}
-"""Bits per character on the test text by BPTT length and what was held equal, as in NAMES."""
-SIZES = {
-    "equal parameters": (1024, 1024, 2048, 1386, 1024),
-    "equal units": (1024, 1024, 1024, 1024, 1024),
-}
 
 PAPER = Paper(
     cite="Kerg et al. 2019",
@@ -195,40 +174,6 @@ PAPER = Paper(
         ),
         *PTB,
     ),
-    outcomes=(
-        *(
-            PublishedResult(
-                "copying", (200,), f"{name} 128", ours,
-                f"{start} ≈ .02 by about {iterations} iterations of 10", Source.FIGURE, 128,
-            )
-            for name, ours, start, iterations in (
-                ("nnRNN", ("nnrnn",), "below", 300),
-                ("expRNN", ("expm",), "below", 300),
-                ("EURNN", ("eunn",), "below", 400),
-                ("RNN-orth", ("rnn",), "at", 250),
-            )
-        ),
-        *(
-            PublishedResult(
-                "copying", (200,), f"{name} 128", ours, "ends at the baseline, ≈ .0945", Source.FIGURE, 128
-            )
-            for name, ours in (("RNN", ("tanh_rnn",)), ("LSTM", ("lstm",)))
-        ),
-        *mnist_accuracy("expRNN", ("expm",), 512, None, 96, Source.FIGURE),
-        *mnist_accuracy("nnRNN", ("nnrnn",), 512, None, 94.8, Source.FIGURE),
-        *mnist_accuracy("RNN-orth", ("rnn",), 512, None, 94.5, Source.FIGURE),
-        *mnist_accuracy("EURNN", ("eunn",), 512, None, 91.5, Source.FIGURE),
-        *mnist_accuracy("LSTM", ("lstm",), 512, None, 91, Source.FIGURE),
-        *mnist_accuracy("RNN", ("tanh_rnn",), 512, None, 82, Source.FIGURE),
-        *(
-            PublishedResult(
-                "char_lm", (length,), f"{name} {size}, {held}", ours, f"{bits:.2f} bits", Source.PRINTED,
-                size, "ptb", bits,
-            )
-            for (length, held), row in BPC.items()
-            for (name, ours), size, bits in zip(NAMES.items(), SIZES[held], row, strict=True)
-        ),
-    ),
     remarks_on={
         "copying": ("Its accuracy is over the last 10 steps, as here.",),
         "permuted_mnist": (
@@ -240,4 +185,4 @@ PAPER = Paper(
             "of its settings.",
         ),
     },
-)  # fmt: skip
+)

@@ -2,10 +2,7 @@
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -68,22 +65,7 @@ def _mnist(size: int, rank: int) -> Setting:
 
 
 RANKS = (1, 2, 4, 8, 16)
-ACCURACIES = {
-    "projunn_d": {
-        116: (92.8, 93.0, 93.0, 92.9, 93.2),
-        170: (94.3, 94.3, 94.4, 94.7, 94.3),
-        360: (96.4, 96.4, 96.3, 96.3, 96.5),
-        512: (97.0, 97.0, 96.8, 96.9, 97.0),
-    },
-    "projunn_t": {
-        116: (92.5, 92.6, 92.5, 93.0, 92.8),
-        170: (94.4, 94.3, 94.4, 94.1, 94.3),
-        360: (96.3, 96.3, 96.4, 96.2, 96.4),
-        512: (96.7, 96.7, 96.8, 96.8, 96.7),
-    },
-}
-"""On permuted MNIST by model and size, for each of RANKS."""
-NAMES = {"projunn_d": "projUNN-D", "projunn_t": "projUNN-T"}
+SIZES = (116, 170, 360, 512)
 
 PAPER = Paper(
     cite="Kiani et al. 2022",
@@ -94,38 +76,12 @@ PAPER = Paper(
         Training("adding", (200, 750), ("projunn_t",), ADDING),
         *(
             training
-            for size in ACCURACIES["projunn_d"]
+            for size in SIZES
             for rank in RANKS
             for training in mnist_training(
-                tuple(NAMES), _mnist(size, rank), ("permuted_mnist",), seeds=(0, 1, 2)
+                ("projunn_d", "projunn_t"), _mnist(size, rank), ("permuted_mnist",), seeds=(0, 1, 2)
             )
         ),
-    ),
-    outcomes=(
-        PublishedResult(
-            "copying", (1000, 2000), "projUNN-T 190, rank 1", ("projunn_t",),
-            "converges (figure); rank 1 is the fastest", Source.SECOND_HAND, 190, setting=(("rank", 1),),
-        ),
-        PublishedResult(
-            "adding", (200, 750), "projUNN-T 170", ("projunn_t",), "learns (figure)", Source.SECOND_HAND, 170
-        ),
-        *(
-            outcome
-            for model, rows in ACCURACIES.items()
-            for size, row in rows.items()
-            for rank, value in zip(RANKS, row, strict=True)
-            for outcome in mnist_accuracy(
-                f"{NAMES[model]}, rank {rank},", (model,), size, None, value, Source.SECOND_HAND,
-                (("rank", rank),),
-            )
-        ),
-        *mnist_accuracy("LSTM", ("lstm",), 116, None, 91.8, Source.SECOND_HAND),
-        *mnist_accuracy("LSTM", ("lstm",), 170, None, 92.0, Source.SECOND_HAND),
-        *mnist_accuracy("LSTM", ("lstm",), 360, None, 92.9, Source.SECOND_HAND),
-        *mnist_accuracy("LSTM", ("lstm",), 512, None, 92.0, Source.SECOND_HAND),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 116, None, 92.5, Source.SECOND_HAND),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 360, None, 93.9, Source.SECOND_HAND),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 512, None, 94.7, Source.SECOND_HAND),
     ),
     remarks_on={
         "copying": (
@@ -139,4 +95,4 @@ PAPER = Paper(
             "table takes scoRNN's from two sources.",
         ),
     },
-)  # fmt: skip
+)

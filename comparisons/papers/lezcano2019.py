@@ -2,10 +2,7 @@
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -58,25 +55,6 @@ PAPER = Paper(
             for training in mnist_training(("expm",), mnist(size, lr), (task,))
         ),
     ),
-    outcomes=(
-        PublishedResult(
-            "copying", (1000, 2000), "expRNN 190", ("expm",),
-            "solved within 4,000 iterations of 128", Source.RECALLED_MEDIUM, 190,
-        ),
-        *mnist_accuracy("expRNN", ("expm",), 170, 98.0, 94.9, Source.SECOND_HAND),
-        *mnist_accuracy("expRNN", ("expm",), 360, 98.4, 96.2, Source.SECOND_HAND),
-        *mnist_accuracy("expRNN", ("expm",), 512, 98.7, 96.6, Source.SECOND_HAND),
-        *mnist_accuracy("scoRNN, run again", ("scaled_cayley",), 170, 97.2, 94.8, Source.SECOND_HAND),
-        *mnist_accuracy("scoRNN, run again", ("scaled_cayley",), 360, 98.1, 95.9, Source.SECOND_HAND),
-        *mnist_accuracy("scoRNN, run again", ("scaled_cayley",), 512, 98.2, 96.5, Source.SECOND_HAND),
-        *mnist_accuracy("LSTM", ("lstm",), 128, 81.9, 79.5, Source.SECOND_HAND),
-        *mnist_accuracy("LSTM", ("lstm",), 256, 88.8, 88.8, Source.RECALLED_HIGH),
-        *mnist_accuracy("LSTM", ("lstm",), 512, 91.9, 91.8, Source.RECALLED_HIGH),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 116, 94.7, None, Source.RECALLED_MEDIUM),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 512, 97.3, None, Source.RECALLED_MEDIUM),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 116, None, 92.5, Source.SECOND_HAND),
-        *mnist_accuracy("RGD (full-capacity uRNN)", ("full_capacity",), 512, None, 94.7, Source.SECOND_HAND),
-    ),
     remarks_on={
         "copying": (
             "In its copying task the delimiter comes one step later than in the canonical layout "
@@ -92,4 +70,4 @@ PAPER = Paper(
             ),
         ),
     },
-)  # fmt: skip
+)

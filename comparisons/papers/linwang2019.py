@@ -6,7 +6,7 @@ like PyTorch's example word_language_model, and this project's choice on the oth
 
 from dataclasses import replace
 
-from comparisons.papers import Paper, PublishedResult, Source, Training, text_iterations
+from comparisons.papers import Paper, Training, text_iterations
 from comparisons.records import Optimizer, Setting
 
 POSTER = "Lin & Wang 2019 state no setting"
@@ -58,19 +58,9 @@ def _unitary(length: int) -> Setting:
     )
 
 
-ACTIVATIONS = {"relu": "ReLU", "identity": "x", "leaky_relu": "leaky ReLU"}
+ACTIVATIONS = ("relu", "identity", "leaky_relu")
 BPTT = (35, 150)
 RNN, URNN, GRU, UGRU = ("rnn",), ("lie_exp",), ("gru",), ("lie_exp",)
-TEST = {
-    ("RNN", RNN): (705.28, 773.91, 712.88),
-    ("uRNN", URNN): (666.93, 613.89, 810.21),
-}
-"""Perplexities on the test text, by activation."""
-VALID = {"RNN": (754.65, 784.53, 756.48), "uRNN": (720.88, 717.12, 869.21)}
-GATED = {("GRU", GRU): (97.25, 105.34), ("uGRU", UGRU): (98.05, 102.07)}
-"""Perplexities on the test text, by BPTT length."""
-GATED_VALID = {"GRU": (100.80, 108.33), "uGRU": (101.76, 105.05)}
-LAYER = (("layer", "gru"),)
 
 PAPER = Paper(
     cite="Lin & Wang 2019 (CS224N)",
@@ -82,7 +72,7 @@ PAPER = Paper(
         Training("kth_highest", (100, 200, 400), URNN, RECALL),
         Training("kth_highest", (100, 200, 400), ("tanh_rnn",), RECALL_RNN),
         *(
-            Training("word_lm", (35,), models, setting.changed( nonlinearity=name), ("ptb",))
+            Training("word_lm", (35,), models, setting.changed(nonlinearity=name), ("ptb",))
             for name in ACTIVATIONS
             for models, setting in ((RNN, _word_lm(35)), (URNN, _unitary(35)))
         ),
@@ -91,45 +81,8 @@ PAPER = Paper(
             for length in BPTT
             for models, setting in (
                 (GRU, _word_lm(length)),
-                (UGRU, _unitary(length).changed( layer="gru")),
+                (UGRU, _unitary(length).changed(layer="gru")),
             )
-        ),
-    ),
-    outcomes=(
-        *(
-            PublishedResult("first_term", (length,), name, ours, f"{value:g} %", Source.PRINTED, value=value)
-            for name, ours, row in (
-                ("RNN", ("tanh_rnn", "rnn"), (10.22, 10.56, 0.936)),
-                ("uRNN", URNN, (99.98, 100, 100)),
-            )
-            for length, value in zip((20, 50, 100), row, strict=True)
-        ),
-        *(
-            PublishedResult("kth_highest", (length,), name, ours, f"{value:g} %", Source.PRINTED, value=value)
-            for name, ours, row in (
-                ("RNN", ("tanh_rnn", "rnn"), (38.12, 34.15, 15.23)),
-                ("uRNN", URNN, (92.01, 80.45, 56.73)),
-            )
-            for length, value in zip((100, 200, 400), row, strict=True)
-        ),
-        *(
-            PublishedResult(
-                "word_lm", (), f"{name}, {title}", ours, f"{test:.2f} (validation {valid:.2f})",
-                Source.PRINTED, None, "ptb", test, (("layer", "rnn"), ("nonlinearity", activation)),
-            )
-            for (name, ours), row in TEST.items()
-            for (activation, title), test, valid in zip(
-                ACTIVATIONS.items(), row, VALID[name], strict=True
-            )
-        ),
-        *(
-            PublishedResult(
-                "word_lm", (length,), f"{name}, BPTT {length}", ours,
-                f"{test:.2f} (validation {valid:.2f})", Source.PRINTED, None, "ptb", test,
-                LAYER if ours == UGRU else (),
-            )
-            for (name, ours), row in GATED.items()
-            for length, test, valid in zip(BPTT, row, GATED_VALID[name], strict=True)
         ),
     ),
     remarks=(
@@ -147,4 +100,4 @@ PAPER = Paper(
             "Which matrices of the uGRU are unitary is not specified.",
         ),
     },
-)  # fmt: skip
+)

@@ -2,9 +2,7 @@
 
 from comparisons.papers import (
     Paper,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -53,14 +51,6 @@ PAPER = Paper(
         *mnist_training(
             ("scaled_cayley_unitary",),
             MNIST.changed(hidden_size=250, source=f"{MNIST.source}; the size is [M-H]"),
-        ),
-    ),
-    outcomes=(
-        *mnist_accuracy(
-            "scuRNN", ("scaled_cayley_unitary",), 116, 97.6, 94.9, Source.RECALLED_HIGH
-        ),
-        *mnist_accuracy(
-            "scuRNN", ("scaled_cayley_unitary",), 250, 98.3, 96.2, Source.RECALLED_HIGH
         ),
     ),
     remarks=("Its modReLU divides by √(|z|² + 1e-5), here by |z| where that is not 0.",),

@@ -2,9 +2,6 @@
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -38,17 +35,9 @@ PAPER = Paper(
         for reflections in (16, 32)
         for training in mnist_training(
             ("householder",),
-            MNIST.changed( options=(("reflections", reflections),)),
+            MNIST.changed(options=(("reflections", reflections),)),
             ("pixel_mnist",),
         )
-    ),
-    outcomes=(
-        *mnist_accuracy(
-            "oRNN, 32 reflections,", ("householder",), 256, 97.2, None, Source.SECOND_HAND, (("reflections", 32),)
-        ),
-        PublishedResult(
-            "char_lm", (), "oRNN 512", ("householder",), "≈ 1.68 bits", Source.RECALLED_LOW, 512, "ptb", 1.68
-        ),
     ),
     remarks_on={
         "char_lm": (
@@ -56,4 +45,4 @@ PAPER = Paper(
             "next, and there is no BPTT length.",
         ),
     },
-)  # fmt: skip
+)

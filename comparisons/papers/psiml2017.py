@@ -2,8 +2,6 @@
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
     Training,
     mnist_iterations,
     mnist_training,
@@ -55,7 +53,7 @@ PAPER = Paper(
         Training("copying", (100,), ("tanh_rnn",), _baseline(COPYING, 80)),
         Training("copying", (100,), ("lstm",), _baseline(COPYING, 40)),
         *(
-            Training("adding", (length,), models, setting.changed( iterations=iterations))
+            Training("adding", (length,), models, setting.changed(iterations=iterations))
             for length, iterations in ITERATIONS.items()
             for models, setting in (
                 (("arjovsky",), ADDING),
@@ -65,29 +63,11 @@ PAPER = Paper(
         *mnist_training(("arjovsky",), MNIST),
         *mnist_training(("lstm",), _baseline(MNIST, 128)),
     ),
-    outcomes=(
-        PublishedResult(
-            "copying", (100,), "uRNN 128", ("arjovsky",), "≈ .01–.03, noisy, at 20k steps", Source.PARTLY_FIGURE,
-            128,
-        ),
-        PublishedResult("copying", (100,), "tanh RNN 80", ("tanh_rnn",), "≈ .1734", Source.PARTLY_FIGURE, 80),
-        PublishedResult(
-            "copying", (100,), "LSTM 40", ("lstm",), "≈ .142, mean of the last 500 steps", Source.PARTLY_FIGURE,
-            40,
-        ),
-        PublishedResult("adding", (100,), "uRNN 512", ("arjovsky",), "≈ .035 at 6k steps", Source.PARTLY_FIGURE, 512),
-        PublishedResult(
-            "adding", (100,), "LSTM 128", ("lstm",), "≈ .0084, learns after about 3.3k steps",
-            Source.PARTLY_FIGURE, 128,
-        ),
-        PublishedResult("adding", (100,), "tanh RNN 128", ("tanh_rnn",), "≈ .169", Source.PARTLY_FIGURE, 128),
-        PublishedResult("adding", (200,), "LSTM 128", ("lstm",), "≈ .076 at 10k steps", Source.PARTLY_FIGURE, 128),
-    ),
     remarks=("Its figure of MNIST is Arjovsky et al.'s; it reports no numbers of its own there.",),
     remarks_on={
         "copying": (
-            "A scalar input instead of a one-hot one, and ten classes; its option \"timesteps\" is "
+            'A scalar input instead of a one-hot one, and ten classes; its option "timesteps" is '
             "T + 20.",
         ),
     },
-)  # fmt: skip
+)

@@ -4,10 +4,7 @@ from dataclasses import replace
 
 from comparisons.papers import (
     Paper,
-    PublishedResult,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -88,14 +85,6 @@ FULL_IDENTIFICATION = {
     )
     for n, setting in IDENTIFICATION.items()
 }
-ERRORS = {
-    ("restricted", "arjovsky"): (4.81e-1, 6.75e-3, 3.53e-1, 3.51e-1, 7.30e-1),
-    ("restricted", "full_capacity"): (1.28e-1, 3.03e-1, 2.16e-1, 5.04e-2, 1.28e-1),
-    ("full", "arjovsky"): (3.21e-4, 3.36e-1, 3.36e-1, 2.69e-1, 7.60e-1),
-    ("full", "full_capacity"): (8.72e-2, 3.86e-1, 2.62e-1, 7.22e-2, 1.00e-6),
-}
-"""Normalised squared errors by the family of the system and our model, for each of STATES."""
-NAMES = {"arjovsky": "restricted uRNN", "full_capacity": "full-capacity uRNN"}
 
 PAPER = Paper(
     cite="Wisdom et al. 2016",
@@ -126,30 +115,6 @@ PAPER = Paper(
             for n in STATES
         ),
     ),
-    outcomes=(
-        PublishedResult(
-            "copying", COPYING, "full-capacity uRNN 128", ("full_capacity",), "solved", Source.RECALLED_MEDIUM, 128
-        ),
-        PublishedResult(
-            "copying", (1000,), "restricted uRNN 470", ("arjovsky",), "solved, slowly", Source.RECALLED_MEDIUM, 470
-        ),
-        PublishedResult("copying", (2000,), "restricted uRNN 470", ("arjovsky",), "fails", Source.RECALLED_MEDIUM, 470),
-        PublishedResult("copying", COPYING, "LSTM 68", ("lstm",), "at the baseline", Source.RECALLED_MEDIUM, 68),
-        *mnist_accuracy("LSTM", ("lstm",), 128, 97.8, 91.3, Source.RECALLED_HIGH),
-        *mnist_accuracy("LSTM", ("lstm",), 256, 98.2, 91.7, Source.RECALLED_HIGH),
-        *mnist_accuracy("restricted uRNN", ("arjovsky",), 512, 97.5, None, Source.SECOND_HAND),
-        *mnist_accuracy("restricted uRNN", ("arjovsky",), 512, None, 93.3, Source.RECALLED_HIGH),
-        *mnist_accuracy("full-capacity uRNN", ("full_capacity",), 116, 92.8, 92.1, Source.SECOND_HAND),
-        *mnist_accuracy("full-capacity uRNN", ("full_capacity",), 512, 96.9, 94.1, Source.SECOND_HAND),
-        *(
-            PublishedResult(
-                "unitary_system", (150,), f"{NAMES[model]} {n}", (model,), f"≈ {error:.3g}", Source.RECALLED_HIGH,
-                n, f"{family}-{n}", error,
-            )
-            for (family, model), errors in ERRORS.items()
-            for n, error in zip(STATES, errors, strict=True)
-        ),
-    ),
     remarks=(
         "Its code reads the gradient of W from half of the hidden rows; the gradient used here is "
         "complete, about twice as large in expectation.",
@@ -162,4 +127,4 @@ PAPER = Paper(
             "their mean is not.",
         ),
     },
-)  # fmt: skip
+)

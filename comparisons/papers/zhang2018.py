@@ -2,9 +2,7 @@
 
 from comparisons.papers import (
     Paper,
-    Source,
     Training,
-    mnist_accuracy,
     mnist_iterations,
     mnist_training,
 )
@@ -46,9 +44,6 @@ PAPER = Paper(
     trainings=(
         Training("adding", (100,), ("spectral_band",), ADDING),
         *mnist_training(("spectral_band",), MNIST, ("pixel_mnist",)),
-    ),
-    outcomes=mnist_accuracy(
-        "svdRNN, 16 + 16 reflections,", ("spectral_band",), 256, 97.6, None, Source.SECOND_HAND
     ),
     remarks_on={
         "pixel_mnist": (

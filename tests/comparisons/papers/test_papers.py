@@ -1,24 +1,28 @@
 """The papers' data: what they may say, and the runs that are made of them."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 
+from comparisons import papers
 from comparisons.models import BASELINES, SequenceModel, check_model
 from comparisons.papers import (
-    EXACT,
     PAPERS,
-    TAGS,
-    Outcome,
+    PublishedResult,
+    Source,
     find_paper,
     mnist_iterations,
+    paper_titles,
     text_iterations,
 )
+from comparisons.papers._numbers import read_results
 from comparisons.plan import PlanError, plan
-from comparisons.records import Run
+from comparisons.records import Optimizer, Run
 from comparisons.tasks import TASKS
 from comparisons.tasks.copying import Copying
 from comparisons.tasks.language import _segments, _streams
@@ -152,10 +156,54 @@ def test_an_epoch_of_a_text_is_as_long_as_the_task_makes_it(tokens, batch, lengt
     assert text_iterations(7, tokens, batch, length) == 7 * len(segments)
 
 
-def test_tags_are_known():
-    assert set(TAGS) >= EXACT
+def test_a_source_has_a_meaning_and_an_unknown_tag_is_refused():
+    assert all(source.meaning for source in Source)
+    assert {source.value for source in Source if source.exact} == {"V", "V2"}
     with pytest.raises(ValueError, match="M-X"):
-        Outcome("copying", (100,), "model", (), "text", "M-X")
+        PublishedResult("copying", (100,), "model", (), "text", "M-X")
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "value", "setting"),
+    [
+        ("t,copying,,100 200,uRNN,128,,arjovsky,,,,,F,at ≈ 0", "at ≈ 0", None, ()),
+        (
+            "t,word_lm,ptb,,RNN,,,rnn,layer=rnn,perplexity,705.28,754.65,V,",
+            "705.28 (validation 754.65)", 705.28, (("layer", "rnn"),),
+        ),
+        (
+            "t,pixel_mnist,mnist,784,dtriv,170,,dtriv,rebase_every=null,accuracy,98.0,,M-L,",
+            "≈ 98 %", 98.0, (("rebase_every", None),),
+        ),
+        (
+            "t,contractive_system,20dB,9,RNN,2,,rnn,optimizer=sgd 1 0.9; rank=2,R²,.915,,F,of 30",
+            "R² ≈ 0.915, of 30", 0.915, (("optimizer", Optimizer("sgd", 1.0, 0.9)), ("rank", 2)),
+        ),
+    ],
+)  # fmt: skip
+def test_results_are_read_as_the_file_has_them(tmp_path, line, text, value, setting):
+    header = "where,task,variant,length,model,size,shown_as,ours,setting,quantity,value"
+    file = tmp_path / "a.csv"
+    file.write_text(f"{header},validation,source,note\n{line}\n", "utf-8")
+    (result,) = read_results(file)
+    assert (result.text, result.value, result.setting) == (text, value, setting)
+    assert result.model == f"{result.series} {result.size or ''}".strip()
+    assert read_results(tmp_path / "none.csv") == ()
+
+
+def test_papers_are_read_when_asked_for():
+    code = "import sys, comparisons.papers as p; print([m for m in sys.modules if '.papers.' in m])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['comparisons.papers._numbers']"
+
+
+def test_a_broken_paper_hides_no_other(tmp_path, monkeypatch):
+    (tmp_path / "broken2000.py").write_text("PAPER = Papr()", "utf-8")
+    monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(tmp_path)])
+    monkeypatch.setattr(papers, "PAPERS", papers.Papers())
+    titles = paper_titles()
+    assert titles["broken2000"] == "cannot be read (NameError: name 'Papr' is not defined)"
+    assert titles["jose2018"] == "Jose et al. 2018: Kronecker Recurrent Units"
 
 
 @every_paper
