@@ -20,7 +20,6 @@ def test_conformance(scheme, check):
         ("lie_exp", {"rebase_every": 3}),
         ("lie_exp", {"determinant": 1, "field": "complex"}),
         ("expm", {"determinant": 1, "field": "complex"}),
-        ("full_capacity", {"rms_normalize": True}),
         ("dtriv", {"map": "cayley"}),
         ("dtriv", {"map": "cayley", "determinant": 1, "field": "complex"}),
         ("dtriv", {"rebase_every": None}),

@@ -143,14 +143,6 @@ class ConversionHooks(nn.Module, ABC):
         self._after_loading(state_dict, prefix, args[-1])
 
 
-# ------------------------------------------------------------------------------------------ tests
-
-
-def current_backward_pass() -> int:
-    """Return the number of the backward pass that runs, -1 outside of one."""
-    return int(torch._C._current_graph_task_id())
-
-
 # ---------------------------------------------------------------------------------------- weights
 
 

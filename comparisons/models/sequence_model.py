@@ -17,6 +17,10 @@ State = Tensor | tuple[Tensor, Tensor]
 """The last states of a recurrent layer; an LSTM's are the pair (h, c)."""
 
 
+NORMALIZE = "rms_normalize"
+"""The one option that is not the scheme's: its optimizer normalises the gradient in W."""
+
+
 def _unitary_layer(
     scheme: str, input_size: int, settings: ModelSettings, return_sequence: bool
 ) -> UnitaryRNN | UnitaryGRU:
@@ -27,7 +31,7 @@ def _unitary_layer(
         "dropout": settings.dropout if settings.layers > 1 else 0.0,
         "learn_h0": settings.learn_h0,
         "return_sequence": return_sequence,
-        **dict(settings.options),
+        **{name: value for name, value in settings.options if name != NORMALIZE},
     }
     if settings.layer == "gru":
         return UnitaryGRU(input_size, settings.hidden_size, **options)

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import unitary_zoo
-from comparisons.models import SequenceModel
-from comparisons.records import Optimizer, Point, TrainingSettings
+from comparisons.models.sequence_model import NORMALIZE, SequenceModel
+from comparisons.records import Optimizer, Point, Setting, TrainingSettings
+from unitary_zoo.base import LinearMap, Rebased
+from unitary_zoo.linalg import skew_to_coordinates
 
 
 def _theano_rmsprop(groups: list[dict[str, Any]], spec: Optimizer) -> torch.optim.Optimizer:
@@ -35,10 +38,64 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer], torch.optim.Op
 """What an `Optimizer` record names: builders from parameter groups and the record."""
 
 
-def build_optimizers(
-    model: SequenceModel, settings: TrainingSettings
-) -> list[torch.optim.Optimizer]:
-    """One optimizer for the free parameters and, in a scheme, one for the unitary weight."""
+class NormalizedGradient:
+    """A hook before the steps of an optimizer that normalises G, the gradient in W.
+
+    Each entry of G, real and imaginary parts apart, is divided by the root of its running mean
+    square before the tangent A = G W^H - W G^H is formed: natGradRMS of Wisdom et al. (2016). The
+    gradient in the coordinates is that of A and does not determine G, so a hook on W collects G. It
+    may be scaled as a whole between the backward pass and the step, but not otherwise changed.
+
+    Args:
+        scheme: A complex one that is rebased after every step.
+        decay: Decay of the running mean square.
+        eps: Added to the root.
+    """
+
+    def __init__(self, scheme: Rebased, decay: float = 0.9, eps: float = 1e-8) -> None:
+        self._scheme, self._decay, self._eps = scheme, decay, eps
+        self._square_average = torch.zeros_like(torch.view_as_real(scheme.matrix().detach()))
+        self._gradient: Tensor | None = None
+        self._prepare = scheme.prepare
+        scheme.prepare = self._prepare_and_watch  # type: ignore[method-assign]
+
+    def _prepare_and_watch(self) -> LinearMap:
+        linear_map = self._prepare()
+        w = linear_map.matrix()
+        if w.requires_grad:
+            w.register_hook(self._add)
+        return linear_map
+
+    def _add(self, g: Tensor) -> None:
+        self._gradient = g.detach() if self._gradient is None else self._gradient + g.detach()
+
+    @torch.no_grad()
+    def __call__(self, *_: Any) -> None:
+        """Replace the gradient of the coordinates by that of the normalised G."""
+        grad, g = self._scheme.theta.grad, self._gradient
+        if grad is None or g is None:
+            return
+        w = self._prepare().matrix()
+        raw = _coordinates(g, w)
+        x = torch.view_as_real((g * ((grad @ raw) / (raw @ raw))).resolve_conj())
+        self._square_average.lerp_(x.square(), 1 - self._decay)
+        normalized = torch.view_as_complex(x / (self._square_average.sqrt() + self._eps))
+        grad.copy_(_coordinates(normalized, w))
+        self._gradient = None
+
+
+def _coordinates(g: Tensor, w: Tensor) -> Tensor:
+    """The gradient in the coordinates of A when that in W is ``g``: those of g W^H - W g^H."""
+    return 2 * skew_to_coordinates(g @ w.mH)
+
+
+def build_optimizers(model: SequenceModel, setting: Setting) -> list[torch.optim.Optimizer]:
+    """One optimizer for the free parameters and, in a scheme, one for the unitary weight.
+
+    Raises:
+        ValueError: The option ``rms_normalize`` is set for something that it is not made for.
+    """
+    settings = setting.training
     unitary = settings.unitary_optimizer or settings.optimizer
     specs = (settings.optimizer, unitary)
     groups = unitary_zoo.parameter_groups(model, lr=specs[0].lr, unitary_lr=unitary.lr)
@@ -46,9 +103,22 @@ def build_optimizers(
     optimizers = [
         OPTIMIZERS[spec.kind]([group], spec) for spec, group in zip(specs, groups, strict=False)
     ]
+    if dict(setting.model.options).get(NORMALIZE):
+        optimizers[-1].register_step_pre_hook(_normalized_gradient(model, settings))
     if any(model.schemes()):
         unitary_zoo.attach(model, *optimizers)
     return optimizers
+
+
+def _normalized_gradient(model: SequenceModel, settings: TrainingSettings) -> NormalizedGradient:
+    schemes = [scheme for scheme in model.schemes() if isinstance(scheme, Rebased)]
+    fit = [scheme for scheme in schemes if scheme.field == "complex" and scheme.rebase_every == 1]
+    if len(fit) != 1 or settings.clip is not None:
+        raise ValueError(
+            f"the option {NORMALIZE} needs one complex scheme that is rebased after every step and "
+            "gradients that are not clipped entry by entry; change the setting or leave it out"
+        )
+    return NormalizedGradient(fit[0])
 
 
 def clip_gradients(model: SequenceModel, settings: TrainingSettings) -> None:

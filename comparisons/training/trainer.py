@@ -54,7 +54,7 @@ def train_model(run: Run, progress: Progress | None = None) -> tuple[SequenceMod
     task = TASKS.get(run.task)(run.length, run.variant, run.seed)
     torch.manual_seed(run.seed)
     model = SequenceModel(run.model, run.setting, task).to(run.device)
-    optimizers = build_optimizers(model, settings)
+    optimizers = build_optimizers(model, run.setting)
     defect_start = model.unitarity_defect()
 
     batches = task.train_batches(settings.batch_size, _stream(run, "train"))

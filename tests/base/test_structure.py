@@ -7,9 +7,7 @@ import pytest
 from unitary_zoo import Parametrization
 from unitary_zoo.base import ProjectedFromBase, Rebased
 
-# Constructors call each other. The steps of full_capacity are those of rms_normalize.
-ALLOWED = {"__init__"}
-ALLOWED_OF = {"full_capacity": {"step_", "_reset_state"}}
+ALLOWED = {"__init__"}  # constructors call each other
 
 
 def definitions(scheme):
@@ -27,9 +25,8 @@ def definitions(scheme):
 
 @pytest.mark.parametrize("name", Parametrization.names())
 def test_no_method_is_overridden_twice(name):
-    allowed = ALLOWED | ALLOWED_OF.get(name, set())
     chains = definitions(Parametrization.get(name))
-    twice = {key: chain for key, chain in chains.items() if len(chain) > 2 and key not in allowed}
+    twice = {key: chain for key, chain in chains.items() if len(chain) > 2 and key not in ALLOWED}
     assert not twice
 
 

@@ -15,7 +15,6 @@ FAMILIES = [
     ("expm", {}),
     ("lie_exp", {"rebase_every": 3}),
     ("full_capacity", {}),
-    ("full_capacity", {"rms_normalize": True}),
     ("svd_projection", {}),
     ("svd_projection", {"field": "complex"}),
     ("projunn_d", {"rank": 2}),
@@ -131,7 +130,6 @@ def test_gradient_scaler_changes_no_step(name):
     ("name", "options"),
     [
         ("expm", {}), ("lie_exp", {}), ("full_capacity", {}), ("svd_projection", {}),
-        ("full_capacity", {"rms_normalize": True}),
     ],
 )  # fmt: skip
 def test_gradient_scaler_skipped_step_changes_nothing(name, options):

@@ -11,6 +11,7 @@ import torch
 
 from comparisons import papers
 from comparisons.models import BASELINES, SequenceModel, check_model
+from comparisons.models.sequence_model import NORMALIZE
 from comparisons.papers import (
     PAPERS,
     PublishedResult,
@@ -54,7 +55,7 @@ def check_training(training):
         assert (setting.training.unitary_optimizer is None) == (model in BASELINES.names())
         if model not in BASELINES.names():
             # Its options are those of the scheme, at that size.
-            options = dict(setting.model.options)
+            options = {k: v for k, v in setting.model.options if k != NORMALIZE}
             Parametrization.get(model)(
                 min(setting.model.hidden_size, 128), **_small(options, setting)
             )
