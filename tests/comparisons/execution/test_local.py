@@ -1,17 +1,14 @@
 import multiprocessing
 import os
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 
-from comparisons.execution import EXECUTORS, ExecutorError, attempt
+from comparisons.execution import attempt
 from comparisons.execution import local as executors
 from comparisons.execution.local import LocalExecutor
-from comparisons.execution.ray import RayExecutor
 from comparisons.records import Failure, Result
 from comparisons.training.machine import usable_cpus
 
@@ -80,22 +77,3 @@ def test_an_exception_becomes_one_line(make_run):
     outcome = attempt(make_run("no_such_model"), threads)
     assert isinstance(outcome, Failure)
     assert outcome.error.startswith("UnknownSchemeError: unknown scheme 'no_such_model'")
-
-
-def test_ray_is_an_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ExecutorError, match=r"unitary_zoo\[ray\]") as caught:
-        RayExecutor(1)
-    assert "\n" not in str(caught.value)
-
-
-def test_ray_trains_too(make_run):
-    pytest.importorskip("ray", reason="Ray is an extra")
-    good = make_run(iterations=300)
-    bad = replace(good, task="no_such_task")
-    news = []
-    executor = EXECUTORS["ray"](2)
-    outcomes = {o.run: o for o in executor.execute([bad, good], lambda *u: news.append(u))}
-    assert isinstance(outcomes[good], Result)
-    assert isinstance(outcomes[bad], Failure)
-    assert all(run == good for run, _, _ in news)

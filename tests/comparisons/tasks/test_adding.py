@@ -1,0 +1,47 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comparisons.tasks.adding import Adding
+
+lengths = st.integers(2, 60)
+sizes = st.integers(1, 12)
+seeds = st.integers(0, 2**32)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(lengths, sizes, seeds)
+def test_adding_has_one_marker_in_each_half(length, size, seed):
+    inputs, targets = Adding(length).batch(size, generator(seed))
+    assert inputs.shape == (length, size, 2)
+    values, marks = inputs.unbind(-1)
+    assert ((values >= 0) & (values < 1)).all()
+    assert set(marks.unique().tolist()) <= {0.0, 1.0}
+    half = length // 2
+    assert torch.equal(marks[:half].sum(0), torch.ones(size))
+    assert torch.equal(marks[half:].sum(0), torch.ones(size))
+    torch.testing.assert_close(targets, (values * marks).sum(0)[:, None])
+
+
+def test_adding_places_markers_all_over_their_halves():
+    marks = Adding(5).batch(2000, generator(0))[0][..., 1]
+    # 2000 draws over two or three places: each is hit 667 or 1000 times, sd below 23
+    shares = marks.mean(1)
+    expected = torch.tensor([1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
+    assert ((shares - expected).abs() < 5 * 23 / 2000).all()
+
+
+def test_adding_baseline_is_what_the_best_constant_pays():
+    task = Adding(20)
+    targets = task.batch(200_000, generator(3))[1]
+    loss = task.loss(torch.ones_like(targets), targets).item()
+    # (s - 1)^2 of a sum of two uniforms has variance 1/15 - 1/36: 0.197^2
+    assert loss == pytest.approx(task.baseline, abs=5 * 0.197 / math.sqrt(200_000))
+    best = task.loss(targets.mean().expand_as(targets), targets).item()
+    assert best == pytest.approx(loss, abs=1e-4)
