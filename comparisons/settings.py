@@ -269,6 +269,8 @@ _nested_init = Setting.__init__
 
 def _flat_init(self: Setting, *args: Any, **values: Any) -> None:
     nested = {name: values.pop(name) for name in (*_RECORDS, "source") if name in values}
+    if args and isinstance(args[0], int):
+        values, args = {"hidden_size": args[0], **values}, ()
     if args or not values:
         _nested_init(self, *args, **nested)
         return

@@ -1,4 +1,4 @@
-"""The data behind the tasks: real ones from a folder, and some that come with other software."""
+"""The data behind the tasks: real data from a folder, and data that other software brings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of real data: a folder the user names, checksums, and downloads when they are asked for.
+"""Files of real data: the folder that the user names, checksums, and downloads on request.
 
 The folder holds one folder a data set, such as ``mnist/`` and ``ptb/``. Every worker process finds
 it by the environment variable :data:`VARIABLE`.
@@ -23,14 +23,14 @@ VARIABLE = "UNITARY_ZOO_DATA"
 
 @dataclass(frozen=True)
 class DataSet:
-    """Some files that belong together.
+    """Files that belong together.
 
     Attributes:
-        name: Of their folder.
-        title: For people.
-        url: What the files' names are appended to, for a download.
-        checksums: Names to SHA-256; of what is in a file, where its name ends in ``.gz``, since
-            copies of one content are packed in several ways.
+        name: Name of their folder.
+        title: Name for people.
+        url: Address of a download, up to the file's name.
+        checksums: SHA-256 by file name. Where the name ends in ``.gz`` it is that of the unpacked
+            content, since copies of one content are packed in several ways.
     """
 
     name: str
@@ -46,7 +46,7 @@ def folder() -> Path | None:
 
 
 def use_folder(path: Path) -> None:
-    """Take real data from there, in this process and those it starts."""
+    """Take real data from this folder, in this process and those it starts."""
     os.environ[VARIABLE] = str(path.resolve())
 
 
@@ -54,8 +54,8 @@ def find(dataset: DataSet, download: bool = False) -> dict[str, Path]:
     """The data set's files by name, each verified by its checksum.
 
     Args:
-        dataset: Which.
-        download: Fetch what is missing into the folder.
+        dataset: Which files.
+        download: Whether to fetch missing files into the folder.
 
     Raises:
         DataError: No folder is given, or a file is missing or damaged.
@@ -71,7 +71,7 @@ def find(dataset: DataSet, download: bool = False) -> dict[str, Path]:
         path = root / dataset.name / name
         fetched = download and not path.exists()
         if fetched:
-            # Its words about a download ask for a checksum, which it cannot know of packed content.
+            # pooch logs a request for a checksum, which it could compare with packed content only.
             pooch.get_logger().setLevel("WARNING")
             try:
                 pooch.retrieve(dataset.url + name, None, fname=name, path=path.parent)
@@ -97,7 +97,7 @@ def find(dataset: DataSet, download: bool = False) -> dict[str, Path]:
 
 
 def _checksum(path: Path) -> str:
-    """SHA-256 of the file, of what is in it if it is packed, or why there is none."""
+    """SHA-256 of the file, or of its content if it is packed; the reason if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Handwritten digits as rows of pixels: MNIST from its files, the small ones of scikit-learn."""
+"""Handwritten digits as rows of pixels: MNIST from its files, and scikit-learn's small images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SPLIT_SEED = 0
 
 
 class Images(NamedTuple):
-    """Some images with their classes.
+    """Images with their classes.
 
     Attributes:
         pixels: (count, pixels), row by row, bytes.
@@ -117,10 +117,10 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
 
     Args:
         path: The file.
-        dimensions: How many the array is to have.
+        dimensions: Number of dimensions that the array must have.
 
     Raises:
-        DataError: The file is no such file, or shorter or longer than it says.
+        DataError: The file is no IDX file of bytes, or its length contradicts its header.
     """
     try:
         with gzip.open(path) as file:

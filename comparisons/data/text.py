@@ -1,15 +1,14 @@
-"""Text for language models: the Penn Treebank of Mikolov, and documentation that Python brings.
+"""Text for language models: the Penn Treebank, and the documentation that comes with Python.
 
-A source is three parts, ``train``, ``valid`` and ``test``, each a list of lines; a line's words
-stand between single spaces. Its tokens are words, or characters, and :data:`EOS` at the end of each
-line.
+A source has three parts, ``train``, ``valid`` and ``test``, each a list of lines whose words are
+separated by single spaces. Tokens are words, or characters, and :data:`EOS` at the end of a line.
 
-The Penn Treebank (:data:`PTB`) is what Mikolov et al. (2010) made of articles of the Wall Street
-Journal: lower case, no punctuation, numbers are ``N``, and all but 9,998 words are ``<unk>``. By
-words it has 929,589, 73,760 and 82,430 tokens of 10,000 kinds. By characters it has 5,017,482,
-393,042 and 442,423 tokens of 50 kinds, as Mikolov's files ``ptb.char``: ``<unk>`` is five of them,
-and the blanks around a line do not count. The text is under a licence of the Linguistic Data
-Consortium (LDC99T42), and no part of it comes with this project.
+The Penn Treebank (:data:`PTB`) in the form of Mikolov et al. (2010) consists of articles of the
+Wall Street Journal: lower case, no punctuation, numbers are ``N``, and all but 9,998 words are
+``<unk>``. By words it has 929,589, 73,760 and 82,430 tokens of 10,000 kinds. By characters it has
+5,017,482, 393,042 and 442,423 tokens of 50 kinds, as Mikolov's files ``ptb.char``: ``<unk>`` counts
+as five characters, and the blanks around a line do not count. The text is under a licence of the
+Linguistic Data Consortium (LDC99T42), and no part of it comes with this project.
 
 The topics of ``pydoc``, chapters of Python's own reference in plain text, come with every Python
 (:func:`topics`). They differ a little from one version to the next.
@@ -47,7 +46,7 @@ PTB = DataSet(
 )
 
 Lines = dict[str, list[str]]
-"""The lines of each part."""
+"""The lines by part."""
 Tokenizer = Callable[[str], Iterable[str]]
 """A line to its tokens: ``str.split`` for words, ``iter`` for characters."""
 
@@ -58,7 +57,9 @@ class Corpus:
 
     Attributes:
         vocabulary: What the numbers 0, 1, ... stand for.
-        train: (N,) token numbers; likewise ``valid`` and ``test``.
+        train: (N,) token numbers for training.
+        valid: (N,) token numbers for validation.
+        test: (N,) token numbers for the test.
     """
 
     vocabulary: tuple[str, ...]
@@ -67,7 +68,7 @@ class Corpus:
     test: Tensor
 
     def counts(self) -> str:
-        """The sizes, in words."""
+        """A phrase with the sizes of the parts and of the vocabulary."""
         sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.valid, self.test))
         return f"{sizes} tokens for training / validation / test, {len(self.vocabulary):,} kinds"
 
@@ -99,12 +100,12 @@ def _ptb_corpus(tokenizer: Tokenizer, paths: tuple[Path, ...]) -> Corpus:
 
 
 def topics() -> Lines:
-    """The topics of ``pydoc`` in lower case, a paragraph a line.
+    """The topics of ``pydoc`` in lower case, one paragraph a line.
 
     Of every ten topics in alphabetical order the first is for the test, the last for validation.
-    Topics quote each other, so of equal paragraphs the first one alone is kept. A word is a run of
-    letters, or of digits, or of one other sign, as in ``__``; four or more of one sign are an
-    ornament, such as the underlining of a heading, and dropped.
+    Topics quote each other, so only the first of equal paragraphs is kept. A word is a run of
+    letters, of digits, or of one other sign, as in ``__``. Four or more of one sign, such as the
+    underlining of a heading, are dropped.
     """
     from pydoc_data.topics import topics as texts
 
@@ -126,11 +127,11 @@ def numbered(lines: Lines, tokenizer: Tokenizer, limit: int | None = None) -> Co
     """Tokens numbered by how often they occur in training: 0 is the commonest.
 
     Args:
-        lines: Of each part.
-        tokenizer: Words or characters.
-        limit: Kinds of tokens at most; the rest are :data:`UNKNOWN`. It is in the vocabulary only
-            where it is needed, for those and for tokens that do not occur in training, and then has
-            the last number.
+        lines: The lines of each part.
+        tokenizer: Splits a line into words or characters.
+        limit: Largest size of the vocabulary; rarer tokens become :data:`UNKNOWN`, as do tokens
+            that do not occur in training. It is in the vocabulary only if some token needs it, and
+            then has the last number.
     """
     tokens = {
         part: list(chain.from_iterable((*tokenizer(line), EOS) for line in lines[part]))

@@ -31,11 +31,11 @@ def stream(key: str) -> torch.Generator:
 
 
 class Batch(NamedTuple):
-    """Some sequences.
+    """Sequences and their targets.
 
     Attributes:
         inputs: (steps, size, input_size), or token numbers (steps, size).
-        targets: What the outputs are to be; its form is the task's own.
+        targets: Desired outputs, in the task's own form.
         continues: Whether its sequences go on where those of the batch before ended, so that the
             state is carried over.
     """
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     continues: bool = False
 
     def to(self, device: str) -> Batch:
-        """The same on another device."""
+        """The batch on another device."""
         return self._replace(inputs=self.inputs.to(device), targets=self.targets.to(device))
 
 
@@ -55,15 +55,15 @@ class Task(ABC):
     Args:
         length: The time lag T that the papers quote; at least :attr:`shortest`.
         variant: A key of :attr:`variants`; "" is the first.
-        seed: Draws what is fixed for a whole run, such as a system to be identified.
+        seed: Seed of what is fixed for a whole run, such as a system to be identified.
 
     Attributes:
         name: The name it is registered under.
-        title: For people.
-        loss_name: What the loss is, with its unit.
+        title: Name for people.
+        loss_name: Name of the loss, with its unit.
         accuracy_name: What the accuracy counts.
         metric_name: What the table shows beside the loss, with its unit.
-        baseline_formula: The baseline, written out.
+        baseline_formula: The baseline as a formula or in words.
         shortest: The smallest length that makes sense.
         variants: Data sets or forms of the task by name, with a title; the first is the default.
         fixed_lengths: The length of each variant whose data leave no choice.
@@ -133,11 +133,11 @@ class Task(ABC):
 
     @classmethod
     def prepare(cls, variant: str, download: bool) -> None:
-        """Make sure that the variant's data are there, before anything is trained.
+        """Check that the variant's data are there, before anything is trained.
 
         Args:
-            variant: Which.
-            download: Fetch what is missing.
+            variant: Name of the variant.
+            download: Whether to fetch missing files.
 
         Raises:
             DataError: A file is missing or damaged; the message says where to get it.
@@ -157,7 +157,7 @@ class Task(ABC):
 
     @property
     def data(self) -> str:
-        """What it is trained and tested on, in words."""
+        """A phrase that names the training and test data."""
         return "generated sequences"
 
     @property
@@ -167,7 +167,7 @@ class Task(ABC):
 
     @property
     def optimum(self) -> float | None:
-        """Loss that no predictor can get under; None if that is zero or unknown."""
+        """Least loss that any predictor can reach; None if that is zero or unknown."""
         return None
 
     @abstractmethod
@@ -179,7 +179,7 @@ class Task(ABC):
         """The test set, ``count`` sequences or as many as there are, in batches of ``size``."""
 
     def valid_batches(self, size: int, count: int) -> Iterator[Batch] | None:
-        """The validation set, ``count`` sequences at most, likewise; None if there is none."""
+        """At most ``count`` sequences of the validation set, in batches; None if there is none."""
         return None
 
     @abstractmethod
@@ -188,19 +188,19 @@ class Task(ABC):
 
     @abstractmethod
     def accuracy(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Scalar, likewise a mean over the targets."""
+        """Scalar accuracy of the read-out's outputs, a mean over the targets."""
 
     def metric(self, loss: float, accuracy: float) -> float:
-        """What the table shows, from the means over the test set."""
+        """The value that tables show, from the mean loss and accuracy over the test set."""
         return 100 * accuracy
 
     def identify(self, rnn: UnitaryRNN) -> nn.Module:
-        """Give the layer all that is known of the system but its W, fixed; returns the read-out.
+        """Set and freeze everything of the layer but W to the system's; returns the read-out.
 
         Raises:
             TypeError: There is no system behind this task.
         """
-        raise TypeError(f"{self.name} identifies no system; leave Setting.identify at False")
+        raise TypeError(f"{self.name} identifies no system; leave only_recurrent_weight at False")
 
 
 class Generated(Task):
@@ -211,7 +211,7 @@ class Generated(Task):
         """Fresh sequences (steps, size, input_size) and their targets, drawn on the CPU."""
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Fresh sequences for ever."""
+        """Fresh sequences without end."""
         while True:
             yield Batch(*self.batch(size, generator))
 

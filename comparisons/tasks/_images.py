@@ -1,4 +1,4 @@
-"""What the tasks of images share: an image is a sequence of pixels, and the last state names it."""
+"""The base of the tasks of images: an image is read as a sequence of pixels and classified."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Pixels(Task):
     A pixel is one number in [0, 1]. Training shuffles all training images anew in every epoch; the
     last batch of an epoch is as small as it has to be (469 iterations an epoch of MNIST at 128).
     There is no validation set: all 60,000 images train, and the test set is measured at every
-    evaluation. A paper that holds some of them back to choose a model (Wisdom et al. 5,000, nnRNN
+    evaluation. A paper that holds some images back to choose a model (Wisdom et al. 5,000, nnRNN
     10,000, projUNN a tenth) trains on fewer; one that reports the best test accuracy over the
-    epochs (Lezcano-Casado and Martínez-Rubio, 2019) looks better than the last evaluation does.
+    epochs (Lezcano-Casado and Martínez-Rubio, 2019) reports more than the last evaluation gives.
     """
 
     loss_name = "cross-entropy (nats)"
@@ -54,13 +54,13 @@ class Pixels(Task):
 
     @property
     def data(self) -> str:
-        """Which images, and how many."""
+        """The images' name and numbers."""
         train, test = map(len, (part.labels for part in self._parts))
         return f"{self.variants[self.variant]}: {train:,} training and {test:,} test images"
 
     @property
     def baseline(self) -> float:
-        """The classes' shares in the test set, for every image."""
+        """Loss of a predictor that answers the classes' shares in the test set for every image."""
         return self._parts[1].entropy()
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -28,7 +28,7 @@ class System:
 
     Attributes:
         weight: W (N, N), unitary.
-        threshold: Of modReLU (N), real.
+        threshold: Thresholds of modReLU (N), real.
     """
 
     weight: Tensor
@@ -59,17 +59,18 @@ class UnitarySystem(Generated):
     The system has N complex modReLU units, :math:`h_t = \mathrm{modReLU}(W h_{t-1} + x_t)`, with
     :math:`h_0 = 0`; its inputs are circular complex normal numbers with :math:`E|x|^2 = 1`.
     Networks see 2N real inputs [Re x, Im x] and answer with 2N real outputs [Re h, Im h] at every
-    step. A complex network of N units can be the system, and with ``Setting.identify`` it learns W
-    alone (:meth:`identify`).
+    step. A complex network of N units can be the system, and with ``only_recurrent_weight`` it
+    learns W alone (:meth:`identify`).
 
     The variant fixes the system: its size N and the family of W. The seed draws the sequences and
     the network's start, so that seeds are the paper's initialisations. Sequences are fresh in
     every batch, where the paper has 20,000 fixed ones: too many for the at most :math:`N^2`
     parameters of W to overfit. An `arjovsky` model has a permutation of its own, not the system's.
 
-    A wrong W alone costs more than the baseline, nearly 2 if it is drawn at random: it keeps the
-    length of the state, and cannot answer 0 as a free read-out can. A family that does not hold the
-    system's W may have nothing better: the best found with `eigenphase` at N = 8, T = 25 costs 1.4.
+    Where W alone is learned, a wrong W costs more than the baseline, nearly 2 if it is drawn at
+    random: it keeps the length of the state, and cannot answer 0 as a free read-out can. A family
+    that does not contain the system's W may not do better: the best loss found with `eigenphase` at
+    N = 8, T = 25 is 1.4.
 
     The mean square of the targets is measured once, on 1,000 sequences.
 
@@ -100,17 +101,17 @@ class UnitarySystem(Generated):
 
     @property
     def input_size(self) -> int:
-        """Real and imaginary parts."""
+        """Number of real and imaginary parts."""
         return 2 * self.units
 
     @property
     def output_size(self) -> int:
-        """Likewise."""
+        """Number of real and imaginary parts."""
         return 2 * self.units
 
     @cached_property
     def system(self) -> System:
-        """The same for every length and seed."""
+        """The system, which is the same for every length and seed."""
         factors = 2 if self.family == "full" else 1
         return System.draw(self.units, factors, stream(f"{self.name}/{self.variant}"))
 
@@ -156,7 +157,7 @@ class UnitarySystem(Generated):
             raise ValueError(
                 f"{rnn} cannot be the system of {self.name} ({self.variant}); use one layer of "
                 f"{self.units} complex modReLU units without a bias or a learned initial state, or "
-                "leave Setting.identify at False"
+                "leave only_recurrent_weight at False"
             )
         eye = torch.eye(self.units).to(cell.weight_ih_parts)
         nothing = torch.zeros_like(eye)

@@ -1,4 +1,4 @@
-"""Facts about the machine and the software: what a result needs to be judged by."""
+"""Facts about the machine and the software that a result is judged by."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-_NUMBERS = ("cpu family", "model")  # in /proc/cpuinfo, of x86 processors
+_NUMBERS = ("cpu family", "model")  # keys of /proc/cpuinfo on x86 processors
 
 
 def cpu_model() -> str:
@@ -57,7 +57,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, torch and this library."""
+    """The versions of Python, torch and this library."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -80,7 +80,7 @@ class PeakMemory:
         self._before = _highest_resident_mb()
 
     def mb(self) -> float | None:
-        """In MiB; None where the platform does not tell."""
+        """The peak in MiB; None where the platform does not tell."""
         if self._device.startswith("cuda"):
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         now = _highest_resident_mb()

@@ -21,12 +21,12 @@ RUN = Run(
 )
 
 
-def test_ids_never_change():
+def test_run_id_never_changes():
     # Results on disk are found by these names: a change of this test loses everybody's results.
     assert RUN.id == "copying-T100-cayley-n128-seed3-b6f01a30"
 
 
-def test_ids_tell_configurations_apart_and_ignore_words():
+def test_run_id_tells_configurations_apart_and_ignores_source():
     other_rate = RUN.setting.changed(optimizer=Optimizer("rmsprop", lr=2e-3, alpha=0.9))
     ids = {
         RUN.id,

@@ -37,7 +37,7 @@ SCRIPT = Path(run_all.__file__)
         (["--frobnicate"], "--frobnicate"),
     ],
 )
-def test_what_there_is_not_is_one_line_and_exit_code_2(flags, hint, capsys):
+def test_main_refuses_unknown_value_in_one_line(flags, hint, capsys):
     with pytest.raises(SystemExit) as caught:
         main(flags)
     assert caught.value.code == 2
@@ -47,7 +47,7 @@ def test_what_there_is_not_is_one_line_and_exit_code_2(flags, hint, capsys):
     assert err.count("\n") == 1
 
 
-def test_the_list_names_everything(capsys):
+def test_main_list_names_everything(capsys):
     assert main(["--list"]) == 0
     words = capsys.readouterr().out.split()
     for name in (*TASKS.names(), *model_names(), "smoke", "quick", "paper", "arjovsky2016"):
@@ -56,7 +56,7 @@ def test_the_list_names_everything(capsys):
     assert "ptb" in words
 
 
-def test_a_dry_run_shows_the_runs_and_trains_nothing(tmp_path, capsys):
+def test_main_dry_run_trains_nothing(tmp_path, capsys):
     folder = tmp_path / "results"
     assert main(["--preset", "smoke", "--dry-run", "--results", str(folder)]) == 0
     out = capsys.readouterr().out
@@ -66,7 +66,7 @@ def test_a_dry_run_shows_the_runs_and_trains_nothing(tmp_path, capsys):
     assert not folder.exists()
 
 
-def test_a_dry_run_needs_no_data_and_fetches_none(tmp_path, monkeypatch, capsys):
+def test_main_dry_run_needs_no_data(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UNITARY_ZOO_DATA", "")  # so that what the flag sets is taken back
     folder = tmp_path / "data"
     flags = ["--paper", "arjovsky2016", "--tasks", "pixel_mnist", "--data-dir", str(folder)]
@@ -80,7 +80,7 @@ def test_a_dry_run_needs_no_data_and_fetches_none(tmp_path, monkeypatch, capsys)
     assert error.count("\n") == 1
 
 
-def test_a_paper_has_its_own_folder(tmp_path, monkeypatch, capsys):
+def test_main_paper_has_own_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--paper", "kerg2019", "--tasks", "copying", "--schemes", "nnrnn", "lstm"]
     assert main([*flags, "--lengths", "5", "--iterations", "2"]) == 0
@@ -93,7 +93,7 @@ def test_a_paper_has_its_own_folder(tmp_path, monkeypatch, capsys):
     assert "Kerg et al. 2019" in (tmp_path / "results/kerg2019/report.md").read_text("utf-8")
 
 
-def test_the_same_command_trains_nothing_twice(tmp_path, capsys):
+def test_main_resumes_finished_runs(tmp_path, capsys):
     command = ["--preset", "smoke", "--tasks", "copying", "--iterations", "2", "--results"]
     command += [str(tmp_path), "--schemes"]
     assert main([*command, "cayley", "lstm"]) == 0
@@ -117,7 +117,7 @@ def test_the_same_command_trains_nothing_twice(tmp_path, capsys):
     assert len(Store(tmp_path).load().results) == 2
 
 
-def test_a_failure_is_reported_and_tried_again(tmp_path, make_result, monkeypatch, capsys):
+def test_main_reports_and_retries_failure(tmp_path, make_result, monkeypatch, capsys):
     broken = {"gru"}
 
     class Fake:
@@ -152,7 +152,7 @@ def test_a_failure_is_reported_and_tried_again(tmp_path, make_result, monkeypatc
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_what_finished_survives_an_interruption(tmp_path, how):
+def test_main_keeps_finished_runs_on_interruption(tmp_path, how):
     seeds = [str(seed) for seed in range(200)]
     command = ["--preset", "smoke", "--tasks", "copying", "--schemes", "lstm", "--seeds", *seeds]
     command += ["--results", str(tmp_path)]

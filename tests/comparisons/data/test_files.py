@@ -42,7 +42,7 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize("level", [1, 9])
-def test_a_packed_file_is_known_by_its_content_however_it_was_packed(folder, level):
+def test_find_verifies_unpacked_content(folder, level):
     folder.mkdir(parents=True)
     (folder / "a.gz").write_bytes(gzip.compress(CONTENT, level))
     assert files.find(dataset("a.gz")) == {"a.gz": folder / "a.gz"}
@@ -57,7 +57,7 @@ def test_a_packed_file_is_known_by_its_content_however_it_was_packed(folder, lev
         ("a.gz", CONTENT),  # not packed, though its name says so
     ],
 )
-def test_a_damaged_file_is_refused_by_name(folder, name, content):
+def test_find_names_damaged_file(folder, name, content):
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match="damaged") as caught:
@@ -66,38 +66,38 @@ def test_a_damaged_file_is_refused_by_name(folder, name, content):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.gz"])
-def test_what_cannot_be_read_is_damaged(folder, name):
+def test_find_refuses_unreadable_file(folder, name):
     (folder / name).mkdir(parents=True)
     with pytest.raises(DataError, match="damaged") as caught:
         files.find(dataset(name))
     assert str(folder / name) in str(caught.value)
 
 
-def test_a_missing_file_says_where_to_get_it(folder):
+def test_find_names_address_of_missing_file(folder):
     with pytest.raises(DataError, match="add --download") as caught:
         files.find(dataset("a.gz"))
     assert "http://127.0.0.1:9/a.gz" in str(caught.value)
 
 
-def test_without_a_folder_the_message_names_the_flag(monkeypatch):
+def test_find_without_folder_names_flag(monkeypatch):
     monkeypatch.delenv("UNITARY_ZOO_DATA", raising=False)
     with pytest.raises(DataError, match="--data-dir"):
         files.find(dataset("a.gz"))
 
 
-def test_a_download_fills_the_folder_once(folder, server):
+def test_find_downloads_once(folder, server):
     path = files.find(dataset("a.gz", server), download=True)["a.gz"]
     assert gzip.decompress(path.read_bytes()) == CONTENT
     files.find(dataset("a.gz"), download=True)  # is there: nothing is asked of any server
 
 
-def test_a_damaged_download_is_refused_and_not_kept(folder, server):
+def test_find_discards_damaged_download(folder, server):
     with pytest.raises(DataError, match="damaged"):
         files.find(dataset("bad.gz", server), download=True)
     assert not (folder / "bad.gz").exists()
 
 
-def test_a_download_that_fails_says_where_a_copy_goes(folder):
+def test_find_failed_download_names_place_for_copy(folder):
     with pytest.raises(DataError, match="could not be fetched") as caught:
         files.find(dataset("a.gz"), download=True)
     assert str(folder / "a.gz") in str(caught.value)

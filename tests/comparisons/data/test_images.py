@@ -16,7 +16,7 @@ from comparisons.data import DataError, images
     st.lists(st.integers(0, 5), min_size=1, max_size=3),
     st.integers(0, 2**32),
 )
-def test_an_idx_file_is_read_as_it_was_written(tmp_path_factory, shape, seed):
+def test_read_idx_round_trip(tmp_path_factory, shape, seed):
     array = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     header = bytes([0, 0, 8, len(shape)]) + b"".join(struct.pack(">I", size) for size in shape)
     path = tmp_path_factory.mktemp("idx") / "a.gz"
@@ -38,7 +38,7 @@ def test_an_idx_file_is_read_as_it_was_written(tmp_path_factory, shape, seed):
         (struct.pack(">II", 0x0801, 1) + b"ab", r"\(1,\) and holds 2 bytes instead of 1"),
     ],
 )
-def test_another_content_is_refused_with_what_is_wrong(tmp_path, content, words):
+def test_read_idx_error_names_cause(tmp_path, content, words):
     path = tmp_path / "labels.gz"
     path.write_bytes(gzip.compress(content))
     with pytest.raises(DataError, match=words) as caught:
@@ -47,14 +47,14 @@ def test_another_content_is_refused_with_what_is_wrong(tmp_path, content, words)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b"PK" + b[2:], lambda b: b""])
-def test_a_file_that_cannot_be_unpacked_is_refused(tmp_path, damage):
+def test_read_idx_refuses_damaged_gzip(tmp_path, damage):
     path = tmp_path / "labels.gz"
     path.write_bytes(damage(gzip.compress(struct.pack(">II", 0x0801, 2) + b"ab")))
     with pytest.raises(DataError, match="anew"):
         images.read_idx(path, dimensions=1)
 
 
-def test_mnist_is_what_the_files_hold(small_mnist):
+def test_mnist_equals_files(small_mnist):
     for part, name in zip(images.mnist(), ("train", "t10k"), strict=True):
         pixels, labels = (small_mnist[f"{name}-{kind}"] for kind in (images.IMAGES, images.LABELS))
         np.testing.assert_array_equal(part.pixels.numpy(), pixels.reshape(-1, 784))
@@ -63,7 +63,7 @@ def test_mnist_is_what_the_files_hold(small_mnist):
         assert part.white == 255
 
 
-def test_labels_of_other_images_are_refused(small_mnist, monkeypatch):
+def test_mnist_refuses_other_number_of_labels(small_mnist, monkeypatch):
     read = images.read_idx
     monkeypatch.setattr(images, "read_idx", lambda path, dimensions: read(path, dimensions)[1:])
     assert len(images.mnist()[0].labels) == 29
@@ -74,7 +74,7 @@ def test_labels_of_other_images_are_refused(small_mnist, monkeypatch):
         images.mnist()
 
 
-def test_the_digits_are_split_once_and_for_all_class_by_class():
+def test_digits_split_is_fixed_and_by_class():
     train, test = images.digits()
     source, labels = load_digits(return_X_y=True)
     assert len(train.labels) == 1438
@@ -92,7 +92,7 @@ def test_the_digits_are_split_once_and_for_all_class_by_class():
     assert torch.equal(test.pixels, again[1].pixels)
 
 
-def test_the_split_of_the_digits_takes_no_part_of_the_source_alone():
+def test_digits_split_covers_whole_source():
     # The test images' places among their class are uniform: their mean is 1/2 within five
     # deviations sqrt((1 - 359/1797) / (12 * 359)).
     test = images.digits()[1]

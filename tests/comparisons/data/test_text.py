@@ -23,7 +23,7 @@ def words(corpus, part):
 
 
 @given(train, lines, lines, st.none() | st.integers(3, 6))
-def test_numbers_give_the_text_back_but_for_what_is_unknown(train, valid, test, limit):
+def test_numbered_is_inverted_by_vocabulary_except_for_unknown(train, valid, test, limit):
     parts = {"train": train, "valid": valid, "test": test}
     corpus = numbered(parts, str.split, limit)
     vocabulary = set(corpus.vocabulary)
@@ -40,7 +40,7 @@ def test_numbers_give_the_text_back_but_for_what_is_unknown(train, valid, test, 
     assert (UNKNOWN in vocabulary) == (UNKNOWN in everything)  # only where it is needed
 
 
-def test_the_commonest_words_are_kept():
+def test_numbered_keeps_most_frequent_words():
     text = {"train": ["a b c", "a b c", "a b", "d"], "valid": ["e a"], "test": ["d"]}
     # four ends of lines, three each of a and b, two of c, one of d
     corpus = numbered(text, str.split, limit=4)
@@ -51,7 +51,7 @@ def test_the_commonest_words_are_kept():
     assert numbered(text | {"valid": ["d"]}, str.split).vocabulary == (EOS, "a", "b", "c", "d")
 
 
-def test_an_unknown_word_of_the_text_itself_is_the_same_as_a_rare_one():
+def test_numbered_merges_unknown_of_text_with_rare_words():
     text = {"train": ["a <unk> <unk> b"] * 3 + ["rare"], "valid": ["b"], "test": ["<unk> new"]}
     corpus = numbered(text, str.split, limit=4)
     assert set(corpus.vocabulary) == {EOS, "a", "b", UNKNOWN}
@@ -59,7 +59,7 @@ def test_an_unknown_word_of_the_text_itself_is_the_same_as_a_rare_one():
     assert words(corpus, "train")[-2] == UNKNOWN
 
 
-def test_characters_of_a_line_include_its_blanks():
+def test_numbered_characters_include_blanks():
     corpus = numbered({"train": ["ab a"], "valid": [], "test": ["b b"]}, iter)
     assert words(corpus, "train") == ["a", "b", " ", "a", EOS]
     assert words(corpus, "test") == ["b", " ", "b", EOS]
@@ -67,7 +67,7 @@ def test_characters_of_a_line_include_its_blanks():
     assert corpus.valid.dtype == torch.int64
 
 
-def test_the_topics_are_english_words_and_no_line_is_in_two_parts():
+def test_topics_are_words_in_disjoint_parts():
     parts = topics()
     counts = {part: Counter(lines) for part, lines in parts.items()}
     assert max(max(count.values()) for count in counts.values()) == 1
@@ -83,7 +83,7 @@ def test_the_topics_are_english_words_and_no_line_is_in_two_parts():
     assert parts["test"][0] == 'the " assert " statement'
 
 
-def test_the_topics_are_large_enough_to_learn_from():
+def test_topics_size():
     sizes = {part: sum(map(len, lines)) for part, lines in topics().items()}
     assert sizes["train"] > 200_000
     assert min(sizes.values()) > 5_000
@@ -111,7 +111,7 @@ def treebank(tmp_path, monkeypatch):
     return tmp_path / "ptb"
 
 
-def test_the_treebank_is_read_as_it_is(treebank):
+def test_ptb_words_equal_file(treebank):
     corpus = text.ptb_corpus(str.split)
     assert (
         " ".join(words(corpus, "train")) == "the <unk> rose N N <eos> it fell <eos> it rose <eos>"
@@ -121,13 +121,13 @@ def test_the_treebank_is_read_as_it_is(treebank):
     assert set(corpus.vocabulary) == {"the", UNKNOWN, "rose", "N", EOS, "it", "fell"}
 
 
-def test_characters_of_the_treebank_are_counted_as_in_mikolovs_files(treebank):
+def test_ptb_characters_are_counted_as_in_mikolovs_files(treebank):
     corpus = text.ptb_corpus(iter)
     assert words(corpus, "test") == [*"it <unk>", EOS]  # <unk> is five, the outer blanks are none
     assert UNKNOWN not in corpus.vocabulary
 
 
-def test_a_damaged_treebank_is_refused_even_after_a_good_one(treebank):
+def test_ptb_refuses_damaged_file_after_good_one(treebank):
     text.ptb_corpus(str.split)
     (treebank / "ptb.test.txt").write_text("other", encoding="ascii")
     with pytest.raises(DataError, match="damaged"):

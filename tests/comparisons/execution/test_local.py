@@ -17,7 +17,7 @@ def silent(run, iteration, loss):
     """Report to nobody."""
 
 
-def test_runs_are_trained_and_watched(make_run):
+def test_local_executor_trains_runs_and_reports_progress(make_run):
     runs = [make_run(seed=seed, iterations=300) for seed in range(3)]
     news = []
     outcomes = list(LocalExecutor(2).execute(runs, lambda *update: news.append(update)))
@@ -27,7 +27,7 @@ def test_runs_are_trained_and_watched(make_run):
     assert {outcome.threads for outcome in outcomes} == {max(1, usable_cpus() // 2)}
 
 
-def test_workers_never_take_another_copy_of_this_package(tmp_path, monkeypatch):
+def test_local_executor_preloads_package_only_from_its_own_folder(tmp_path, monkeypatch):
     # The server that they are forked from imports from its working directory first.
     monkeypatch.chdir(Path(executors.__file__).parents[2])
     assert "comparisons.execution.local" in executors._preload()
@@ -35,7 +35,7 @@ def test_workers_never_take_another_copy_of_this_package(tmp_path, monkeypatch):
     assert "comparisons.execution.local" not in executors._preload()
 
 
-def test_a_run_that_raises_fails_alone(make_run):
+def test_local_executor_isolates_exception(make_run):
     good = make_run()
     bad = replace(good, task="no_such_task")
     outcomes = {o.run: o for o in LocalExecutor(usable_cpus()).execute([bad, good], silent)}
@@ -47,7 +47,7 @@ def test_a_run_that_raises_fails_alone(make_run):
     assert "Traceback" in failure.traceback
 
 
-def test_a_worker_that_is_killed_fails_alone(make_run):
+def test_local_executor_isolates_killed_worker(make_run):
     runs = [make_run(seed=seed, iterations=1500) for seed in range(2)]
     alive = set()
 
@@ -64,7 +64,7 @@ def test_a_worker_that_is_killed_fails_alone(make_run):
     assert sum(isinstance(outcome, Result) for outcome in outcomes) == 1
 
 
-def test_closing_the_iterator_stops_the_workers(make_run):
+def test_local_executor_stops_workers_on_close(make_run):
     runs = [make_run(iterations=3), make_run(seed=1, iterations=10**6)]
     outcomes = LocalExecutor(2).execute(runs, silent)
     assert next(outcomes).run == runs[0]
@@ -72,7 +72,7 @@ def test_closing_the_iterator_stops_the_workers(make_run):
     assert not multiprocessing.active_children()
 
 
-def test_an_exception_becomes_one_line(make_run):
+def test_attempt_turns_exception_into_one_line(make_run):
     threads = torch.get_num_threads()
     outcome = attempt(make_run("no_such_model"), threads)
     assert isinstance(outcome, Failure)

@@ -8,14 +8,14 @@ from comparisons.execution.ray import RayExecutor
 from comparisons.records import Failure, Result
 
 
-def test_ray_is_an_extra(monkeypatch):
+def test_ray_executor_names_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExecutorError, match=r"unitary_zoo\[ray\]") as caught:
         RayExecutor(1)
     assert "\n" not in str(caught.value)
 
 
-def test_ray_trains_too(make_run):
+def test_ray_executor_trains_runs_and_isolates_exception(make_run):
     pytest.importorskip("ray", reason="Ray is an extra")
     good = make_run(iterations=300)
     bad = replace(good, task="no_such_task")

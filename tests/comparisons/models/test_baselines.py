@@ -7,7 +7,7 @@ from comparisons.models import BASELINES, check_model, model_names
 from unitary_zoo import Parametrization
 
 
-def test_baselines_start_as_their_papers_say(make_run):
+def test_baselines_start_as_published(make_run):
     setting = make_run(hidden_size=5).setting
     irnn = BASELINES.get("irnn")(3, setting.model)
     assert torch.equal(irnn.weight_hh_l0, torch.eye(5))
@@ -21,7 +21,7 @@ def test_baselines_start_as_their_papers_say(make_run):
     assert lstm.weight_hh_l0.abs().max() > 0.8 * bound
 
 
-def test_names_are_checked_across_schemes_and_baselines():
+def test_check_model_knows_schemes_and_baselines():
     assert check_model("gru") == "gru"
     assert set(Parametrization.names()) < set(model_names())
     with pytest.raises(LookupError, match="expm"):

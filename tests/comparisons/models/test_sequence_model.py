@@ -11,7 +11,7 @@ LENGTHS = {"char_lm": 35, "word_lm": 35, "pixel_mnist": 64, "permuted_mnist": 64
 
 
 @pytest.mark.parametrize("model", model_names())
-def test_every_model_answers_every_task(make_run, model):
+def test_sequence_model_output_shape_on_every_task(make_run, model):
     for name in TASKS.names():
         task = TASKS.get(name)(LENGTHS.get(name, 6))
         batch = next(task.train_batches(3, torch.Generator().manual_seed(0)))
@@ -21,7 +21,7 @@ def test_every_model_answers_every_task(make_run, model):
         assert outputs.dtype == torch.float32, name
 
 
-def test_arjovsky_has_the_parameter_counts_of_the_paper(make_run):
+def test_sequence_model_has_published_parameter_count(make_run):
     setting = make_run(learn_h0=True, hidden_size=128).setting
     copying = SequenceModel("arjovsky", setting, TASKS.get("copying")(5))
     assert sum(p.numel() for p in copying.parameters()) == 48 * 128 + 9
@@ -29,7 +29,7 @@ def test_arjovsky_has_the_parameter_counts_of_the_paper(make_run):
     assert sum(p.numel() for p in adding.parameters()) == 16 * 128 + 1
 
 
-def test_the_initialiser_of_a_setting_is_used(make_run):
+def test_sequence_model_uses_init(make_run):
     def start(init):
         model = SequenceModel("cayley", make_run(init=init).setting, TASKS.get("copying")(5))
         (scheme,) = model.schemes()
@@ -39,7 +39,7 @@ def test_the_initialiser_of_a_setting_is_used(make_run):
     assert (start(None) - torch.eye(8)).abs().max() > 0.1
 
 
-def test_a_scheme_serves_in_a_gru(make_run):
+def test_sequence_model_takes_scheme_in_gru(make_run):
     setting = make_run(layer="gru", layers=2, bias=True).setting
     model = SequenceModel("lie_exp", setting, TASKS.get("copying")(5))
     assert isinstance(model.rnn, UnitaryGRU)

@@ -36,7 +36,7 @@ every_paper = pytest.mark.parametrize("name", PAPERS)
 
 
 @every_paper
-def test_trainings_are_of_what_there_is(name):
+def test_trainings_name_existing_things(name):
     for training in PAPERS[name].trainings:
         check_training(training)
 
@@ -76,7 +76,7 @@ def _small(options, setting):
 
 
 @every_paper
-def test_settings_keep_their_identity_on_disk(name):
+def test_training_setting_round_trip_keeps_id(name):
     for training in PAPERS[name].trainings:
         run = Run(training.task, training.models[0], 10, 0, training.setting, "cpu", "")
         again = Run.from_dict(json.loads(json.dumps(run.to_dict())))
@@ -85,7 +85,7 @@ def test_settings_keep_their_identity_on_disk(name):
 
 
 @every_paper
-def test_no_two_trainings_of_a_paper_are_one(name):
+def test_trainings_of_paper_are_distinct(name):
     runs = Counter(
         Run(training.task, model, length, 0, training.setting, "cpu", variant).id
         for training in PAPERS[name].trainings
@@ -96,7 +96,7 @@ def test_no_two_trainings_of_a_paper_are_one(name):
     assert not [run for run, count in runs.items() if count > 1]
 
 
-def test_trainings_say_how_often_images_are_seen():
+def test_mnist_trainings_have_plausible_epochs():
     assert mnist_iterations(1, 128) == 469
     assert mnist_iterations(70, 50) == 84_000
     for paper in PAPERS.values():
@@ -110,7 +110,7 @@ def test_trainings_say_how_often_images_are_seen():
 
 
 @every_paper
-def test_outcomes_are_of_what_there_is(name):
+def test_results_name_existing_things(name):
     trainings = PAPERS[name].trainings
     known = {option for training in trainings for option, _ in training.setting.model.options}
     known |= set(trainings[0].setting.values()) if trainings else set()
@@ -122,7 +122,7 @@ def test_outcomes_are_of_what_there_is(name):
 
 
 @every_paper
-def test_numbers_that_are_not_exact_do_not_look_exact(name):
+def test_inexact_numbers_are_marked(name):
     for outcome in PAPERS[name].outcomes:
         if not outcome.exact and any(c.isdigit() for c in outcome.text):
             assert "≈" in outcome.text or not {".", "%"} & set(outcome.text), outcome
@@ -133,7 +133,7 @@ def test_numbers_that_are_not_exact_do_not_look_exact(name):
             assert outcome.value > 0
 
 
-def test_outcomes_at_two_learning_rates_are_those_of_two_trainings():
+def test_results_at_two_learning_rates_match_two_trainings():
     # Emami et al. train the RNN on permuted MNIST at 1e-3 and at 1e-4, with numbers for each.
     paper = PAPERS["emami2019"]
     trained = {
@@ -151,13 +151,13 @@ def test_outcomes_at_two_learning_rates_are_those_of_two_trainings():
 
 
 @pytest.mark.parametrize(("tokens", "batch", "length"), [(100, 3, 7), (1000, 20, 35), (22, 2, 10)])
-def test_an_epoch_of_a_text_is_as_long_as_the_task_makes_it(tokens, batch, length):
+def test_text_iterations_match_task(tokens, batch, length):
     segments = list(_segments(_streams(torch.arange(tokens), batch), length))
     assert text_iterations(1, tokens, batch, length) == len(segments)
     assert text_iterations(7, tokens, batch, length) == 7 * len(segments)
 
 
-def test_a_source_has_a_meaning_and_an_unknown_tag_is_refused():
+def test_source_has_meaning_and_refuses_unknown_tag():
     assert all(source.meaning for source in Source)
     assert {source.value for source in Source if source.exact} == {"V", "V2"}
     with pytest.raises(ValueError, match="M-X"):
@@ -182,7 +182,7 @@ def test_a_source_has_a_meaning_and_an_unknown_tag_is_refused():
         ),
     ],
 )  # fmt: skip
-def test_results_are_read_as_the_file_has_them(tmp_path, line, text, value, setting):
+def test_read_results_row(tmp_path, line, text, value, setting):
     header = "where,task,variant,length,model,size,shown_as,ours,setting,quantity,value"
     file = tmp_path / "a.csv"
     file.write_text(f"{header},validation,source,note\n{line}\n", "utf-8")
@@ -192,13 +192,13 @@ def test_results_are_read_as_the_file_has_them(tmp_path, line, text, value, sett
     assert read_results(tmp_path / "none.csv") == ()
 
 
-def test_papers_are_read_when_asked_for():
+def test_papers_are_imported_on_demand():
     code = "import sys, comparisons.papers as p; print([m for m in sys.modules if '.papers.' in m])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "['comparisons.papers._numbers']"
 
 
-def test_a_broken_paper_hides_no_other(tmp_path, monkeypatch):
+def test_paper_titles_name_error_of_broken_file(tmp_path, monkeypatch):
     (tmp_path / "broken2000.py").write_text("PAPER = Papr()", "utf-8")
     monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(tmp_path)])
     monkeypatch.setattr(papers, "PAPERS", papers.Papers())
@@ -208,7 +208,7 @@ def test_a_broken_paper_hides_no_other(tmp_path, monkeypatch):
 
 
 @every_paper
-def test_a_paper_speaks_of_tasks_it_has(name):
+def test_remarks_are_on_tasks_of_paper(name):
     paper = PAPERS[name]
     tasks = {outcome.task for outcome in paper.outcomes}
     tasks |= {training.task for training in paper.trainings}
@@ -217,13 +217,13 @@ def test_a_paper_speaks_of_tasks_it_has(name):
     assert paper.title
 
 
-def test_a_paper_is_found_by_its_name():
+def test_find_paper_suggests_nearest_name():
     assert find_paper("arjovsky2016") is PAPERS["arjovsky2016"]
     with pytest.raises(LookupError, match="arjovsky2016"):
         find_paper("arjovsky_2016")
 
 
-def test_a_paper_runs_exactly_what_it_trained():
+def test_plan_of_paper_is_exactly_its_trainings():
     runs = plan("quick", paper="arjovsky2016", tasks=["copying", "adding"])
     expected = {
         ("copying", model, length, size)
@@ -239,7 +239,7 @@ def test_a_paper_runs_exactly_what_it_trained():
     assert {run.seed for run in runs} == {0}
 
 
-def test_flags_narrow_a_paper():
+def test_plan_flags_narrow_paper():
     runs = plan(
         "quick", ["copying"], ["lstm"], paper="arjovsky2016", lengths=[100], seeds=[3, 4],
         iterations=7,
@@ -250,13 +250,13 @@ def test_flags_narrow_a_paper():
     assert runs[0].setting.model.hidden_size == 40
 
 
-def test_another_length_takes_all_settings_of_the_nearest():
+def test_plan_unknown_length_takes_all_settings_of_nearest():
     runs = plan("quick", ["copying"], ["expm"], paper="kerg2019", lengths=[150])
     assert [run.setting.model.hidden_size for run in runs] == [128, 176]
     assert all("settings made for T = 200" in run.setting.source for run in runs)
 
 
-def test_a_paper_says_how_often_it_ran(monkeypatch):
+def test_plan_takes_seeds_of_paper(monkeypatch):
     paper = PAPERS["kerg2019"]
     (training,) = (t for t in paper.trainings if t.models == ("nnrnn",) and t.task == "copying")
     repeated = replace(paper, trainings=(replace(training, seeds=(0, 1, 2)),))
@@ -273,19 +273,19 @@ def test_a_paper_says_how_often_it_ran(monkeypatch):
         ({"paper": "helfrich2018", "models": ["lstm"]}, r"copying \(scaled_cayley\)"),
     ],
 )
-def test_what_a_paper_has_not_is_refused_with_a_hint(flags, hint):
+def test_plan_error_hints_at_what_paper_has(flags, hint):
     with pytest.raises(PlanError, match=hint) as caught:
         plan("quick", tasks=["copying"], **flags)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", FOUNDING)
-def test_what_the_project_starts_from_can_be_run(name):
+def test_founding_paper_has_trainings_and_results(name):
     assert PAPERS[name].trainings
     assert PAPERS[name].outcomes
 
 
-def test_the_penalty_is_a_mean_over_the_gains():
+def test_nnrnn_penalty_is_mean_over_gains():
     # delta mean (gamma - 1)^2 of gains that are all 3: 4 delta, for T = 0.
     (training,) = (
         training

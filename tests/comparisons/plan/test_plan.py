@@ -23,7 +23,7 @@ RUN = Run(
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_cover_every_model_on_every_task(preset):
+def test_preset_covers_every_model_on_every_task(preset):
     tasks = set(TASKS.names())
     if preset == "paper":  # which has no settings of its own
         tasks &= {training.task for paper in PAPERS.values() for training in paper.trainings}
@@ -41,7 +41,7 @@ def test_presets_cover_every_model_on_every_task(preset):
         assert is_scheme == (run.model not in BASELINES.names())
 
 
-def test_paper_preset_has_the_papers_own_values():
+def test_preset_paper_has_published_values():
     runs = plan("paper", ["copying"], ["arjovsky", "lstm", "full_capacity", "expm"])
     sizes = {(run.model, run.length, run.setting.model.hidden_size) for run in runs}
     assert {("arjovsky", t, 128) for t in (100, 200, 300, 500)} <= sizes
@@ -60,7 +60,7 @@ def test_paper_preset_has_the_papers_own_values():
     assert full.training.unitary_optimizer == Optimizer("sgd", 1e-3)
 
 
-def test_a_neighbours_settings_say_so():
+def test_borrowed_setting_names_neighbour():
     source = plan("paper", ["adding"], ["svd_projection"])[0].setting.source
     assert "no published setting of svd_projection" in source
     assert "scoRNN" in source
@@ -71,7 +71,7 @@ def test_a_neighbours_settings_say_so():
     assert borrowed(relu, "cayley", "expm").model.nonlinearity == "relu"
 
 
-def test_who_cannot_be_the_system_borrows_the_setting_and_trains_as_a_whole(monkeypatch):
+def test_borrowed_identification_trains_whole_model_that_cannot_be_system(monkeypatch):
     setting = RUN.setting.changed(
         hidden_size=6, unitary_optimizer=RUN.setting.training.optimizer, only_recurrent_weight=True
     )
@@ -93,13 +93,13 @@ def test_who_cannot_be_the_system_borrows_the_setting_and_trains_as_a_whole(monk
         SequenceModel(name, own, TASKS.get("unitary_system")(150, "full-6"))
 
 
-def test_a_complex_model_takes_modrelu_for_relu():
+def test_fitted_replaces_relu_by_modrelu_for_complex_model():
     settings = {run.model: run.setting for run in plan("quick", ["contractive_system"])}
     assert settings["arjovsky"].model.nonlinearity == "modrelu"
     assert settings["expm"].model.nonlinearity == settings["rnn"].model.nonlinearity == "relu"
 
 
-def test_flags_override_the_preset():
+def test_plan_flags_override_preset():
     runs = plan(
         "quick", ["adding"], ["cayley"], lengths=[7, 9], seeds=[1, 2], device="meta", iterations=5
     )
@@ -109,16 +109,16 @@ def test_flags_override_the_preset():
     assert "settings made for T = 50" in runs[0].setting.source
 
 
-def test_another_length_takes_the_nearest_settings():
+def test_plan_unknown_length_takes_nearest_settings():
     (run,) = plan("paper", ["copying"], ["expm"], lengths=[900])
     assert run.setting.model.hidden_size == 190  # of T = 1000, not the 128 of T = 200
 
 
-def test_a_run_asked_for_twice_is_one_run():
+def test_plan_lists_each_run_once():
     assert len(plan("smoke", ["adding"], ["gru", "gru"], seeds=[0, 0])) == 1
 
 
-def test_every_model_of_a_seed_comes_before_the_next_seed():
+def test_plan_sorts_runs_by_seed():
     runs = plan("smoke", ["adding", "copying"], ["gru", "cayley"], seeds=[3, 1])
     assert [run.seed for run in runs] == [1] * 4 + [3] * 4
     assert [(run.task, run.model) for run in runs[:4]] == [(r.task, r.model) for r in runs[4:]]
@@ -139,20 +139,20 @@ def test_what_there_is_not_is_refused_with_a_hint(flags, hint):
     assert "\n" not in str(caught.value)
 
 
-def test_a_preset_without_settings_for_a_task_says_so(monkeypatch):
+def test_plan_names_preset_without_settings(monkeypatch):
     monkeypatch.setattr("comparisons.plan.presets.QUICK", {})
     with pytest.raises(PlanError, match="no settings for these tasks"):
         plan("quick")
 
 
-def test_another_hidden_size_is_one_that_the_scheme_accepts():
+def test_plan_hidden_size_is_one_that_scheme_accepts():
     runs = plan("quick", ["copying"], ["expm", "eunn_fft", "lstm"], hidden_size=48)
     sizes = {run.model: run.setting.model.hidden_size for run in runs}
     assert sizes == {"expm": 48, "eunn_fft": 64, "lstm": 48}
     assert "hidden size 48 instead of 128" in runs[0].setting.source
 
 
-def test_a_hidden_size_that_a_paper_has_chooses_its_settings():
+def test_plan_hidden_size_selects_settings_of_paper():
     (run,) = plan(
         "quick", ["permuted_mnist"], ["expm"], paper="lezcano2019", hidden_size=360, iterations=9
     )

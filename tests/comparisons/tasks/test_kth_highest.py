@@ -73,7 +73,7 @@ def test_the_baseline_is_what_the_best_constant_guess_pays():
 
 
 @pytest.mark.parametrize("length", [50, 100, 200, 400])
-def test_lengths_are_as_hard_for_who_guesses(length):
+def test_constant_guess_accuracy_is_nearly_equal_at_all_lengths(length):
     task = KthHighest(length)
     assert 1.83 < task.baseline < 1.88  # what the docstring says
     assert 0.25 < max(task.probabilities()) < 0.265

@@ -20,7 +20,7 @@ nobody = torch.Generator()
 
 
 @given(st.integers(1, 17), st.integers(2, 40), st.integers(0, 16), st.integers(1, 45))
-def test_batches_in_a_row_read_every_stream_from_end_to_end(size, steps, extra, length):
+def test_language_batches_cover_every_stream(size, steps, extra, length):
     text = torch.arange(size * steps + min(extra, size - 1))  # the tail is dropped
     batches = list(_segments(_streams(text, size), length))
     assert [batch.continues for batch in batches] == [i > 0 for i in range(len(batches))]
@@ -33,7 +33,7 @@ def test_batches_in_a_row_read_every_stream_from_end_to_end(size, steps, extra, 
     assert torch.equal(targets, inputs + 1)
 
 
-def test_the_layout_is_that_of_the_docstring():
+def test_language_layout_matches_docstring():
     first, second = _segments(_streams(torch.tensor(list(map(ord, "abcdefghijklmn"))), 2), 4)
 
     def columns(tensor):
@@ -46,14 +46,14 @@ def test_the_layout_is_that_of_the_docstring():
     assert (first.continues, second.continues) == (False, True)
 
 
-def test_a_text_too_short_for_the_batch_is_an_error():
+def test_language_refuses_text_too_short_for_batch():
     assert _streams(torch.arange(10), 5).shape == (2, 5)
     with pytest.raises(ValueError, match="at most 5"):
         _streams(torch.arange(10), 6)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_training_starts_anew_at_the_end_of_the_text(name):
+def test_language_training_restarts_at_end_of_text(name):
     task = TASKS.get(name)(100)
     batches = task.train_batches(40, nobody)
     size = len(task.corpus.train) // 40
@@ -65,7 +65,7 @@ def test_training_starts_anew_at_the_end_of_the_text(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_test_text_is_read_in_ten_streams_and_as_far_as_asked(name):
+def test_language_test_set_has_ten_streams_and_asked_size(name):
     task = TASKS.get(name)(20)
     whole = list(task.test_batches(64, 10**6, nobody))
     steps = len(task.corpus.test) // 10
@@ -86,7 +86,7 @@ def test_the_test_text_is_read_in_ten_streams_and_as_far_as_asked(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_baseline_is_the_best_a_constant_guess_learns_from_the_training_text(name):
+def test_language_baseline_is_best_constant_of_training_text(name):
     task = TASKS.get(name)(35)
     kinds = task.output_size
     counted = Counter(task.corpus.train.tolist())
@@ -101,7 +101,7 @@ def test_the_baseline_is_the_best_a_constant_guess_learns_from_the_training_text
     assert entropy < task.baseline < math.log(kinds)
 
 
-def test_perplexity_and_bits_of_a_uniform_guess():
+def test_language_metric_of_uniform_guess():
     kinds = 16
     loss = WordLM(5).loss(torch.zeros(3, 4, kinds), torch.randint(kinds, (3, 4))).item()
     # float32: one rounding of ln 16
@@ -110,24 +110,23 @@ def test_perplexity_and_bits_of_a_uniform_guess():
     assert WordLM(5).metric(1e4, 0.0) == math.inf
 
 
-def test_the_data_are_described():
+def test_language_data_description():
     assert "documentation topics of Python" in WordLM(5).data
     assert "1,000 kinds" in WordLM(5).data
     assert "characters" in CharLM(5).data
     assert WordLM(5).variant == "topics"
 
 
-def test_embedding_and_read_out_start_in_the_range_of_the_setting():
-    setting = Setting(
-        hidden_size=8, batch_size=4, iterations=1, optimizer=Optimizer("sgd", 1.0), init_range=0.1
-    )
+def test_embedding_and_readout_start_within_init_range():
+    usual = Setting.of(hidden_size=8, batch_size=4, iterations=1, optimizer=Optimizer("sgd", 1.0))
+    setting = usual.changed(init_range=0.1)
     assert "±0.1" in setting.summary
     model = SequenceModel("gru", setting, WordLM(5))
     for weight in (model.embedding.weight, model.readout.weight):
         # 8,000 uniform draws: all below 0.099 has probability 0.99^8000 < 1e-34
         assert 0.099 < weight.abs().max() <= 0.1
     assert not model.readout.bias.any()
-    plain = SequenceModel("gru", Setting(8, 4, 1, Optimizer("sgd", 1.0)), WordLM(5))
+    plain = SequenceModel("gru", usual, WordLM(5))
     # 8,000 normal draws
     assert plain.embedding.weight.std().item() == pytest.approx(1, abs=5 / math.sqrt(2 * 8000))
     assert plain.readout.weight.abs().max() <= math.sqrt(6 / 1008)

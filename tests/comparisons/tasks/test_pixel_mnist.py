@@ -31,7 +31,7 @@ def pictures(batch) -> list[tuple]:
     return [(*row, label) for row, label in zip(rows, batch.targets.tolist(), strict=True)]
 
 
-def test_pixels_come_row_by_row():
+def test_pixel_order_is_row_by_row():
     train, _ = images.digits()
     task = PixelMNIST(64)
     batch = next(task.train_batches(len(train.labels), generator(0)))
@@ -43,7 +43,7 @@ def test_pixels_come_row_by_row():
 
 @tasks
 @given(size=st.sampled_from([1, 3, 33, 128, 2000]), seed=st.integers(0, 2**32))
-def test_batches_have_the_form_of_sequences(task, size, seed):
+def test_image_batches_have_sequence_shape(task, size, seed):
     batch = next(on_digits(task).train_batches(size, generator(seed)))
     count = min(size, 1438)
     assert batch.inputs.shape == (64, count, 1)
@@ -55,7 +55,7 @@ def test_batches_have_the_form_of_sequences(task, size, seed):
 
 
 @tasks
-def test_an_epoch_has_every_image_once_in_an_order_of_its_own(task):
+def test_image_epoch_contains_every_image_once_in_new_order(task):
     batches = task(64).train_batches(100, generator(3))
     epochs = [[*itertools.islice(batches, 15)] for _ in range(2)]
     for epoch in epochs:
@@ -67,7 +67,7 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own(task):
 
 
 @tasks
-def test_the_test_set_is_all_there_is_or_as_many_as_asked(task):
+def test_image_test_set_size(task):
     whole = [*task(64).test_batches(100, 5000, generator(0))]
     assert [len(batch.targets) for batch in whole] == [100, 100, 100, 59]
     some = [*task(64).test_batches(100, 150, generator(0))]
@@ -79,7 +79,7 @@ def test_the_test_set_is_all_there_is_or_as_many_as_asked(task):
     assert everything == {(*row, k) for row, k in zip(rows, test.labels.tolist(), strict=True)}
 
 
-def test_a_part_of_the_test_set_is_drawn_from_all_of_it():
+def test_image_test_subset_is_drawn_from_whole_set():
     test = images.digits()[1]
     batches = PixelMNIST(64).test_batches(9, 36, generator(1))
     drawn = {row for batch in batches for row in pictures(batch)}
@@ -121,13 +121,13 @@ def test_real_images_have_784_steps(task, small_mnist):
 
 @tasks
 @pytest.mark.parametrize(("length", "variant"), [(784, "digits"), (64, "mnist"), (100, "")])
-def test_another_length_is_refused_with_the_one_that_fits(task, length, variant):
+def test_image_length_error_names_fitting_length(task, length, variant):
     fits = "784" if variant == "mnist" else "64"
     with pytest.raises(ValueError, match=f"{fits} steps .*, got {length}; choose {fits}"):
         task(length, variant)
 
 
-def test_no_data_are_read_before_they_are_needed(monkeypatch):
+def test_image_data_are_read_lazily(monkeypatch):
     monkeypatch.delenv("UNITARY_ZOO_DATA", raising=False)
     task = PixelMNIST(784, "mnist")
     assert len(task.order) == 784
@@ -135,7 +135,7 @@ def test_no_data_are_read_before_they_are_needed(monkeypatch):
         next(task.train_batches(1, generator(0)))
 
 
-def test_a_preset_takes_the_length_of_the_data():
+def test_plan_takes_length_of_data():
     for flags, variant, length in (
         ({}, "digits", 64),
         ({"real_data": True}, "mnist", 784),
@@ -147,6 +147,6 @@ def test_a_preset_takes_the_length_of_the_data():
         assert (run.variant, run.length) == (variant, length)
 
 
-def test_a_length_that_is_asked_for_and_does_not_fit_is_refused():
+def test_plan_refuses_length_unlike_data():
     with pytest.raises(PlanError, match="784 steps with the data of 'mnist', got 64"):
         plan("quick", ["pixel_mnist"], ["cayley"], lengths=[64], real_data=True)

@@ -15,7 +15,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 @pytest.mark.parametrize("name", TASKS.names())
-def test_data_are_reproducible_and_fresh(name):
+def test_task_data_are_reproducible_and_fresh(name):
     task = TASKS.get(name)(LENGTHS.get(name, 12))
     batches = task.train_batches(5, generator(7))
     first, second = next(batches), next(batches)
@@ -26,7 +26,7 @@ def test_data_are_reproducible_and_fresh(name):
 
 
 @pytest.mark.parametrize("name", TASKS.names())
-def test_a_test_set_is_the_same_every_time_and_as_large_as_asked(name):
+def test_task_test_set_is_reproducible_and_has_asked_size(name):
     task = TASKS.get(name)(LENGTHS.get(name, 12))
     once, again = ([*task.test_batches(5, 12, generator(7))] for _ in range(2))
     for a, b in zip(once, again, strict=True):
@@ -37,7 +37,7 @@ def test_a_test_set_is_the_same_every_time_and_as_large_as_asked(name):
 
 
 @pytest.mark.parametrize("name", TASKS.names())
-def test_the_right_answer_scores_in_full(name):
+def test_task_right_answer_has_zero_loss_and_full_accuracy(name):
     task = TASKS.get(name)(LENGTHS.get(name, 12))
     targets = next(task.train_batches(6, generator(0))).targets
     outputs = targets
@@ -48,7 +48,7 @@ def test_the_right_answer_scores_in_full(name):
 
 
 @pytest.mark.parametrize("name", TASKS.names())
-def test_a_task_states_what_it_is(name):
+def test_task_describes_itself(name):
     task = TASKS.get(name)
     assert task.name == name
     assert task.title
@@ -57,6 +57,6 @@ def test_a_task_states_what_it_is(name):
         task(task.shortest - 1)
 
 
-def test_an_unknown_task_suggests_the_nearest():
+def test_task_registry_suggests_nearest_name():
     with pytest.raises(LookupError, match="copying"):
         TASKS.get("copyng")

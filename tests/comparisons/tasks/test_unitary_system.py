@@ -25,7 +25,7 @@ def generator(seed: int) -> torch.Generator:
 
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from([1, 2, 3, 7, 17, 33]), st.integers(1, 2), st.integers(0, 2**32))
-def test_systems_are_unitary_with_the_thresholds_of_the_paper(units, factors, seed):
+def test_system_is_unitary_with_thresholds_of_paper(units, factors, seed):
     system = System.draw(units, factors, generator(seed))
     w = system.weight.numpy()
     # each of two matrices of eight unitary factors rounds n sums of n terms
@@ -34,7 +34,7 @@ def test_systems_are_unitary_with_the_thresholds_of_the_paper(units, factors, se
     assert ((system.threshold >= -0.11) & (system.threshold <= -0.09)).all()
 
 
-def test_a_restricted_system_is_one_matrix_of_arjovskys_family_and_a_full_one_two():
+def test_system_factors_by_family():
     def arjovsky(g):
         return Parametrization.create("arjovsky", 6, generator=g, dtype=torch.float64).matrix()
 
@@ -46,7 +46,7 @@ def test_a_restricted_system_is_one_matrix_of_arjovskys_family_and_a_full_one_tw
 
 @settings(deadline=None, max_examples=20)
 @given(st.sampled_from(VARIANTS), st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**32))
-def test_targets_are_those_of_a_plain_loop(variant, steps, size, seed):
+def test_system_targets_equal_plain_loop(variant, steps, size, seed):
     task = UnitarySystem(steps, variant)
     inputs, targets = task.batch(size, generator(seed))
     n = task.units
@@ -101,7 +101,7 @@ def layer(units: int, scheme: str = "expm", **options) -> UnitaryRNN:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_with_the_true_matrix_an_identifying_network_is_the_system(variant):
+def test_identify_with_true_matrix_reproduces_system(variant):
     task = UnitarySystem(30, variant)
     rnn = layer(task.units, field="complex", dtype=torch.float64, scheme="svd_projection")
     readout = task.identify(rnn)
@@ -114,7 +114,7 @@ def test_with_the_true_matrix_an_identifying_network_is_the_system(variant):
     assert task.loss(outputs, targets.double()).item() < 1e-12
 
 
-def test_identifying_leaves_w_alone_to_learn():
+def test_identify_leaves_only_w_trainable():
     task = UnitarySystem(5, "full-4")
     rnn = layer(4, field="complex")
     task.identify(rnn)
@@ -133,12 +133,12 @@ def test_identifying_leaves_w_alone_to_learn():
         layer(4, field="complex", num_layers=2),
     ],
 )
-def test_what_cannot_be_the_system_is_refused(rnn):
+def test_identify_refuses_layer_that_cannot_be_system(rnn):
     with pytest.raises(ValueError, match="4 complex modReLU units"):
         UnitarySystem(5, "full-4").identify(rnn)
 
 
-def test_training_moves_w_and_nothing_else_and_gets_closer():
+def test_identify_training_moves_only_w_and_lowers_loss():
     (run,) = plan("quick", ["unitary_system"], ["full_capacity"], iterations=40)
     run = replace(run, length=10)
     start = SequenceModel(run.model, run.setting, TASKS.get(run.task)(10))
@@ -176,13 +176,13 @@ QUICK_PROJECTED = ["projunn_d", "projunn_t", "svd_projection"]
 
 
 @pytest.mark.parametrize("model", ["projunn_t", "svd_projection", "eigenphase"])
-def test_quick_ends_well_under_the_baseline(model):
+def test_quick_identification_ends_below_baseline(model):
     # By Adam on W alone these ended from 1.3 to 1.6.
     (run,) = plan("quick", ["unitary_system"], [model])
     assert train(run).final.test_loss < 0.8
 
 
-def test_quick_identifies_with_every_scheme_that_fills_the_unitary_group():
+def test_quick_identification_uses_every_scheme_covering_unitary_group():
     for run in plan("quick", ["unitary_system"]):
         claims = {}
         if run.model in Parametrization.names():

@@ -14,9 +14,11 @@ from comparisons.training.trainer import DivergedError, train
 LENGTHS = {"char_lm": 35, "word_lm": 35, "pixel_mnist": 64, "permuted_mnist": 64}
 
 
-@pytest.mark.parametrize("model", ["expm", "gru"])
-@pytest.mark.parametrize("task", TASKS.names())
-def test_training_lowers_the_loss(make_run, model, task):
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [*(("expm", task) for task in TASKS.names()), ("gru", "adding"), ("gru", "char_lm")],
+)
+def test_train_lowers_loss(make_run, model, task):
     fast = Optimizer("rmsprop", lr=1e-2, alpha=0.9)
     slow = Optimizer("rmsprop", lr=1e-3, alpha=0.9)
     run = make_run(
@@ -34,7 +36,7 @@ def test_training_lowers_the_loss(make_run, model, task):
     assert result.curve[2].train_loss == pytest.approx(math.fsum(window) / 20)
 
 
-def test_a_result_has_every_field(make_run):
+def test_train_fills_every_field_of_result(make_run):
     result = train(make_run("cayley"))
     assert result.curve[0].train_loss is None
     assert result.curve[0].seconds == 0
@@ -56,13 +58,13 @@ def test_a_result_has_every_field(make_run):
     assert result.date.endswith("+00:00")
 
 
-def test_a_baseline_claims_no_unitarity(make_run):
+def test_train_records_no_defect_of_baseline(make_run):
     result = train(make_run("lstm", unitary_optimizer=None))
     assert result.defect_start is result.defect_end is None
     assert result.recurrent_parameters == 4 * 8 * 8
 
 
-def test_equal_seeds_give_equal_numbers(make_run):
+def test_train_is_reproducible(make_run):
     def losses(seed):
         points = train(make_run("full_capacity", seed=seed)).curve
         return [(point.train_loss, point.test_loss, point.test_accuracy) for point in points]
@@ -71,7 +73,7 @@ def test_equal_seeds_give_equal_numbers(make_run):
     assert losses(1) != losses(2)
 
 
-def test_models_see_the_same_data_and_the_test_set_is_another(make_run):
+def test_train_data_are_shared_by_models_and_differ_from_test_data(make_run):
     task = TASKS.get("adding")(5)
 
     def draw(model, name):
@@ -82,14 +84,14 @@ def test_models_see_the_same_data_and_the_test_set_is_another(make_run):
     assert not torch.equal(draw("cayley", "train"), draw("cayley", "test"))
 
 
-def test_a_loss_that_is_no_number_is_an_error(make_run):
+def test_train_raises_on_undefined_training_loss(make_run):
     huge = Optimizer("sgd", lr=1e30)
     run = make_run("tanh_rnn", task="adding", optimizer=huge, unitary_optimizer=None)
     with pytest.raises(DivergedError, match=r"iteration .* lower the learning rate"):
         train(run)
 
 
-def test_a_test_loss_that_is_no_number_is_an_error(make_run):
+def test_train_raises_on_undefined_test_loss(make_run):
     # One step, finite before it: only the evaluation after it sees the ruin.
     huge = Optimizer("sgd", lr=1e30)
     run = make_run("tanh_rnn", task="adding", optimizer=huge, unitary_optimizer=None, iterations=1)
@@ -98,7 +100,7 @@ def test_a_test_loss_that_is_no_number_is_an_error(make_run):
 
 
 @pytest.mark.parametrize("task", ["char_lm", "copying"])
-def test_states_are_carried_over_where_a_text_goes_on_and_nowhere_else(make_run, task, monkeypatch):
+def test_train_carries_states_only_where_batch_continues(make_run, task, monkeypatch):
     seen = []
     step = training._step
 
@@ -114,7 +116,7 @@ def test_states_are_carried_over_where_a_text_goes_on_and_nowhere_else(make_run,
     assert seen == [(False, False), (goes_on, goes_on), (goes_on, goes_on)]
 
 
-def test_a_measured_loss_is_the_mean_over_all_targets(make_run):
+def test_measure_is_mean_over_targets(make_run):
     run = make_run("expm")
     copying = TASKS.get("copying")(5)
     uneven = list(copying.test_batches(4, 6, torch.Generator().manual_seed(0)))
@@ -132,7 +134,7 @@ def test_a_measured_loss_is_the_mean_over_all_targets(make_run):
         assert accuracy == pytest.approx(task.accuracy(outputs, targets).item(), rel=1e-5)
 
 
-def test_the_penalty_of_a_scheme_is_part_of_the_gradient(make_run):
+def test_penalty_enters_gradient_and_not_recorded_loss(make_run):
     sgd = Optimizer("sgd", lr=0.5)
 
     def gains(penalty):
@@ -153,6 +155,6 @@ def test_the_penalty_of_a_scheme_is_part_of_the_gradient(make_run):
     torch.testing.assert_close(free - held, torch.full_like(free, -0.05))
 
 
-def test_a_model_without_a_penalty_is_refused(make_run):
+def test_penalty_refuses_model_without_one(make_run):
     with pytest.raises(TypeError, match="no penalty of its own"):
         train(make_run("cayley", penalty=(0.1,)))
