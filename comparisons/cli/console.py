@@ -1,10 +1,11 @@
-"""What a person at a terminal sees: progress bars, lines and tables."""
+"""Print to a terminal: progress bars, lines and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,21 +24,31 @@ from comparisons.models import BASELINES, training_of
 from comparisons.papers import PAPERS
 from comparisons.plan.grid import PRESETS
 from comparisons.records import Failure, Result, Run
+from comparisons.results.text import format_cell
 from comparisons.tasks import TASKS, Task
 from unitary_zoo import Parametrization
 
 if TYPE_CHECKING:  # drawing is slow to import, and every worker process imports this file
-    from comparisons.report.html import Section
+    from comparisons.report.sections import Section
 
 NARROWEST = 180  # columns, where no terminal says how many it has: tables must not be cut in files
 
-console = Console()
-if not console.is_terminal:
-    console = Console(width=NARROWEST)
+
+@functools.cache
+def get_console() -> Console:
+    """The console that everything is printed on; made when it is first asked for."""
+    console = Console()
+    return console if console.is_terminal else Console(width=NARROWEST)
+
+
+def __getattr__(name: str) -> Console:
+    if name == "console":  # old name: remove at integration
+        return get_console()
+    raise AttributeError(name)
 
 
 class ProgressBars:
-    """A bar over all runs and one for each that is being trained; a line for each that ended.
+    """Show a bar over all runs and one for each in training; print a line for each that ended.
 
     Args:
         total: Number of runs.
@@ -51,10 +62,10 @@ class ProgressBars:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=console,
+            console=get_console(),
             transient=True,
             # Bars belong on a screen; a file gets the lines alone.
-            disable=not console.is_terminal,
+            disable=not get_console().is_terminal,
         )
         self._all = self._progress.add_task("all runs", total=total, note="")
         self._bars: dict[str, TaskID] = {}
@@ -72,7 +83,7 @@ class ProgressBars:
         self._progress.stop()
 
     def update(self, run: Run, iteration: int, loss: float) -> None:
-        """Move the bar of a run, which appears with its first news."""
+        """Move the bar of a run; the first update creates it."""
         if run.id not in self._bars:
             self._bars[run.id] = self._progress.add_task(
                 str(run), total=run.setting.iterations, note=""
@@ -82,7 +93,7 @@ class ProgressBars:
         )
 
     def finish(self, outcome: Result | Failure) -> None:
-        """Take away the bar of a run that ended, and say how."""
+        """Remove the bar of a run that ended, and print how it ended."""
         bar = self._bars.pop(outcome.run.id, None)
         if bar is not None:
             self._progress.remove_task(bar)
@@ -94,11 +105,11 @@ class ProgressBars:
                 f"[green]done[/]   {outcome.run}: test loss {outcome.final.test_loss:.4g} "
                 f"(baseline {outcome.baseline:.4g}), {outcome.ms_per_step:.3g} ms per step"
             )
-        console.print(line, highlight=False, soft_wrap=True)
+        get_console().print(line, highlight=False, soft_wrap=True)
 
 
 def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
-    """The runs of a command, and which of them the store has already."""
+    """Print the runs of a command, and which of them are finished."""
     table = Table("task", "variant", "T", "model", "n", "seed", "iterations", "batch", "training",
                   "device", "state", title=f"{len(runs)} runs")  # fmt: skip
     for run in runs:
@@ -116,11 +127,11 @@ def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
             run.device,
             "finished" if run.id in finished else "to run",
         )
-    console.print(table)
+    get_console().print(table)
 
 
 def print_catalogue() -> None:
-    """Everything that can be named on the command line, and the papers behind the settings."""
+    """Print all names that the command line takes, and the papers behind the settings."""
     entries = {
         "tasks": {name: _task(TASKS.get(name)) for name in TASKS.names()},
         "schemes": {name: Parametrization.get(name).info.title for name in Parametrization.names()},
@@ -130,30 +141,44 @@ def print_catalogue() -> None:
     }
     width = max(len(name) for group in entries.values() for name in group)
     for kind, group in entries.items():
-        console.print(f"[bold]{kind}[/]")
+        get_console().print(f"[bold]{kind}[/]")
         for name, title in group.items():
-            console.print(f"  {name:<{width}}  {escape(title)}", highlight=False, soft_wrap=True)
+            get_console().print(
+                f"  {name:<{width}}  {escape(title)}", highlight=False, soft_wrap=True
+            )
 
 
 def _task(task: type[Task]) -> str:
-    """Its title, and the names that --variants takes."""
+    """The task's title, and the names that --variants takes."""
     variants = f"; variants {', '.join(task.variants)}" if task.variants else ""
     return task.title + variants
 
 
 def print_summary(sections: Iterable[Section]) -> None:
-    """The heart of each of the report's tables."""
+    """Print the main columns of each section of a report."""
     styles = {"bound": "red", "baseline": "dim", "scheme": ""}
     for section in sections:
-        columns, lines = section.summary
-        table = Table(*columns, title=section.title, title_justify="left")
-        for line in lines:
+        summary = section.table.part(section.main_columns)
+        table = Table(*summary.columns, title=section.title, title_justify="left")
+        for line in summary.lines:
             table.add_row(*map(escape, line.cells), style=styles[line.kind])
-        console.print(table)
+        get_console().print(table)
         for deviation in section.deviations:
             say(deviation)
 
 
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows that have the same keys as a table; without rows, print nothing."""
+    if not rows:
+        return
+    table = Table(title=title)
+    for key, value in rows[0].items():
+        table.add_column(key, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*map(escape, map(format_cell, row.values())))
+    get_console().print(table)
+
+
 def say(text: str) -> None:
-    """A line of plain text."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line of plain text."""
+    get_console().print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,1 +1,40 @@
 """The report of a comparison: plain data, built once, then read by pages and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from comparisons.report.figures import drawings, save_png
+from comparisons.report.html import html_page
+from comparisons.report.markdown import markdown_page
+from comparisons.report.sections import Section, build_report
+from comparisons.results.store import Store
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """The files of a report, and its sections for a terminal."""
+
+    pages: tuple[Path, ...]
+    sections: tuple[Section, ...]
+
+
+def write_report(folder: Path) -> WrittenReport:
+    """Write ``report.html``, ``report.md`` and ``figures/*.png`` from what the folder holds.
+
+    A partial folder makes a partial report, which says what is missing. The report of a paper is
+    headed by it and lists all that it published.
+    """
+    report = build_report(Store(folder).load())
+    figures = {section.name: drawings(section) for section in report.sections}
+    for drawing in (drawing for drawn in figures.values() for drawing in drawn):
+        save_png(drawing.figure, folder / "figures" / f"{drawing.name}.png")
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "report.html": html_page(report, figures),
+        "report.md": markdown_page(report, figures),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return WrittenReport(tuple(folder / name for name in texts), report.sections)

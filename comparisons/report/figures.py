@@ -1,15 +1,12 @@
-"""Figures of the report: results in, matplotlib figures out, and their SVG and PNG form.
-
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart, and every line also
-has a dash pattern and every point a marker of its own.
-"""
+"""Figures of the report: draw the lines of a section, and write SVG and PNG."""
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,94 +16,55 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from comparisons.records import Point, Result
+from comparisons.models import is_baseline
+from comparisons.records import Point
+from comparisons.report.sections import Section, Series
+from comparisons.report.size_curves import SizeCurve
+from comparisons.report.style import DASHES, LINE_MARKERS, MARKERS, PALETTE, RC, styles
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2)))
-MARKERS = "osD^vP*X"
-LINE_MARKERS = "x+1234"  # of baselines; they have no inside that could be left hollow
-GREYS = ("#3d3d3d", "#6e6e6e", "#949494")
-RC: Any = {  # each key has a value of its own type
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.grid": True,
-    "grid.color": "#e8e8e8",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "svg.fonttype": "none",  # text stays text: smaller, and a reader can search it
-    "svg.hashsalt": "unitary_zoo",  # equal results give equal files
-}
+__all__ = ["DASHES", "PALETTE", "RC", "styles"]  # old names: remove at integration
 
 
 @dataclass(frozen=True)
-class Style:
-    """How a model looks in every figure of a report."""
+class Drawing:
+    """A figure with its title and the stem of its file name."""
 
-    color: str
-    dash: Any
-    marker: str
-
-    def varied(self, k: int) -> Style:
-        """The k-th of some lines of one model, apart in dashes and markers; itself for k = 0."""
-        markers = LINE_MARKERS if self.marker in LINE_MARKERS else MARKERS
-        dash = DASHES[(DASHES.index(self.dash) + k) % len(DASHES)]
-        return Style(self.color, dash, markers[(markers.index(self.marker) + k) % len(markers)])
+    name: str
+    title: str
+    figure: Figure
 
 
-@dataclass(frozen=True)
-class Series:
-    """The seeds of one model in one configuration: one line, or one point, of a figure."""
-
-    label: str
-    style: Style
-    results: tuple[Result, ...]
-
-
-@dataclass(frozen=True)
-class SizeCurve:
-    """A model over several sizes.
-
-    Attributes:
-        label: Its name.
-        style: How it looks.
-        values: Those of the metric, one for each seed, by the number of hidden units.
-        unitary: Whether its recurrent matrix is unitary by construction.
-        published: Whether somebody else measured it; it is drawn as hollow markers.
-    """
-
-    label: str
-    style: Style
-    values: Mapping[int, tuple[float, ...]]
-    unitary: bool
-    published: bool = False
-
-
-def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]:
-    """A style for each model: schemes in colours, baselines in greys."""
-    chosen = {}
-    for i, name in enumerate(schemes):
-        # 7 colours and 4 dash patterns have no common factor: 28 different pairs.
-        dash = DASHES[i % len(DASHES)]
-        chosen[name] = Style(PALETTE[i % len(PALETTE)], dash, MARKERS[i % len(MARKERS)])
-    for i, name in enumerate(baselines):
-        dash = DASHES[(i + 1) % len(DASHES)]
-        chosen[name] = Style(GREYS[i % len(GREYS)], dash, LINE_MARKERS[i % len(LINE_MARKERS)])
-    return chosen
-
-
-def looks(names: Sequence[str], styles: Mapping[str, Style]) -> list[Style]:
-    """A style for each line: its model's, varied where an earlier line has that model."""
-    return [styles[name].varied(names[:i].count(name)) for i, name in enumerate(names)]
+def drawings(section: Section) -> tuple[Drawing, ...]:
+    """Draw the figures of a section."""
+    task, name = section.task, section.name
+    if section.size_curves:
+        # A line for each model and size in every other figure would be more than an eye can follow.
+        # Where the metric needs more than the loss, that of the optimum is not known.
+        best = math.nan if task.optimum is None else task.metric(task.optimum, math.nan)
+        figure = metric_against_size(
+            section.size_curves,
+            task.metric_name,
+            None if math.isnan(best) else best,
+            task.twin_units,
+        )
+        return (Drawing(f"{name}-sizes", f"{task.metric_name} by size", figure),)
+    arguments = (section.series, section.baseline, task.loss_name, task.optimum)
+    found = [
+        Drawing(f"{name}-curves", "Learning curves", learning_curves(*arguments)),
+        Drawing(f"{name}-time", "Loss against time", loss_against_time(*arguments)),
+        Drawing(
+            f"{name}-parameters", "Loss against parameters", loss_against_parameters(*arguments)
+        ),
+    ]
+    if any(not is_baseline(summary.model) for summary in section.summaries):
+        found.append(Drawing(f"{name}-defect", "Unitarity defect", defects(section.series)))
+    return tuple(found)
 
 
 def learning_curves(
     series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
 ) -> Figure:
-    """Test loss against the number of iterations."""
+    """Draw the test loss against the number of iterations."""
     return _curves(
         series, baseline, loss_name, optimum, "iterations", lambda point: point.iteration
     )
@@ -115,7 +73,7 @@ def learning_curves(
 def loss_against_time(
     series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
 ) -> Figure:
-    """Test loss against the time spent in training steps."""
+    """Draw the test loss against the time spent in training steps."""
     return _curves(
         series, baseline, loss_name, optimum, "training time (s)", lambda point: point.seconds
     )
@@ -124,7 +82,7 @@ def loss_against_time(
 def loss_against_parameters(
     series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
 ) -> Figure:
-    """Reported test loss against the number of trainable parameters."""
+    """Draw the reported test loss against the number of trainable parameters."""
     with mpl.rc_context(RC):
         figure, axes = _axes(loss_name, "trainable parameters", _lines(series))
         axes.set_xscale("log")
@@ -144,12 +102,12 @@ def loss_against_parameters(
 def metric_against_size(
     curves: Sequence[SizeCurve], metric_name: str, optimum: float | None, twin_units: bool
 ) -> Figure:
-    """The metric against the number of hidden units: mean over the seeds ± its standard error.
+    """Draw the metric against the number of hidden units: mean over the seeds ± standard error.
 
     Args:
-        curves: A line each, or hollow markers where published.
-        metric_name: With its unit.
-        optimum: The best possible value, a line; None leaves it out.
+        curves: Each is a line, or hollow markers where it is published.
+        metric_name: Name of the metric, with its unit.
+        optimum: The best possible value, drawn as a line; None draws none.
         twin_units: Whether a second panel places unitary models at half their number of units.
     """
     with mpl.rc_context(RC):
@@ -191,7 +149,7 @@ def _size_curve(axes: Axes, curve: SizeCurve, unit: float, labelled: bool) -> No
 
 
 def defects(series: Sequence[Series]) -> Figure:
-    """Unitarity defect of each scheme's recurrent matrix, before and after training."""
+    """Draw the unitarity defect of each scheme's recurrent matrix before and after training."""
     lines = [line for line in series if line.results[0].defect_end is not None]
     with mpl.rc_context(RC):
         figure = Figure(figsize=(7.2, 1.1 + 0.26 * _lines(lines)), layout="constrained")
@@ -245,7 +203,7 @@ def _curves(
 
 
 def _lines(series: Sequence[Series]) -> int:
-    """Of text, in a list of their labels."""
+    """Lines of text in the legend."""
     return sum(line.label.count("\n") + 1 for line in series)
 
 
@@ -275,12 +233,12 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:
-    """An ``<svg>`` element to put into a page.
+    """Return the figure as an ``<svg>`` element for a page.
 
     Args:
-        figure: What to draw.
-        name: Set before every id inside, so that several figures can share the page.
-        description: For readers who cannot see it.
+        figure: The figure.
+        name: Prefix of every id inside, so that several figures can share the page.
+        description: Text for readers who cannot see it.
     """
     buffer = io.StringIO()
     with mpl.rc_context(RC):

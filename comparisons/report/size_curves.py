@@ -1,33 +1,53 @@
-"""Results over the number of hidden units, as curves, and the published ones beside them."""
+"""The metric against the number of hidden units: curves of ours, and the published ones."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
 from comparisons.records import Result, Setting
-from comparisons.report.figures import SizeCurve, Style, looks
+from comparisons.report.style import Style, line_styles
 from comparisons.tasks import Task
 
-ENOUGH = 3  # sizes of one model that make a curve
+ENOUGH = 3
+"""Sizes of one model that make a curve."""
+
+
+@dataclass(frozen=True)
+class SizeCurve:
+    """The metric of a model at several sizes.
+
+    Attributes:
+        label: Name in the legend.
+        style: Style of the line and the markers.
+        values: Values of the metric, one for each seed, by the number of hidden units.
+        unitary: Whether the recurrent matrix is unitary by construction.
+        published: Whether the values are published ones; they are drawn as hollow markers.
+    """
+
+    label: str
+    style: Style
+    values: Mapping[int, tuple[float, ...]]
+    unitary: bool
+    published: bool = False
 
 
 def size_curves(
-    task: Task, results: Sequence[Result], styles: Mapping[str, Style]
+    task: Task, results: Sequence[Result], styles: Mapping[str, Style], papers: Iterable[str] = ()
 ) -> tuple[SizeCurve, ...]:
     """One curve for each model and setting, then the published ones.
 
     Args:
-        task: Of one length and variant.
-        results: Of that task, length and variant.
-        styles: By model.
+        task: The task in one length and variant.
+        results: Results on that task, length and variant.
+        styles: Styles by model.
+        papers: Names of the papers whose published values are shown, for models that were run.
 
     Returns:
-        Nothing unless some model was trained with several sizes. Published are those of the papers
-        whose settings were run, of the same data, and of models that were run.
+        The curves; none unless some model was trained with several sizes.
     """
     groups: dict[tuple[str, Setting], dict[int, list[float]]] = defaultdict(
         lambda: defaultdict(list)
@@ -47,49 +67,42 @@ def size_curves(
     ours = [
         SizeCurve(
             model if models.count(model) == 1 else f"{model}, {setting.summary}",
-            look,
+            style,
             {size: tuple(values) for size, values in sorted(groups[model, setting].items())},
             unitary[model],
         )
-        for (model, setting), look in zip(
-            ordered, looks([model for model, _ in ordered], styles), strict=True
+        for (model, setting), style in zip(
+            ordered, line_styles([model for model, _ in ordered], styles), strict=True
         )
     ]
-    sources = {result.run.setting.source for result in results}
-    return (*ours, *_published(task, sources, styles, unitary))
+    return (*ours, *_published(task, papers, styles, unitary))
 
 
 def _published(
-    task: Task, sources: set[str], styles: Mapping[str, Style], unitary: Mapping[str, bool]
+    task: Task, papers: Iterable[str], styles: Mapping[str, Style], unitary: Mapping[str, bool]
 ) -> Iterable[SizeCurve]:
-    for paper in PAPERS.values():
-        if not any(
-            # What a command changes is said at the end of the source.
-            training.task == task.name and source.startswith(training.setting.source)
-            for training in paper.trainings
-            for source in sources
-        ):
-            continue
+    named = set(papers)
+    for paper in (paper for name, paper in PAPERS.items() if name in named):
         found = {key: values for key, values in _values(task, paper).items() if key[0] in unitary}
-        ordered = sorted(found)  # as ours are: the same place has the same look
-        lines = looks([model for model, _ in ordered], styles)
-        for (model, name), look in zip(ordered, lines, strict=True):
+        ordered = sorted(found)  # as ours are: the same place has the same style
+        lines = line_styles([model for model, _ in ordered], styles)
+        for (model, name), style in zip(ordered, lines, strict=True):
             points = {size: (value,) for size, value in sorted(found[model, name].items())}
             label = f"{name}: {paper.cite}"
-            yield SizeCurve(label, look, points, unitary[model], published=True)
+            yield SizeCurve(label, style, points, unitary[model], published=True)
 
 
 def _values(task: Task, paper: Paper) -> dict[tuple[str, str], dict[int, float]]:
-    """Its values of the task's metric by size, for each of our models and its own names."""
+    """The paper's values of the metric by size, for each of our models and its name for them."""
     found: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    for outcome in paper.outcomes:
+    for published in paper.outcomes:
         if (
-            outcome.task == task.name
-            and task.length in outcome.lengths
-            and task.check_variant(outcome.variant) == task.variant
-            and outcome.size is not None
-            and outcome.value is not None
+            published.task == task.name
+            and task.length in published.lengths
+            and task.check_variant(published.variant) == task.variant
+            and published.size is not None
+            and published.value is not None
         ):
-            for model in outcome.ours:
-                found[model, outcome.series][outcome.size] = outcome.value
+            for model in published.ours:
+                found[model, published.series][published.size] = published.value
     return found

@@ -1,114 +1,118 @@
-"""Published results beside ours: which of our rows speak of the same thing, and what differs."""
+"""Published results and the summaries of ours that belong beside them, with their differences."""
 
 from __future__ import annotations
 
+import enum
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from comparisons.papers import PAPERS, TAGS, Outcome, Paper
+from comparisons.papers import PAPERS, Paper, PublishedResult
 from comparisons.records import Setting
-from comparisons.results.summary import Row
+from comparisons.results.summary import Summary
 from comparisons.tasks import TASKS
 
-SIZE = "other size"
 SHOWN = 3
-"""Rows beside one published result, at most."""
+"""Summaries beside one published result, at most."""
+
+
+class Kind(enum.Enum):
+    """What differs between a published result and a summary of ours."""
+
+    DATA = "data"
+    LENGTH = "length"
+    SIZE = "size"
+    SETTING = "setting"
 
 
 @dataclass(frozen=True)
-class Ours:
-    """A row of ours, and in what it is not what was published."""
+class Difference:
+    """One thing in which a summary differs from what was published.
 
-    text: str
-    differs: str
-    source: str
-    size: int
+    Attributes:
+        kind: What differs.
+        own: The summary's value of it.
+        name: The field or option, for a difference in the setting.
+    """
+
+    kind: Kind
+    own: Any
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"other {(self.name or self.kind.value).replace('_', ' ')}: {self.own}"
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """A summary of ours that stands beside a published result."""
+
+    summary: Summary
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published outcome beside ours."""
+    """A published result and the summaries of ours that differ least from it."""
 
     cite: str
-    outcome: Outcome
-    ours: tuple[Ours, ...]
-
-    @property
-    def where(self) -> str:
-        """The data and lengths it holds for."""
-        lengths = ", ".join(map(str, self.outcome.lengths))
-        parts = [self.outcome.variant, f"T = {lengths}" if lengths else ""]
-        return ", ".join(part for part in parts if part)
-
-    @property
-    def standing(self) -> str:
-        """The tag, and what it means."""
-        return f"[{self.outcome.tag}] {TAGS[self.outcome.tag]}"
+    published: PublishedResult
+    ours: tuple[Counterpart, ...]
 
 
-def comparisons_on(
-    task: str, rows: Sequence[Row], paper: Paper | None
+def compare(
+    task: str, summaries: Sequence[Summary], paper: Paper | None
 ) -> tuple[tuple[Comparison, ...], int]:
-    """What was published on a task, and how many results more have nothing of ours beside them.
+    """Compare the summaries of a task with what was published on it.
 
-    Of one paper everything is listed; else only what is on data and of a model that were run, and
-    of a model that was published in several sizes only the one nearest to ours.
+    Args:
+        task: Registered name.
+        summaries: All of that task.
+        paper: If given, all its results are listed, with or without ours. Otherwise a result of any
+            paper is listed if its data and model were run; of a model that was published in several
+            sizes, only the size nearest to ours.
+
+    Returns:
+        The comparisons, and the number of published results that are left out.
     """
     listed, left_out = [], 0
     for source in PAPERS.values() if paper is None else [paper]:
-        for outcome in source.outcomes:
-            if outcome.task != task:
+        for published in source.outcomes:
+            if published.task != task:
                 continue
-            ours = _ours(outcome, rows, any_data=paper is not None)
+            ours = _counterparts(published, summaries, any_data=paper is not None)
             if ours or paper is not None:
-                listed.append(Comparison(source.cite, outcome, ours))
+                listed.append(Comparison(source.cite, published, ours))
             else:
                 left_out += 1
     near = listed if paper is not None else _nearest(listed)
     return tuple(near), left_out + len(listed) - len(near)
 
 
-def _nearest(compared: Sequence[Comparison]) -> list[Comparison]:
-    """Without those whose model was also published in a size nearer to ours."""
-    groups: dict[tuple[Any, ...], dict[Comparison, float]] = defaultdict(dict)
-    for item in compared:
-        told = item.outcome
-        key = (item.cite, told.series, told.lengths, told.variant, told.setting)
-        sizes = [ours.size for ours in item.ours]
-        groups[key][item] = min(abs(math.log((told.size or size) / size)) for size in sizes)
-    return [
-        item
-        for group in groups.values()
-        for item, distance in group.items()
-        if distance == min(group.values())
-    ]
-
-
-def published_for(row: Row, paper: Paper) -> str:
-    """What the paper reported of a row's model on its data: at its size or, named, the nearest."""
+def published_for(summary: Summary, paper: Paper) -> str:
+    """What the paper reported for a summary's model and data: at its size, else the nearest."""
     same: list[str] = []
     others: dict[int, list[str]] = {}
-    n = row.setting.hidden_size
-    for outcome in paper.outcomes:
-        if outcome.task != row.task.name or row.model not in outcome.ours:
+    n = summary.setting.hidden_size
+    for published in paper.outcomes:
+        if published.task != summary.task.name or summary.model not in published.ours:
             continue
-        # Words mark what was not read in print; a number alone would pass for exact.
-        text = outcome.text if outcome.exact else f"{outcome.text} [{outcome.tag}]"
-        differs = _differences(outcome, row)
-        if not differs:
+        # Without its tag a number would pass for exact.
+        text = published.text if published.exact else f"{published.text} [{published.tag}]"
+        differences = _differences(published, summary)
+        if not differences:
             same.append(text)
-        elif outcome.size is not None and all(part.startswith(SIZE) for part in differs):
-            words = f"{text} (n = {outcome.size})"
-            others.setdefault(abs(outcome.size - n), []).append(words)
+        elif published.size is not None and all(d.kind is Kind.SIZE for d in differences):
+            words = f"{text} (n = {published.size})"
+            others.setdefault(abs(published.size - n), []).append(words)
     return "; ".join(same or others.get(min(others, default=0), []))
 
 
-def remarks_on(task: str, compared: Iterable[Comparison]) -> tuple[str, ...]:
-    """What the papers that are compared with say a reader should know."""
-    cites = {item.cite for item in compared}
+def remarks_on(task: str, comparisons: Iterable[Comparison]) -> tuple[str, ...]:
+    """Remarks of the papers in the comparisons that a reader should know."""
+    cites = {item.cite for item in comparisons}
     return tuple(
         f"{paper.cite}: {remark}"
         for paper in PAPERS.values()
@@ -117,47 +121,53 @@ def remarks_on(task: str, compared: Iterable[Comparison]) -> tuple[str, ...]:
     )
 
 
-def _ours(outcome: Outcome, rows: Sequence[Row], any_data: bool) -> tuple[Ours, ...]:
-    """The rows of the same model that differ least from what was published."""
-    found = [
-        (len(differs), row, differs)
-        for row in rows
-        if row.model in outcome.ours
-        for differs in [_differences(outcome, row)]
-        if any_data or not any(part.startswith("other data") for part in differs)
+def _nearest(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons without those whose model was also published in a size nearer to ours."""
+    groups: dict[tuple[Any, ...], list[tuple[Comparison, float]]] = defaultdict(list)
+    for item in comparisons:
+        told = item.published
+        key = (item.cite, told.series, told.lengths, told.variant, told.setting)
+        sizes = [ours.summary.setting.hidden_size for ours in item.ours]
+        distance = min(abs(math.log((told.size or size) / size)) for size in sizes)
+        groups[key].append((item, distance))
+    return [
+        item
+        for group in groups.values()
+        for item, distance in group
+        if distance == min(other for _, other in group)
     ]
-    least = min((count for count, _, _ in found), default=0)
-    return tuple(
-        Ours(_text(row), ", ".join(differs), row.setting.source, row.setting.hidden_size)
-        for count, row, differs in found
-        if count == least
-    )[:SHOWN]
 
 
-def _differences(outcome: Outcome, row: Row) -> list[str]:
-    run, setting = row.results[0].run, row.setting
-    task = TASKS.get(outcome.task)
-    differs = []
-    if run.variant != task.check_variant(outcome.variant):
-        differs.append(f"other data: {run.variant}")
-    if outcome.lengths and run.length not in outcome.lengths:
-        differs.append(f"other length: {run.length}")
-    if outcome.size not in (None, setting.hidden_size):
-        differs.append(f"{SIZE}: {setting.hidden_size}")
-    for name, value in outcome.setting:
+def _counterparts(
+    published: PublishedResult, summaries: Sequence[Summary], any_data: bool
+) -> tuple[Counterpart, ...]:
+    """The summaries of the same model that differ least from what was published."""
+    found = [
+        Counterpart(summary, differences)
+        for summary in summaries
+        if summary.model in published.ours
+        for differences in [_differences(published, summary)]
+        if any_data or all(difference.kind is not Kind.DATA for difference in differences)
+    ]
+    least = min((len(item.differences) for item in found), default=0)
+    return tuple(item for item in found if len(item.differences) == least)[:SHOWN]
+
+
+def _differences(published: PublishedResult, summary: Summary) -> tuple[Difference, ...]:
+    run, setting = summary.results[0].run, summary.setting
+    differences = []
+    if run.variant != TASKS.get(published.task).check_variant(published.variant):
+        differences.append(Difference(Kind.DATA, run.variant))
+    if published.lengths and run.length not in published.lengths:
+        differences.append(Difference(Kind.LENGTH, run.length))
+    if published.size not in (None, setting.hidden_size):
+        differences.append(Difference(Kind.SIZE, setting.hidden_size))
+    for name, value in published.setting:
         if (own := _value(setting, name)) != value:
-            differs.append(f"other {name.replace('_', ' ')}: {own}")
-    return differs
+            differences.append(Difference(Kind.SETTING, own, name))
+    return tuple(differences)
 
 
 def _value(setting: Setting, name: str) -> Any:
     """A field of a setting, or an option of its scheme where one is given."""
     return dict(setting.options).get(name, getattr(setting, name, "its default"))
-
-
-def _text(row: Row) -> str:
-    loss = row.mean(lambda result: result.chosen.test_loss)
-    return (
-        f"{row.task.metric_name} {row.measured()}, loss {loss} ({row.label}, "
-        f"T = {row.task.length}, {row.setting.iterations:,} iterations)"
-    )

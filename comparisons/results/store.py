@@ -1,4 +1,4 @@
-"""Results on disk: one JSON file per finished run, written so that a crash never harms one.
+"""Store results on disk: one JSON file per run, written so that a crash never harms one.
 
 A folder holds ``runs/<id>.json`` for what finished, ``failures/<id>.json`` for what did not, and
 ``plan.json`` with the last command and the runs it asked for. The report is made from these alone.
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """The last command, the ids of the runs it covers, and the paper it is of, if it is of one."""
+    """The last command, the ids of its runs and, if it trained a paper again, the paper's name."""
 
     command: str
     ids: tuple[str, ...]
@@ -30,7 +30,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a folder holds.
+    """The contents of a folder.
 
     Attributes:
         results: Finished runs, sorted by id.
@@ -44,33 +44,40 @@ class Contents:
     plan: Plan | None
     problems: tuple[str, ...]
 
+    @property
+    def missing(self) -> int:
+        """Number of runs of the last command that neither finished nor failed."""
+        asked = set(self.plan.ids) if self.plan else set()
+        finished = {result.run.id for result in self.results}
+        return len(asked - finished - {failure.run.id for failure in self.failures})
+
 
 class Store:
     """The files of one comparison.
 
     Args:
-        folder: Where they are; created with the first file.
+        folder: The folder; created with the first file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def save(self, result: Result) -> None:
-        """Keep a finished run; an earlier failure of the same run is forgotten."""
+        """Save a finished run and delete an earlier failure of it."""
         self._write(self._run_file(result.run), result.to_dict())
         self._failure_file(result.run).unlink(missing_ok=True)
 
     def save_failure(self, failure: Failure) -> None:
-        """Keep the account of a failed run; the next command tries it again."""
+        """Save a failed run; the next command tries it again."""
         self._write(self._failure_file(failure.run), failure.to_dict())
 
     def save_plan(self, command: str, runs: Iterable[Run], paper: str = "") -> None:
-        """Note what is about to be run, so that a report of a part can say so."""
+        """Save what is about to be run, so that a partial report can say what is missing."""
         plan = Plan(command, tuple(run.id for run in runs), paper)
         self._write(self.folder / "plan.json", dataclasses.asdict(plan))
 
     def load(self) -> Contents:
-        """Read the folder; a file that cannot be read is a problem, not an error."""
+        """Read the folder; a file that cannot be read becomes a line in ``problems``."""
         problems: list[str] = []
         plans = _read(self.folder.glob("plan.json"), _plan_from_dict, problems)
         return Contents(

@@ -1,4 +1,4 @@
-"""A row of a table: one model in one configuration, over its seeds."""
+"""Summaries of the runs of one configuration over its seeds."""
 
 from __future__ import annotations
 
@@ -11,29 +11,36 @@ from dataclasses import dataclass, replace
 
 from comparisons.models import is_baseline, training_of
 from comparisons.records import Point, Result, Setting
-from comparisons.tasks import Task
+from comparisons.results.text import NONE, format_cell
+from comparisons.tasks import TASKS, Task
 
-SOLVED = 0.1  # a model has solved a task below this share of the way from optimum to baseline
+SOLVED = 0.1
+"""A task is solved below this share of the way from the optimum to the baseline."""
 LABEL_WIDTH = 40  # characters of a line in a legend, beside which a figure has room for its axes
-NONE = "–"
 NOT_UNITARY = "†"
+"""Marks models that are not unitary by construction."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One model in one configuration, over its seeds."""
+class Summary:
+    """Results of one model in one configuration, by seed.
+
+    Attributes:
+        results: A result for each seed.
+        task: The task in the runs' variant and length.
+    """
 
     results: tuple[Result, ...]
     task: Task
 
     @property
     def model(self) -> str:
-        """The scheme or baseline."""
+        """Name of the scheme or baseline."""
         return self.results[0].run.model
 
     @property
     def setting(self) -> Setting:
-        """What all its seeds share."""
+        """The setting, which all seeds share."""
         return self.results[0].run.setting
 
     @property
@@ -44,28 +51,28 @@ class Row:
 
     @property
     def label(self) -> str:
-        """For figures and remarks."""
+        """The model and its size, for figures and remarks."""
         return f"{self.name}, n = {self.setting.hidden_size}"
 
     @property
     def particulars(self) -> tuple[str, ...]:
-        """Everything beside model and size that can tell two rows apart."""
+        """What can tell two summaries of one model and size apart."""
         s, device = self.setting, self.results[0].run.device
         return f"{s.iterations:,} × {s.batch_size}", *self.training.split(", "), device
 
     @property
     def training(self) -> str:
-        """Optimizers, and all else in the setting that is not usual and goes for this model."""
+        """Optimizers, and the other parts of the setting that are not at their default."""
         return training_of(self.model, self.setting)
 
     @property
     def deviation(self) -> str:
-        """Why the weight is not unitary, if the scheme says so."""
+        """Reason why the weight is not unitary; "" if it is, or if the model is a baseline."""
         return self.results[0].deviation
 
     @property
     def loss(self) -> float:
-        """Mean test loss, of the evaluation that validation chose where there is validation."""
+        """Mean test loss of the evaluations that are reported, one for each seed."""
         return statistics.fmean(result.chosen.test_loss for result in self.results)
 
     @property
@@ -74,16 +81,16 @@ class Row:
         return self.results[0].chosen.valid_loss is not None
 
     @property
-    def chosen(self) -> bool:
-        """Whether the evaluation that is reported need not be the last one."""
+    def selected(self) -> bool:
+        """Whether the evaluation that is reported is selected, and not just the last one."""
         return self.validated or self.setting.best_test
 
     def metric(self, result: Result) -> float:
-        """The task's metric on the test set, of the same evaluation as :attr:`loss`."""
+        """The task's metric on the test set, from the evaluation that is reported."""
         return self.task.metric(result.chosen.test_loss, result.chosen.test_accuracy)
 
     def validation(self, result: Result) -> float | None:
-        """The task's metric on the validation set, or the loss if it needs more than that."""
+        """The task's metric on the validation set; the loss where it does not give the metric."""
         loss = result.chosen.valid_loss
         if loss is None:
             return None
@@ -91,24 +98,24 @@ class Row:
         return loss if math.isnan(metric) else metric
 
     def mean(self, value: Callable[[Result], float | None], digits: int = 3) -> str:
-        """Mean and, of several seeds, standard deviation; a dash if a seed has no value."""
+        """Mean and, for several seeds, standard deviation; a dash if a seed has no value."""
         values = [value(result) for result in self.results]
         known = [v for v in values if v is not None]
         if len(known) < len(values):
             return NONE
-        mean = number(statistics.fmean(known), digits)
-        return f"{mean} ± {number(statistics.stdev(known), 2)}" if len(known) > 1 else mean
+        mean = format_cell(statistics.fmean(known), digits)
+        return f"{mean} ± {format_cell(statistics.stdev(known), 2)}" if len(known) > 1 else mean
 
     def measured(self) -> str:
-        """The mean metric and, where seeds are restarts, that of the least test loss."""
+        """The mean metric and, where seeds are restarts of one problem, the best one's too."""
         mean, count = self.mean(self.metric), len(self.results)
         if not self.task.restarts or count == 1:
             return mean
         best = min(self.results, key=lambda result: result.chosen.test_loss)
-        return f"{mean}, best of {count}: {number(self.metric(best), 3)}"
+        return f"{mean}, best of {count}: {format_cell(self.metric(best))}"
 
     def solved_at(self) -> str:
-        """The first evaluated iteration within a tenth of the way from optimum to baseline."""
+        """Mean of the first evaluated iterations that solve the task (see :data:`SOLVED`)."""
         optimum = self.task.optimum or 0.0
         firsts = [_first_solved(result, optimum) for result in self.results]
         known = [first for first in firsts if first is not None]
@@ -118,7 +125,7 @@ class Row:
         return text if len(known) == len(firsts) else f"{text} ({len(known)}/{len(firsts)} seeds)"
 
     def cells(self, note: str) -> dict[str, str]:
-        """Texts by column; ``note`` refers to the source of the settings."""
+        """Texts of a table's line by column; ``note`` refers to the source of the settings."""
         first, setting = self.results[0], self.setting
         name = self.name + (f" {NOT_UNITARY}" if self.deviation else "")
         return {
@@ -140,34 +147,32 @@ class Row:
         }
 
 
-def labels(rows: Sequence[Row]) -> list[str]:
-    """For figures: model and size, and where rows share these, that in which they differ."""
+def labels(summaries: Sequence[Summary]) -> list[str]:
+    """Labels for figures: model and size and, where these are equal, what differs."""
     found = []
-    for row in rows:
-        alike = [set(other.particulars) for other in rows if other.label == row.label]
+    for summary in summaries:
+        alike = [set(other.particulars) for other in summaries if other.label == summary.label]
         shared = set.intersection(*alike)
-        own = [part for part in row.particulars if part not in shared]
-        found.append(textwrap.fill(", ".join([row.label, *own]), LABEL_WIDTH))
+        own = [part for part in summary.particulars if part not in shared]
+        found.append(textwrap.fill(", ".join([summary.label, *own]), LABEL_WIDTH))
     return found
 
 
-def rows(
-    results: Iterable[Result], task_of: Callable[[str, int, str], Task]
-) -> dict[tuple[str, str, int], list[Row]]:
-    """Rows by task, variant and length, seeds of one configuration together, best first."""
+def summarize(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Summary]]:
+    """Summaries by task, variant and length; in each group the least loss first."""
     seeds: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         seeds[replace(result.run, seed=0).id].append(result)
-    found: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
+    found: dict[tuple[str, str, int], list[Summary]] = defaultdict(list)
     tasks: dict[tuple[str, str, int], Task] = {}
     for group in seeds.values():
         run = group[0].run
         key = (run.task, run.variant, run.length)
         if key not in tasks:
-            tasks[key] = task_of(run.task, run.length, run.variant)
+            tasks[key] = TASKS.get(run.task)(run.length, run.variant)
         ordered = tuple(sorted(group, key=lambda result: result.run.seed))
-        found[key].append(Row(ordered, tasks[key]))
-    return {key: sorted(group, key=lambda row: row.loss) for key, group in found.items()}
+        found[key].append(Summary(ordered, tasks[key]))
+    return {key: sorted(group, key=lambda summary: summary.loss) for key, group in found.items()}
 
 
 def _first_solved(result: Result, optimum: float) -> int | None:
@@ -177,6 +182,4 @@ def _first_solved(result: Result, optimum: float) -> int | None:
     return next((point.iteration for point in result.curve if solved(point)), None)
 
 
-def number(value: float, digits: int) -> str:
-    """With so many significant digits, large ones whole."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+Row = Summary  # old name: remove at integration

@@ -1,27 +1,28 @@
-"""What is kept of a folder of results."""
+"""Export of a results folder to the documentation."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from comparisons.benchmarks import distil
 from comparisons.papers import find_paper
 from comparisons.records import Failure
+from comparisons.report.export import ResultsError, export, main, records
 from comparisons.results.store import Store
 
 
-def test_a_record_holds_the_means_over_seeds(make_result):
+def test_records_hold_the_means_over_seeds(make_result):
     results = [
         make_result("cayley", losses=(2.0, 0.5, 0.25)),
         make_result("cayley", losses=(2.0, 0.7, 0.35), seed=1),
         make_result("lstm", losses=(2.0, 0.1, 0.2), defect=None, unitary_optimizer=None),
     ]
-    lstm, cayley = distil.distil(results)  # best first
+    lstm, cayley = records(results)  # best first
     assert (lstm["model"], lstm["seeds"], lstm["metric_spread"]) == ("lstm", 1, None)
     assert lstm["defect"] is None
     assert (cayley["task"], cayley["T"], cayley["n"], cayley["seeds"]) == ("copying", 5, 8, 2)
     assert cayley["loss"] == pytest.approx(0.3)
+    assert cayley["seconds"] == pytest.approx(0.2)
     assert cayley["metric"] == pytest.approx(25.0)  # per cent
     assert cayley["curve"] == [(0, 2.0), (3, pytest.approx(0.6)), (6, pytest.approx(0.3))]
     assert cayley["commands"] == ["python comparisons/run_all.py --preset imaginary"]
@@ -29,31 +30,31 @@ def test_a_record_holds_the_means_over_seeds(make_result):
     assert cayley["date"] == "2026-01-02"
 
 
-def test_a_seed_that_was_caught_moves_the_mean_and_not_the_median(make_result):
+def test_records_hold_the_median_beside_the_mean(make_result):
     results = [
         make_result("rnn", task="contractive_system", seed=seed, losses=(1.0, loss))
         for seed, loss in enumerate([0.1, 0.9, 0.2])
     ]
-    (record,) = distil.distil(results)
+    (record,) = records(results)
     assert record["metric"] == pytest.approx(0.6)  # R² is 1 minus the loss
     assert record["metric_median"] == pytest.approx(0.8)
 
 
-def test_a_record_names_every_command_that_made_its_seeds(make_result):
+def test_records_name_every_command_of_their_seeds(make_result):
     results = [
         replace(make_result("cayley", seed=seed), command=command)
         for seed, command in enumerate(["first", "second", "first"])
     ]
-    (record,) = distil.distil(results)
+    (record,) = records(results)
     assert record["commands"] == ["first", "second"]
 
 
-def test_runs_that_failed_are_named_with_their_seeds(make_run, make_result, tmp_path):
+def test_export_names_failed_runs_with_their_seeds(make_run, make_result, tmp_path):
     store = Store(tmp_path / "some")
     store.save(make_result("cayley"))
     for seed, error in ((2, "DivergedError: inf at 7"), (0, "DivergedError: nan at 9"), (1, "Odd")):
         store.save_failure(Failure(make_run("rnn", seed=seed), error, "", "2026-01-02"))
-    path = distil.write(tmp_path / "some", tmp_path, figures=False)
+    path = export(tmp_path / "some", tmp_path, figures=False)
     found = json.loads(path.read_text(encoding="utf-8"))
     place = "Copying memory, T = 5: rnn, n = 8"
     assert sorted(found["failed"]) == [
@@ -63,25 +64,25 @@ def test_runs_that_failed_are_named_with_their_seeds(make_run, make_result, tmp_
     assert [run["model"] for run in found["runs"]] == ["cayley"]
 
 
-def test_what_a_paper_reported_stands_beside_ours(make_result):
+def test_records_hold_what_the_paper_reported(make_result):
     results = [
         make_result("arjovsky", length=100, hidden_size=128),
         make_result("lstm", length=100, hidden_size=41, unitary_optimizer=None, losses=(9.0, 9.0)),
         make_result("cayley", length=100, losses=(10.0, 10.0)),
     ]
-    texts = [run["published"] for run in distil.distil(results, find_paper("arjovsky2016"))]
+    texts = [run["published"] for run in records(results, find_paper("arjovsky2016"))]
     assert texts == [
         "≈ 0 after 15–20 thousand examples (about 1,000 iterations of 20) [F]",
         "slowly below the baseline: ≈ .145 at 1 million examples [F] (n = 40)",
         "",  # which the paper knows nothing of
     ]
-    assert {run["published"] for run in distil.distil(results)} == {""}
+    assert {run["published"] for run in records(results)} == {""}
 
 
 @pytest.mark.parametrize("count", [1, 2, 49, 50, 51, 1000])
-def test_curves_are_thinned_to_their_ends(make_result, count):
+def test_records_thin_curves_and_keep_their_ends(make_result, count):
     losses = tuple(1.0 / (i + 1) for i in range(count))
-    (record,) = distil.distil([make_result("cayley", losses=losses)])
+    (record,) = records([make_result("cayley", losses=losses)])
     curve = record["curve"]
     assert len(curve) == min(count, 50)
     assert curve[0] == (0, 1.0)
@@ -89,11 +90,10 @@ def test_curves_are_thinned_to_their_ends(make_result, count):
     assert [point[0] for point in curve] == sorted({point[0] for point in curve})
 
 
-def test_files_are_written_where_the_pages_are(make_result, tmp_path, monkeypatch, capsys):
+def test_export_writes_where_the_pages_are(make_result, tmp_path, capsys):
     folder = tmp_path / "arjovsky2016"
     Store(folder).save(make_result("cayley"))
-    monkeypatch.setattr("sys.argv", ["distil.py", str(folder), "--docs", str(tmp_path / "docs")])
-    distil.main()
+    main([str(folder), "--docs", str(tmp_path / "docs")])
     path = tmp_path / "docs" / "results" / "arjovsky2016.json"
     assert str(path) in capsys.readouterr().out
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -103,20 +103,34 @@ def test_files_are_written_where_the_pages_are(make_result, tmp_path, monkeypatc
     assert [run["model"] for run in found["runs"]] == ["cayley"]
 
 
-def test_numbers_can_be_kept_alone(make_result, tmp_path, monkeypatch):
+def test_export_without_figures_writes_numbers_only(make_result, tmp_path):
     folder = tmp_path / "quick"
     Store(folder).save(make_result("cayley"))
-    argv = ["distil.py", str(folder), "--docs", str(tmp_path / "docs"), "--no-figures"]
-    monkeypatch.setattr("sys.argv", argv)
-    distil.main()
+    main([str(folder), "--docs", str(tmp_path / "docs"), "--no-figures"])
     found = json.loads((tmp_path / "docs" / "results" / "quick.json").read_text(encoding="utf-8"))
     assert found["images"] == []
     assert len(found["runs"]) == 1
     assert not (tmp_path / "docs" / "images").exists()
 
 
-def test_an_empty_folder_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["distil.py", str(tmp_path)])
+def test_export_refuses_an_empty_folder(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
-        distil.main()
+        main([str(tmp_path)])
     assert "no finished run" in capsys.readouterr().err
+
+
+def test_export_refuses_a_comparison_that_was_interrupted(make_result, make_run, tmp_path):
+    store = Store(tmp_path / "some")
+    store.save(make_result("cayley"))
+    store.save_plan("python comparisons/run_all.py", [make_run("cayley"), make_run("gru")])
+    with pytest.raises(ResultsError, match="lacks 1 runs"):
+        export(store.folder, tmp_path, figures=False)
+    assert export(store.folder, tmp_path, figures=False, partial=True).exists()
+
+
+def test_export_refuses_damaged_files(make_result, tmp_path):
+    store = Store(tmp_path / "some")
+    store.save(make_result("cayley"))
+    (store.folder / "runs" / "broken.json").write_text("{")
+    with pytest.raises(ResultsError, match="1 files"):
+        export(store.folder, tmp_path, figures=False)

@@ -11,7 +11,7 @@ def failure_of(run) -> Failure:
     return Failure(run, "ValueError: no", "Traceback ...", "2026-01-02T03:04:05+00:00")
 
 
-def test_what_is_saved_is_loaded(tmp_path, make_result, make_run):
+def test_store_loads_what_it_saved(tmp_path, make_result, make_run):
     store = Store(tmp_path / "new")
     results = [make_result(seed=seed) for seed in (0, 1)]
     for result in results:
@@ -28,13 +28,13 @@ def test_what_is_saved_is_loaded(tmp_path, make_result, make_run):
     assert contents.problems == ()
 
 
-def test_an_empty_folder_is_an_empty_store(tmp_path):
+def test_store_loads_an_empty_folder(tmp_path):
     contents = Store(tmp_path / "nothing").load()
     assert contents.results == contents.failures == contents.problems == ()
     assert contents.plan is None
 
 
-def test_a_run_that_succeeds_later_is_no_failure_any_more(tmp_path, make_result):
+def test_store_forgets_a_failure_when_the_run_finishes(tmp_path, make_result):
     store = Store(tmp_path)
     result = make_result()
     store.save_failure(failure_of(result.run))
@@ -43,7 +43,7 @@ def test_a_run_that_succeeds_later_is_no_failure_any_more(tmp_path, make_result)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"run": {}}', '{"run": 3}'])
-def test_a_damaged_file_is_a_problem_and_no_result(tmp_path, make_result, text):
+def test_store_reports_a_damaged_file(tmp_path, make_result, text):
     store = Store(tmp_path)
     good, bad = make_result(seed=0), make_result(seed=1)
     store.save(good)
@@ -57,7 +57,7 @@ def test_a_damaged_file_is_a_problem_and_no_result(tmp_path, make_result, text):
     assert store.load().results == (good, bad)
 
 
-def test_a_crash_while_writing_leaves_the_old_file(tmp_path, make_result, monkeypatch):
+def test_store_keeps_the_old_file_if_writing_fails(tmp_path, make_result, monkeypatch):
     store = Store(tmp_path)
     store.save(make_result(losses=(2.0, 1.0)))
 
@@ -71,7 +71,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, make_result, monkey
     assert [path.suffix for path in (tmp_path / "runs").iterdir()] == [".json"]
 
 
-def test_a_half_written_file_of_a_killed_process_is_not_read(tmp_path, make_result):
+def test_store_ignores_temporary_files(tmp_path, make_result):
     store = Store(tmp_path)
     result = make_result()
     store.save(result)
@@ -79,16 +79,26 @@ def test_a_half_written_file_of_a_killed_process_is_not_read(tmp_path, make_resu
     assert store.load().problems == ()
 
 
-def test_undefined_numbers_are_refused(tmp_path, make_result):
+def test_store_refuses_undefined_numbers(tmp_path, make_result):
     with pytest.raises(ValueError, match="JSON"):
         Store(tmp_path).save(make_result(losses=(float("nan"),)))
     assert Store(tmp_path).load().results == ()
 
 
-def test_files_are_plain_json(tmp_path, make_result):
+def test_store_writes_plain_json(tmp_path, make_result):
     result = make_result()
     Store(tmp_path).save(result)
     data = json.loads((tmp_path / "runs" / f"{result.run.id}.json").read_text(encoding="utf-8"))
     assert data["run"]["setting"]["optimizer"]["lr"] == 1e-3
     assert data["curve"][-1]["test_loss"] == 0.01
     assert data["machine"]["cpu"] == "Imaginary CPU 9000"
+
+
+def test_contents_count_what_is_missing(tmp_path, make_result, make_run):
+    store = Store(tmp_path)
+    assert store.load().missing == 0
+    failed = make_run("lstm", unitary_optimizer=None)
+    store.save_plan("the command", [make_run("cayley"), make_run("expm"), failed])
+    store.save(make_result("cayley"))
+    store.save_failure(failure_of(failed))
+    assert store.load().missing == 1

@@ -1,0 +1,174 @@
+"""Export a results folder to the documentation: one small JSON file and the first figures.
+
+Nothing is trained. For each model in each configuration the file keeps what the runs recorded:
+metric and loss over the seeds, a thinned learning curve, and the command, machine and day behind
+them. Failed runs are listed; no mean counts them.
+
+    python comparisons/run_all.py --paper arjovsky2016
+    python -m comparisons.report.export results/arjovsky2016 [--docs docs] [--no-figures]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from comparisons.papers import Paper, find_paper
+from comparisons.records import Failure, Result
+from comparisons.report.figures import drawings, save_png
+from comparisons.report.sections import build_report
+from comparisons.results.published import published_for
+from comparisons.results.store import Contents, Store
+from comparisons.results.summary import Summary, summarize
+from comparisons.tasks import TASKS
+
+POINTS = 50
+"""Points of a learning curve, at most."""
+
+
+class ResultsError(ValueError):
+    """The folder holds nothing that can be exported; the message is one line."""
+
+
+def records(results: Sequence[Result], paper: Paper | None = None) -> list[dict[str, Any]]:
+    """One record for each summary, by task, variant and length, the least loss first.
+
+    Args:
+        results: Finished runs.
+        paper: If given, each record holds what this paper reported beside ours.
+    """
+    groups = summarize(results)
+    return [_record(summary, paper) for key in sorted(groups) for summary in groups[key]]
+
+
+def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
+    first, task = summary.results[0], summary.task
+    defects = [result.defect_end for result in summary.results if result.defect_end is not None]
+    metrics = [summary.metric(result) for result in summary.results]
+    return {
+        "task": task.name,
+        "title": task.title,
+        "variant": first.run.variant,
+        "T": task.length,
+        "model": summary.name,
+        "n": summary.setting.hidden_size,
+        "training": summary.training,
+        "source": summary.setting.source,
+        "seeds": len(summary.results),
+        "iterations": summary.setting.iterations,
+        "batch": summary.setting.batch_size,
+        "metric_name": task.metric_name,
+        "metric": statistics.fmean(metrics),
+        "metric_median": statistics.median(metrics),
+        "metric_spread": statistics.stdev(metrics) if len(metrics) > 1 else None,
+        "loss": summary.loss,
+        "seconds": statistics.fmean(result.final.seconds for result in summary.results),
+        "published": "" if paper is None else published_for(summary, paper),
+        "baseline": statistics.fmean(result.baseline for result in summary.results),
+        "optimum": task.optimum,
+        "defect": max(defects, default=None),
+        "curve": _curve(summary.results),
+        "data": first.data,
+        "commands": list(dict.fromkeys(result.command for result in summary.results)),
+        "machine": first.machine,
+        "versions": first.versions,
+        "date": max(result.date for result in summary.results)[:10],
+    }
+
+
+def failed(failures: Sequence[Failure]) -> list[str]:
+    """A line for each model, place and kind of error, with the seeds that failed."""
+    seeds: dict[str, list[int]] = {}
+    for failure in failures:
+        run = failure.run
+        task = TASKS.get(run.task)(run.length, run.variant)
+        where = ", ".join(filter(None, (task.title, run.variant, f"T = {run.length}")))
+        line = f"{where}: {run.model}, n = {run.setting.hidden_size}"
+        seeds.setdefault(f"{line} ({failure.error.partition(':')[0]})", []).append(run.seed)
+    return [
+        f"{line}: seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))}"
+        for line, found in seeds.items()
+    ]
+
+
+def _curve(results: Sequence[Result]) -> list[tuple[int, float]]:
+    """Iterations and mean test losses to four digits, with the first and the last point."""
+    points = list(zip(*(result.curve for result in results), strict=True))
+    count = min(POINTS, len(points))
+    kept = {round(i * (len(points) - 1) / max(1, count - 1)) for i in range(count)}
+    return [
+        (points[i][0].iteration, _rounded(statistics.fmean(p.test_loss for p in points[i])))
+        for i in sorted(kept)
+    ]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False) -> Path:
+    """Write ``results/NAME.json`` and ``images/NAME-*.png``; NAME is that of the folder.
+
+    Args:
+        folder: The results folder.
+        docs: The folder of the documentation.
+        figures: Whether to write images.
+        partial: Whether to export a comparison that is not finished.
+
+    Returns:
+        The JSON file.
+
+    Raises:
+        ResultsError: Nothing in the folder finished, or not everything and ``partial`` is False.
+    """
+    contents = Store(folder).load()
+    _check(folder, contents, partial)
+    images = []
+    for section in build_report(contents).sections if figures else ():
+        drawing = drawings(section)[0]
+        images.append(f"{folder.name}-{drawing.name}.png")
+        save_png(drawing.figure, docs / "images" / images[-1])
+    path = docs / "results" / f"{folder.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = contents.plan.paper if contents.plan else ""
+    runs = records(contents.results, find_paper(named) if named else None)
+    # One line for each record keeps differences between two versions of the file readable.
+    lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
+    others = json.dumps({"images": images, "failed": failed(contents.failures)})
+    path.write_text(f'{others[:-1]}, "runs": [\n{lines}\n]}}\n', encoding="utf-8")
+    return path
+
+
+def _check(folder: Path, contents: Contents, partial: bool) -> None:
+    if not contents.results:
+        raise ResultsError(f"{folder} holds no finished run; let comparisons/run_all.py train some")
+    if (contents.missing or contents.problems) and not partial:
+        raise ResultsError(
+            f"{folder} lacks {contents.missing} runs of the last command and holds "
+            f"{len(contents.problems)} files that cannot be read; let comparisons/run_all.py "
+            "finish, or export the rest with --partial"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Export the folder that is named."""
+    parser = argparse.ArgumentParser(
+        prog="python -m comparisons.report.export", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("folder", type=Path, help="a folder that run_all.py filled")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="where pages are kept")
+    parser.add_argument("--no-figures", action="store_true", help="keep the numbers alone")
+    parser.add_argument("--partial", action="store_true", help="although runs are missing")
+    options = parser.parse_args(argv)
+    try:
+        print(export(options.folder, options.docs, not options.no_figures, options.partial))
+    except ResultsError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

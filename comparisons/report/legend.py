@@ -1,0 +1,38 @@
+"""How to read the tables of a report."""
+
+from comparisons.results.summary import SOLVED
+
+LEGEND = (
+    (
+        "solved at",
+        f"the first evaluated iteration with a test loss below {100 * SOLVED:g} % of the baseline "
+        "(counted from the optimum, where one is known).",
+    ),
+    (
+        "ms / step",
+        "median wall time of forward, backward and optimizer; evaluation and data generation are "
+        "not counted.",
+    ),
+    (
+        "peak MB",
+        "rise of the process's resident memory, what torch loads on first use included (on a GPU, "
+        "the allocator's peak).",
+    ),
+    (
+        "defect",
+        "‖WᴴW − I‖₂ of the recurrent matrix before and after training; a dash for models that do "
+        "not claim to be unitary.",
+    ),
+    (
+        "validation",
+        "where a task has a validation set, the test values are those of the evaluation with the "
+        "least validation loss (best at that iteration), and of the last evaluation elsewhere, "
+        "unless a setting follows its paper in taking the least test loss.",
+    ),
+)
+"""Columns of the tables and what they mean."""
+
+LEGEND_END = (
+    "Several seeds: mean ± standard deviation. Tables are sorted by test loss; the analytic "
+    "baseline and the optimum stand where they fall."
+)

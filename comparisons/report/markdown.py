@@ -1,0 +1,114 @@
+"""The Markdown page of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from comparisons.report.figures import Drawing
+from comparisons.report.provenance import Provenance
+from comparisons.report.published_table import PublishedLine, PublishedTable
+from comparisons.report.sections import Chapter, Matrix, Report, Section
+from comparisons.results.text import markdown_table
+
+
+def markdown_page(report: Report, drawings: Mapping[str, Sequence[Drawing]]) -> str:
+    """The page; its figures are PNG files in the folder ``figures`` beside it.
+
+    Args:
+        report: What the page shows.
+        drawings: Figures by the name of their section.
+    """
+    return "\n\n".join(block for block in _blocks(report, drawings) if block) + "\n"
+
+
+def _blocks(report: Report, drawings: Mapping[str, Sequence[Drawing]]) -> Iterator[str]:
+    """The blocks of the page: paragraphs, tables and lists."""
+    yield f"# {report.title}"
+    if paper := report.paper:
+        yield f"*{paper.title}*, trained again by its own settings (code: {paper.code})."
+    yield report.counts
+    if report.resume:
+        yield f"**This report is partial.** The same command resumes: `{report.resume}`"
+    failed = [f"{run} failed: {error}" for run, error in report.failures]
+    yield _list([*failed, *report.problems])
+    yield " ".join([*(f"*{term}*: {text}" for term, text in report.legend), report.legend_end])
+    yield _list(_contents(chapter) for chapter in report.chapters)
+    if report.matrix:
+        yield from _matrix(report.matrix)
+    for chapter in report.chapters:
+        yield f'<a id="{chapter.name}"></a>'
+        yield f"## {chapter.title}"
+        yield chapter.measures
+        for section in chapter.sections:
+            yield from _section(section, drawings[section.name])
+        if chapter.published:
+            yield from _published(chapter, chapter.published)
+        yield chapter.left_out
+
+
+def _contents(chapter: Chapter) -> str:
+    links = [(chapter.title, chapter.name), *((s.form, s.name) for s in chapter.sections)]
+    return ", ".join(f"[{title}](#{name})" for title, name in links)
+
+
+def _matrix(matrix: Matrix) -> Iterator[str]:
+    yield f"## {matrix.title}"
+    yield matrix.caption
+    columns = [f"{section.title}: {section.task.metric_name}" for section in matrix.sections]
+    lines = [
+        [name, *(f"**{cell.text}**" if cell.best else cell.text for cell in cells)]
+        for name, cells in matrix.lines
+    ]
+    yield markdown_table(["model", *columns], lines)
+
+
+def _section(section: Section, drawings: Sequence[Drawing]) -> Iterator[str]:
+    yield f'<a id="{section.name}"></a>'
+    yield f"### {section.title}"
+    yield section.description
+    yield markdown_table(section.table.columns, [line.cells for line in section.table.lines])
+    yield from section.deviations
+    yield _made(section.provenance)
+    yield "Where the settings come from:"
+    yield _numbered(section.sources)
+    for drawing in drawings:
+        yield f"![{drawing.title}, {section.title}](figures/{drawing.name}.png)"
+
+
+def _published(chapter: Chapter, published: PublishedTable) -> Iterator[str]:
+    yield f"### {chapter.title}: {published.title}"
+    yield markdown_table(published.columns, map(_published_cells, published.lines))
+    yield published.caption
+    if chapter.provenance:
+        yield _made(chapter.provenance)
+    if published.sources:
+        yield published.sources_title
+        yield _numbered(published.sources)
+    yield _list(published.remarks)
+
+
+def _published_cells(line: PublishedLine) -> list[str]:
+    text = line.text if line.exact else f"*{line.text}*"
+    cells = [line.where, line.cite, line.model, text, line.standing]
+    if not line.ours:
+        return [*cells, "not run", "", ""]
+    columns = zip(*((own.text, own.differences, own.note) for own in line.ours), strict=True)
+    return [*cells, *map("<br>".join, columns)]
+
+
+def _made(provenance: Provenance) -> str:
+    commands = ", ".join(f"`{command}`" for command in provenance.commands)
+    return f"Made {provenance.days} by {commands} on {'; '.join(provenance.machines)}."
+
+
+def _list(items: Sequence[str] | Iterator[str]) -> str:
+    return "\n".join(f"- {_line(item)}" for item in items)
+
+
+def _numbered(items: Sequence[str]) -> str:
+    return "\n".join(f"{i}. {_line(item)}" for i, item in enumerate(items, start=1))
+
+
+def _line(text: str) -> str:
+    """The text in one line."""
+    return text.replace("\n", " ")

@@ -1,0 +1,34 @@
+"""Origin of numbers: the commands, machines and days of some results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from comparisons.records import Result
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Commands, machines and days behind some numbers, each named once."""
+
+    commands: tuple[str, ...]
+    machines: tuple[str, ...]
+    days: str
+
+
+def provenance_of(results: Sequence[Result]) -> Provenance:
+    """The provenance of one or more results."""
+    days = sorted(result.date[:10] for result in results)
+    machines = (
+        f"{result.machine['gpu'] or result.machine['cpu']}, {result.machine['cores']} cores, "
+        f"{result.threads} thread{'s' * (result.threads > 1)} a run, "
+        f"{result.machine['platform']}, torch {result.versions['torch']}, "
+        f"unitary_zoo {result.versions['unitary_zoo']}"
+        for result in results
+    )
+    return Provenance(
+        commands=tuple(dict.fromkeys(result.command for result in results)),
+        machines=tuple(dict.fromkeys(machines)),
+        days=days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
+    )

@@ -1,0 +1,86 @@
+"""The results table of a section: one line for each summary, and the analytic bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from comparisons.models import is_baseline
+from comparisons.results.summary import Summary
+from comparisons.results.text import format_cell
+from comparisons.tasks import Task
+
+TEXT_COLUMNS = ("model", "training", "settings")
+"""Columns that hold no numbers."""
+MAIN_COLUMNS = ("model", "n", "test loss", "validation", "solved at", "ms / step", "defect end")
+"""Columns for a terminal, beside the task's metric."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table.
+
+    Attributes:
+        cells: A text for each column.
+        kind: "scheme" or "baseline" for a model, "bound" for the analytic baseline or the optimum.
+    """
+
+    cells: tuple[str, ...]
+    kind: Literal["scheme", "baseline", "bound"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts."""
+
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    def part(self, columns: Collection[str]) -> Table:
+        """The table with those of its columns that are named."""
+        places = [i for i, column in enumerate(self.columns) if column in columns]
+        lines = (Line(tuple(line.cells[i] for i in places), line.kind) for line in self.lines)
+        return Table(tuple(self.columns[i] for i in places), tuple(lines))
+
+
+def results_table(
+    task: Task, summaries: Sequence[Summary], baseline: float, notes: Mapping[str, int]
+) -> Table:
+    """The table of a section, least loss first, the bounds where they fall.
+
+    Args:
+        task: The task in one variant and length.
+        summaries: All of that task.
+        baseline: Loss of the best predictor without memory.
+        notes: Number of the note for each source of a setting.
+    """
+    columns = _columns(task, summaries)
+    entries = [(baseline, _bound("memoryless baseline", baseline, columns))]
+    if task.optimum is not None:
+        entries.append((task.optimum, _bound("optimum", task.optimum, columns)))
+    for summary in summaries:
+        cells = summary.cells(f"[{notes[summary.setting.source]}]")
+        line = tuple(cells[column] for column in columns)
+        kind: Literal["baseline", "scheme"]
+        kind = "baseline" if is_baseline(summary.model) else "scheme"
+        entries.append((summary.loss, Line(line, kind)))
+    entries.sort(key=lambda entry: entry[0])
+    return Table(columns, tuple(line for _, line in entries))
+
+
+def _columns(task: Task, summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """The columns, without those that would be empty."""
+    left_out = set()
+    if task.tokens and task.per_step:  # the entropy of a text, its optimum, is not known
+        left_out.add("solved at")
+    if not any(summary.validated for summary in summaries):
+        left_out.add("validation")
+    if not any(summary.selected for summary in summaries):
+        left_out.add("best at")
+    return tuple(column for column in summaries[0].cells("") if column not in left_out)
+
+
+def _bound(name: str, loss: float, columns: Sequence[str]) -> Line:
+    known = {"model": name, "test loss": format_cell(loss, 4)}
+    return Line(tuple(known.get(column, "") for column in columns), "bound")

@@ -1,0 +1,36 @@
+"""Numbers, cells and Markdown tables as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+NONE = "–"
+"""What stands for a value that is not known."""
+
+
+def format_cell(value: object, digits: int = 3) -> str:
+    """A value as text: numbers below 1000 to ``digits`` significant digits, larger ones whole."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+
+def markdown_table(
+    columns: Sequence[str], lines: Iterable[Sequence[str]], numbers: Iterable[str] = ()
+) -> str:
+    """A table in Markdown; the columns in ``numbers`` are aligned to the right."""
+    right = set(numbers)
+    rule = ["--:" if column in right else "---" for column in columns]
+    cells = [rule, *([_escaped(cell) for cell in line] for line in lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [list(map(_escaped, columns)), *cells])
+
+
+def _escaped(cell: str) -> str:
+    """The cell in one line; bars outside of code would end it."""
+    line = cell.replace("\n", " ")
+    return re.sub(r"(`[^`]*`)|\|", lambda match: match[1] or "\\|", line)
