@@ -10,34 +10,31 @@ forward, backward and a step of SGD. With embedding and read-out the shares woul
 - ``update``: W <- exp(-alpha g) W, the step of the scheme ``lie_exp`` with its optimizer.
 - ``urnn``: the whole step of a `UnitaryRNN` of the scheme ``lie_exp``.
 
-    python comparisons/benchmarks/expm_cost.py [--sizes 128 512] [--json FILE] [--png FILE]
+    python -m comparisons.benchmarks expm_cost [--sizes 128 512] [--json FILE] [--png FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-
-# A checkout is run as it is, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import matplotlib as mpl
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from comparisons.benchmarks.gate import GateError
-from comparisons.benchmarks.timing import Row, Step, medians, show, write_json
-from comparisons.cli.console import console
-from comparisons.report import figures as plots
+from comparisons.benchmarks.correctness import CorrectnessError
+from comparisons.benchmarks.timing import Row, Step, medians
+from comparisons.cli.console import say, show
+from comparisons.report.figures import save_png
+from comparisons.report.style import DASHES, MARKERS, PALETTE, RC, styles
 from unitary_zoo import Parametrization, UnitaryRNN, attach
 
 SIZES = (64, 128, 256, 512)
-GATE_SIZE = 33
+CHECKED_SIZE = 33
 BATCH, STEPS = 20, 35
 LR = 1e-4
 PUBLISHED = (1.0, 10.0)  # percent, as printed
@@ -46,13 +43,13 @@ NETWORKS = ("rnn", "gru", "urnn")
 
 
 @torch.no_grad()
-def gate() -> None:
+def check_exponential() -> None:
     """Check that the scheme's W is an exponential, and orthogonal.
 
     Raises:
-        GateError: It is not.
+        CorrectnessError: It is not.
     """
-    p = Parametrization.create("expm", GATE_SIZE, dtype=torch.float64)
+    p = Parametrization.create("expm", CHECKED_SIZE, dtype=torch.float64)
     w = p.matrix().clone()
     defect = p.describe().defect
     for parameter in p.parameters():
@@ -60,9 +57,11 @@ def gate() -> None:
     half = p.matrix()
     # exp(A/2)^2 = exp(A): no other map onto the group does that.
     error = float((half @ half - w).abs().max())
-    limit = p.info.tolerance(GATE_SIZE, torch.float64)
+    limit = p.info.tolerance(CHECKED_SIZE, torch.float64)
     if not max(error, defect) <= limit:  # so that NaN fails
-        raise GateError(f"exp(A/2)^2 is off by {error:.3g}, W by {defect:.3g}; limit {limit:.3g}")
+        raise CorrectnessError(
+            f"exp(A/2)^2 is off by {error:.3g}, W by {defect:.3g}; limit {limit:.3g}"
+        )
 
 
 def training_step(rnn: nn.Module, x: Tensor, upstream: Tensor) -> Step:
@@ -136,21 +135,21 @@ def measure(sizes: Sequence[int], batch: int, steps: int, rounds: int) -> list[R
 def draw(rows: Sequence[Row]) -> Figure:
     """Milliseconds, and the share of a step, against n."""
     sizes = [row["n"] for row in rows]
-    styles = plots.styles(PARTS, NETWORKS)
-    with mpl.rc_context(plots.RC):
+    looks = styles(PARTS, NETWORKS)
+    with mpl.rc_context(RC):
         figure = Figure(figsize=(9, 3.8), layout="constrained")
         times, shares = figure.subplots(1, 2)
         for name in (*PARTS, *NETWORKS):
-            style = styles[name]
+            style = looks[name]
             look = {"color": style.color, "ls": style.dash, "marker": style.marker}
             times.plot(sizes, [row[f"{name}_ms"] for row in rows], label=name, **look)
         low, high = PUBLISHED
         shares.axhspan(low, high, color="#e8e8e8", label=f"{low:g} to {high:g} %, Lin and Wang")
         for i, part in enumerate(("exp", "update")):
-            for name, dash in (("rnn", "-"), ("gru", plots.DASHES[1])):
+            for name, dash in (("rnn", "-"), ("gru", DASHES[1])):
                 values = [row[f"{part}_%_of_{name}"] for row in rows]
                 shares.plot(
-                    sizes, values, color=plots.PALETTE[i], ls=dash, marker=plots.MARKERS[i],
+                    sizes, values, color=PALETTE[i], ls=dash, marker=MARKERS[i],
                     label=f"{part}, of {name}",
                 )  # fmt: skip
         times.set_ylabel("ms")
@@ -167,31 +166,23 @@ def draw(rows: Sequence[Row]) -> Figure:
         return figure
 
 
-def main() -> int:
-    """Run the gate, then the sizes."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this benchmark."""
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--png", type=Path, help="also draw them")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    parser.add_argument("--png", type=Path, help="also draw the figures")
+
+
+def run(options: argparse.Namespace) -> dict[str, list[Row]]:
+    """Check the exponential, then time the sizes."""
     torch.manual_seed(0)
-    gate()
-    console.print("correctness gate passed: exp(A/2)^2 = exp(A), orthogonal, in float64")
+    check_exponential()
+    say("correctness check passed: exp(A/2)^2 = exp(A), orthogonal, in float64")
     sizes, batch, steps = options.sizes, BATCH, STEPS
     if options.tiny:
         sizes, batch, steps = [4, 7], 2, 3
     rows = measure(sizes, batch, steps, options.rounds)
-    show("ms, and percent of a training step", rows, console)
-    if options.json:
-        write_json(options.json, cost=rows)
+    show("ms, and percent of a training step", rows)
     if options.png:
-        plots.save_png(draw(rows), options.png)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        save_png(draw(rows), options.png)
+    return {"cost": rows}

@@ -5,31 +5,27 @@ of an entry at every size that is timed. Then the variants of a case take turns,
 and medians are compared; the float32 error stands beside each time. geotorch's module is timed as
 it is used, with the product by its base.
 
-    python comparisons/benchmarks/map_speed.py [--sizes 64 512] [--threads 2] [--json FILE]
+    python -m comparisons.benchmarks map_speed [--sizes 64 512] [--threads 2] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-# A checkout is run as it is, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import geotorch
 import torch
 from torch import Tensor
 
-from comparisons.benchmarks.timing import Row, medians, show, write_json
-from comparisons.cli.console import console
+from comparisons.benchmarks.timing import Row, medians
+from comparisons.cli.console import say, show
 from unitary_zoo import linalg
 
 SIZES = (64, 128, 256, 512, 1024)
-GATE_SIZES = (3, 100)
+TINY_SIZES = (8, 9)
+CHECKED_SIZES = (3, 100)
 LIMIT = 2e-6  # of the error of an entry in float32
 
 Map = Callable[[Tensor], Tensor]
@@ -151,9 +147,9 @@ def value_and_gradient(function: Map, x: Tensor, weight: Tensor) -> tuple[Tensor
     return w.detach(), gradient
 
 
-def gate() -> None:
+def check_maps() -> None:
     """Raise unless values and gradients in float64 are those of the plain maps."""
-    for n in GATE_SIZES:
+    for n in CHECKED_SIZES:
         for case in cases(n):
             ours, peer = list(case.maps.values())[:2]
             if not case.x.numel():  # an eighth of very few reflections
@@ -220,26 +216,19 @@ def measure(sizes: Sequence[int], rounds: int) -> list[Row]:
     return rows
 
 
-def main() -> int:
-    """Run the gate and the table; a target that is missed is shown, an error raises."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this benchmark."""
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+
+
+def run(options: argparse.Namespace) -> dict[str, list[Row]]:
+    """Check the maps, then time them; a missed target is shown, a wrong value raises."""
     torch.manual_seed(0)
-    gate()
-    console.print("correctness gate passed: values and gradients in float64")
-    rows = measure(options.sizes, options.rounds)
-    show("forward + backward of W in float32; ratio = time / time of ours", rows, console)
+    check_maps()
+    say("correctness check passed: values and gradients in float64")
+    rows = measure(TINY_SIZES if options.tiny else options.sizes, options.rounds)
+    show("forward + backward of W in float32; ratio = time / time of ours", rows)
     targets = [row for row in rows if row["target"] is not None]
-    console.print(f"{sum(row['met'] for row in targets)} of {len(targets)} targets met")
-    if options.json:
-        write_json(options.json, maps=rows)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    say(f"{sum(row['met'] for row in targets)} of {len(targets)} targets met")
+    return {"maps": rows}

@@ -5,7 +5,7 @@ it held with the inputs and the weights in place, after a warm-up on three steps
 last state alone, which is the least they can take. A cell that would need more than a limit, by
 the smaller ones of its kind, is not run.
 
-    python comparisons/benchmarks/memory.py [--limit-gib 8] [--json FILE]
+    python -m comparisons.benchmarks memory [--limit-gib 8] [--json FILE]
 
 Exit code 1 if the correctness gate fails, and only then.
 """
@@ -18,19 +18,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-# A checkout is run as it is, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import torch
 from torch import Tensor
 
-from comparisons.benchmarks import variants
-from comparisons.benchmarks.gate import passes
-from comparisons.benchmarks.timing import Row, show, write_json
-from comparisons.benchmarks.variants import Recurrence, Tensors, Variant
-from comparisons.cli.console import console
+from comparisons.benchmarks import recurrences
+from comparisons.benchmarks.correctness import check_recurrences
+from comparisons.benchmarks.recurrences import Recurrence, Tensors, Variant
+from comparisons.benchmarks.timing import ROOT, Row
+from comparisons.cli.console import say, show
 from comparisons.training.machine import PeakMemory
 
 SIZE = 128
@@ -47,15 +42,15 @@ REQUIRED_MB = 500
 
 
 def _ours(r: Recurrence, *, sequence: bool, checkpoint: bool) -> Variant:
-    layer, x = variants.draw(replace(r, last_only=not sequence))
+    layer, x = recurrences.draw(replace(r, last_only=not sequence))
     # As many states kept as recomputed at a time: the least of both together.
     layer.checkpoint = math.isqrt(r.steps) if checkpoint else None
-    return variants.our_layer(layer, x)
+    return recurrences.our_layer(layer, x)
 
 
 def _given(form: Callable[[Recurrence, Tensors, Tensor], Variant], r: Recurrence) -> Variant:
-    layer, x = variants.draw(r)
-    return form(r, variants.weights(layer), x)
+    layer, x = recurrences.draw(r)
+    return form(r, recurrences.weights(layer), x)
 
 
 FORMS: dict[str, Callable[[Recurrence], Variant]] = {
@@ -63,9 +58,9 @@ FORMS: dict[str, Callable[[Recurrence], Variant]] = {
     OURS_CHECKPOINT: lambda r: _ours(r, sequence=False, checkpoint=True),
     "ours, full sequence": lambda r: _ours(r, sequence=True, checkpoint=False),
     "ours, full sequence, checkpoint": lambda r: _ours(r, sequence=True, checkpoint=True),
-    "nn.RNN": lambda r: _given(variants.torch_rnn, r),
-    "nn.LSTM": lambda r: variants.torch_lstm(r, variants.draw(r)[1]),
-    "eager loop": lambda r: _given(variants.eager_loop, r),
+    "nn.RNN": lambda r: _given(recurrences.torch_rnn, r),
+    "nn.LSTM": lambda r: recurrences.torch_lstm(r, recurrences.draw(r)[1]),
+    "eager loop": lambda r: _given(recurrences.eager_loop, r),
 }
 
 
@@ -82,8 +77,9 @@ def peak_mb(form: str, r: Recurrence) -> float | None:
 def measure(form: str, r: Recurrence, threads: int) -> tuple[float | None, str]:
     """Peak memory in MB in a fresh process, and a note if there is none."""
     size = [str(number) for number in (r.n, r.batch, r.steps)]
-    command = [sys.executable, __file__, "--threads", str(threads), "--cell", form, *size]
-    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "comparisons.benchmarks", "memory"]
+    command += ["--threads", str(threads), "--cell", form, *size]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=ROOT)
     if found.returncode:
         return None, f"failed: exit code {found.returncode}"
     mb = found.stdout.strip()
@@ -111,7 +107,7 @@ def cells(
                 "n": r.n,
                 "B": r.batch,
                 "T": r.steps,
-                "inputs_mb": states * variants.INPUTS * 4 / MB,
+                "inputs_mb": states * recurrences.INPUTS * 4 / MB,
                 "peak_mb": mb,
                 "note": note,
             }
@@ -133,39 +129,30 @@ def requirement(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def main() -> int:
-    """Run the gate, then a process for each cell."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this benchmark."""
     parser.add_argument("--limit-gib", type=float, default=8.0, help="run no cell beyond this")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--only", default="", help="the forms whose name holds this text")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument("--cell", nargs=4, help=argparse.SUPPRESS)  # what a child is told
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+
+
+def run(options: argparse.Namespace) -> dict[str, list[Row]]:
+    """Check the recurrences, then start a process for each cell."""
     if options.cell:
         form, n, batch, steps = options.cell
         print(peak_mb(form, replace(REQUIRED, n=int(n), batch=int(batch), steps=int(steps))))
-        return 0
-    if not passes(console):
-        return 1
+        return {}
+    check_recurrences()
+    say("correctness check passed: outputs and gradients, in float64 and float32")
     sizes = [replace(REQUIRED, batch=batch, steps=steps) for batch in BATCHES for steps in STEPS]
     if options.tiny:
         sizes = [replace(REQUIRED, n=8, batch=2, steps=steps) for steps in (4, 5)]
     forms = [form for form in FORMS if options.only in form]
     rows: list[Row] = []
     for row in cells(forms, sizes, options.limit_gib * MB_PER_GIB, options.threads):
-        console.print({key: value for key, value in row.items() if key != "inputs_mb"})
+        say(str({key: value for key, value in row.items() if key != "inputs_mb"}))
         rows.append(row)
-    show("peak memory of forward + backward, above inputs and weights", rows, console)
+    show("peak memory of forward + backward, above inputs and weights", rows)
     found = requirement(rows)
-    show("requirement", found, console)
-    if options.json:
-        sections = {"requirement": found, "memory": rows}
-        write_json(options.json, **{name: part for name, part in sections.items() if part})
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    show("requirement", found)
+    return {"requirement": found, "memory": rows}

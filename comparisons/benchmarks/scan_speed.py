@@ -6,7 +6,7 @@ at the best rate of a matrix product, measured in the same run. Ours is timed tw
 with W given, which is what nn.RNN does and what the targets refer to, and the whole UnitaryRNN,
 which builds W = exp(A) as well, as the orthogonal loops do.
 
-    python comparisons/benchmarks/scan_speed.py [--threads 2] [--rounds 7] [--json FILE]
+    python -m comparisons.benchmarks scan_speed [--threads 2] [--rounds 7] [--json FILE]
 
 Exit code 1 if the gate fails, and only then: targets that are missed are shown.
 """
@@ -14,24 +14,19 @@ Exit code 1 if the gate fails, and only then: targets that are missed are shown.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-# A checkout is run as it is, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from torch import Tensor
 
-from comparisons.benchmarks import variants
-from comparisons.benchmarks.gate import passes
-from comparisons.benchmarks.timing import Row, gemm_limit, medians, show, write_json
-from comparisons.benchmarks.variants import Recurrence, Variant
-from comparisons.cli.console import console
+from comparisons.benchmarks import recurrences
+from comparisons.benchmarks.correctness import check_recurrences
+from comparisons.benchmarks.recurrences import Recurrence, Variant
+from comparisons.benchmarks.timing import Row, gemm_limit, medians
+from comparisons.cli.console import say, show
 from unitary_zoo import Parametrization
 from unitary_zoo.scan import recurrent_scan
 
@@ -93,21 +88,21 @@ def tiny(case: Case) -> Case:
 
 def against(r: Recurrence) -> tuple[Variant, Variant, dict[str, Variant]]:
     """Our recurrence, our layer, and the peers by name."""
-    layer, x = variants.draw(r)
-    w = variants.weights(layer)
+    layer, x = recurrences.draw(r)
+    w = recurrences.weights(layer)
     peers: dict[str, Variant] = {}
     if r.is_complex:
-        peers[EAGER_COMPLEX] = variants.eager_loop(r, w, x)
+        peers[EAGER_COMPLEX] = recurrences.eager_loop(r, w, x)
     elif r.nonlinearity == "modrelu":
-        peers[TANH_RNN] = variants.torch_rnn(r, w, x)
-        peers[LSTM] = variants.torch_lstm(r, x)
-        peers[EAGER] = variants.eager_loop(r, w, x)
+        peers[TANH_RNN] = recurrences.torch_rnn(r, w, x)
+        peers[LSTM] = recurrences.torch_lstm(r, x)
+        peers[EAGER] = recurrences.eager_loop(r, w, x)
     else:
-        peers[RNN] = variants.torch_rnn(r, w, x)
-        peers[LSTM] = variants.torch_lstm(r, x)
-        peers[GEOTORCH] = variants.geotorch_loop(r, x)
-        peers[ORTHOGONAL] = variants.torch_orthogonal_loop(r, x)
-    return variants.our_recurrence(r, w, x), variants.our_layer(layer, x), peers
+        peers[RNN] = recurrences.torch_rnn(r, w, x)
+        peers[LSTM] = recurrences.torch_lstm(r, x)
+        peers[GEOTORCH] = recurrences.geotorch_loop(r, x)
+        peers[ORTHOGONAL] = recurrences.torch_orthogonal_loop(r, x)
+    return recurrences.our_recurrence(r, w, x), recurrences.our_layer(layer, x), peers
 
 
 def measure(case: Case, rounds: int, limit: float) -> list[Row]:
@@ -176,21 +171,19 @@ def structured_or_dense(rounds: int, sizes: Sequence[int]) -> list[Row]:
     return rows
 
 
-def main() -> int:
-    """Run the gate, then the cases."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this benchmark."""
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--only", default="", help="the cases whose line holds this text")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument(
         "--structured", action="store_true", help="also: a structured W by factors or by matrix"
     )
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if not passes(console):
-        return 1
+
+
+def run(options: argparse.Namespace) -> dict[str, list[Row]]:
+    """Check the recurrences, then time the cases; a missed target is shown, no failure."""
+    check_recurrences()
+    say("correctness check passed: outputs and gradients, in float64 and float32")
     limits: dict[int, float] = {}
     speed: list[Row] = []
     for case in (case for case in CASES if options.only in str(case)):
@@ -199,7 +192,7 @@ def main() -> int:
         if threads not in limits:
             limits[threads] = gemm_limit(sizes=TINY_GEMM) if options.tiny else gemm_limit()
         found = measure(tiny(case) if options.tiny else case, options.rounds, limits[threads])
-        show("forward + backward; ratio: their time by ours", found, console)
+        show("forward + backward; ratio: their time by ours", found)
         speed += found
     torch.set_num_threads(options.threads)
     targets = [row for row in speed if row["target"] is not None]
@@ -209,16 +202,8 @@ def main() -> int:
     ]
     sizes = (4, 8) if options.tiny else STRUCTURED_SIZES
     structure = structured_or_dense(options.rounds, sizes) if options.structured else []
-    show("targets", targets, console)
-    show("the limit: the best matrix product of this run", measured, console)
-    show("structured W: by factors or by matrix", structure, console)
-    if options.json:
-        sections = {"limit": measured, "speed": speed, "structured_or_dense": structure}
-        write_json(options.json, **{name: rows for name, rows in sections.items() if rows})
-    met = sum(row["met"] for row in targets)
-    console.print(f"{met} of {len(targets)} targets met")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    show("targets", targets)
+    show("the limit: the best matrix product of this run", measured)
+    show("structured W: by factors or by matrix", structure)
+    say(f"{sum(row['met'] for row in targets)} of {len(targets)} targets met")
+    return {"limit": measured, "speed": speed, "structured_or_dense": structure}

@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: taking turns, the limit of the machine, tables and files."""
+"""What the benchmarks share: timing in turns, the limit of the machine, and the JSON file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from comparisons.benchmarks import text
 from comparisons.training.machine import describe_machine, versions
 
 Step = Callable[[], object]
@@ -28,12 +25,8 @@ GEMM_SIZES = (512, 1024, 2048)
 
 
 def load_average() -> list[float] | None:
-    """Runnable processes over the last 1, 5 and 15 minutes; None where it is not told."""
+    """Runnable processes over the last 1, 5 and 15 minutes; None where the platform has none."""
     return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
-
-
-# Scripts import this file before they do anything.
-_LOAD_BEFORE = load_average()
 
 
 def medians(steps: Mapping[str, Step], rounds: int, pause: float = 0.0) -> dict[str, float]:
@@ -89,23 +82,14 @@ def _products(n: int, dtype: torch.dtype) -> list[Step]:
     return steps
 
 
-def show(title: str, rows: Sequence[Row], console: Console) -> None:
-    """Print rows, which have the same keys, as a table; without rows print nothing."""
-    if not rows:
-        return
-    table = Table(title=title)
-    for key, value in rows[0].items():
-        table.add_column(key, justify="left" if isinstance(value, str) else "right")
-    for row in rows:
-        table.add_row(*map(text, row.values()))
-    console.print(table)
-
-
-def write_json(path: Path, **sections: Sequence[Row]) -> None:
+def write_json(
+    path: Path, load_before: Sequence[float] | None = None, /, **sections: Sequence[Row]
+) -> None:
     """Write tables, and beside them what they are to be judged by.
 
     Args:
         path: The file.
+        load_before: The load average before the measurement; None where it was not asked for.
         sections: Tables by name; the page of the documentation shows every one it finds.
     """
     found: dict[str, Any] = {
@@ -114,7 +98,7 @@ def write_json(path: Path, **sections: Sequence[Row]) -> None:
         "machine": describe_machine("cpu"),
         "versions": versions(),
         "threads": torch.get_num_threads(),
-        "load_before": _LOAD_BEFORE,
+        "load_before": load_before,
         "load_after": load_average(),
     }
     clash = found.keys() & sections.keys()
@@ -125,11 +109,23 @@ def write_json(path: Path, **sections: Sequence[Row]) -> None:
 
 
 def _command() -> str:
-    """What was typed, with paths inside the repository as seen from its root."""
+    """The command line, with paths inside the repository relative to its root."""
     script, *words = sys.argv
-    return shlex.join(["python", _from_root(Path(script).absolute()), *map(_from_root, words)])
+    program = _from_root(Path(script).absolute())
+    # ``python -m package`` starts the package's file __main__.py.
+    package = program.removesuffix("/__main__.py")
+    start = [program] if package == program else ["-m", package.replace("/", ".")]
+    return shlex.join(["python", *start, *map(_from_root, words)])
 
 
 def _from_root(word: str | Path) -> str:
     path = Path(word)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(word)
+
+
+# old name: remove at integration
+def show(title: str, rows: Sequence[Row], console: object = None) -> None:
+    """Print a table."""
+    from comparisons.cli.console import show
+
+    show(title, rows)

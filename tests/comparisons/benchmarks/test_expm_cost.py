@@ -1,4 +1,4 @@
-"""What an exponential costs against a training step: the script runs, and its gate closes."""
+"""Cost of the exponential in a training step."""
 
 import json
 
@@ -7,22 +7,14 @@ import torch
 from torch import nn
 
 from comparisons.benchmarks import expm_cost
-from comparisons.benchmarks.gate import GateError
+from comparisons.benchmarks.correctness import CorrectnessError
 from unitary_zoo import Parametrization, UnitaryRNN
 
 
-@pytest.fixture(autouse=True)
-def _keep_threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-def test_writes_figures_and_draws_them(monkeypatch, tmp_path):
+def test_expm_cost_writes_and_draws_its_figures(run, tmp_path):
     files = tmp_path / "cost.json", tmp_path / "cost.png"
-    argv = ["--tiny", "--threads", "1", "--rounds", "1", "--json", files[0], "--png", files[1]]
-    monkeypatch.setattr("sys.argv", ["expm_cost.py", *map(str, argv)])
-    assert expm_cost.main() == 0
+    argv = ["--rounds", "1", "--json", str(files[0]), "--png", str(files[1])]
+    assert run("expm_cost", *argv) == 0
     rows = json.loads(files[0].read_text())["cost"]
     assert [row["n"] for row in rows] == [4, 7]
     for row in rows:
@@ -31,17 +23,17 @@ def test_writes_figures_and_draws_them(monkeypatch, tmp_path):
     assert files[1].read_bytes().startswith(b"\x89PNG")
 
 
-def test_gate_refuses_another_map(monkeypatch):
+def test_check_exponential_refuses_another_map(monkeypatch):
     real = Parametrization.create
     monkeypatch.setattr(Parametrization, "create", lambda _, n, **o: real("cayley", n, **o))
-    with pytest.raises(GateError, match=r"exp\(A/2\)"):
-        expm_cost.gate()
+    with pytest.raises(CorrectnessError, match=r"exp\(A/2\)"):
+        expm_cost.check_exponential()
 
 
 @pytest.mark.parametrize(
     "rnn", [nn.GRU(4, 4), UnitaryRNN(4, 4, scheme="lie_exp", nonlinearity="tanh")], ids=type
 )
-def test_a_training_step_moves_every_weight(rnn):
+def test_training_step_moves_every_weight(rnn):
     before = [p.detach().clone() for p in (*rnn.parameters(), *rnn.buffers())]
     x = torch.randn(3, 2, 4)
     expm_cost.training_step(rnn, x, torch.ones(3, 2, 4))()
@@ -51,7 +43,7 @@ def test_a_training_step_moves_every_weight(rnn):
     assert sum(moved) == len(moved) - (1 if isinstance(rnn, UnitaryRNN) else 0)
 
 
-def test_an_update_turns_the_matrix():
+def test_update_turns_the_matrix():
     p = Parametrization.create("lie_exp", 5)
     before = p.matrix().detach().clone()
     expm_cost.update(p)()

@@ -1,4 +1,4 @@
-"""The correctness gate: what is timed equals its peers, outputs and gradients.
+"""Check that the recurrences to be timed equal their peers, outputs and gradients.
 
 The truth is a peer in double precision: nn.RNN, or for modReLU the loop in eager torch. How far
 another correct implementation may be from it is measured: the peer runs in single precision too,
@@ -15,11 +15,10 @@ import itertools
 import math
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from comparisons.benchmarks import variants
-from comparisons.benchmarks.variants import Recurrence, Tensors, Variant
+from comparisons.benchmarks import recurrences
+from comparisons.benchmarks.recurrences import Recurrence, Tensors, Variant
 from unitary_zoo import UnitaryRNN
 
 KINDS = (("relu", False), ("tanh", False), ("modrelu", False), ("modrelu", True))
@@ -32,26 +31,15 @@ DRAWS = 100
 TOLERANCE_OF_MANY = 1e-9
 
 
-class GateError(Exception):
-    """Something that was to be timed computes something else."""
+class CorrectnessError(Exception):
+    """Code that was to be timed computes something else; the message says what is how far off."""
 
 
-def passes(console: Console) -> bool:
-    """Run the gate and say how it went."""
-    try:
-        gate()
-    except GateError as error:
-        console.print(f"[red]the correctness gate failed, nothing is measured:[/] {error}")
-        return False
-    console.print("correctness gate passed: outputs and gradients, in float64 and float32")
-    return True
-
-
-def gate() -> None:
-    """Check all kinds at small sizes.
+def check_recurrences() -> None:
+    """Compare all kinds of recurrences with their peers at small sizes.
 
     Raises:
-        GateError: It says which result is how far off.
+        CorrectnessError: A result is off by more than rounding.
     """
     for (nonlinearity, is_complex), last_only in itertools.product(KINDS, (True, False)):
         for size in SIZES:
@@ -78,10 +66,10 @@ def _check(r: Recurrence) -> None:
         for name, wanted in true.items()
     }
     found = {
-        "recurrence": variants.our_recurrence(r, w, x).results(upstream),
-        "layer": variants.our_layer(layer, x).results(upstream),
-        "eager loop": variants.eager_loop(r, w, x).results(upstream),
-        "recurrence in float32": variants.our_recurrence(r, single, x.float()).results(
+        "recurrence": recurrences.our_recurrence(r, w, x).results(upstream),
+        "layer": recurrences.our_layer(layer, x).results(upstream),
+        "eager loop": recurrences.eager_loop(r, w, x).results(upstream),
+        "recurrence in float32": recurrences.our_recurrence(r, single, x.float()).results(
             _single(upstream)
         ),
     }
@@ -92,11 +80,11 @@ def _check(r: Recurrence) -> None:
 
 
 def _check_many(r: Recurrence) -> None:
-    layer, x = variants.draw(r, torch.float64)
-    w = variants.weights(layer)
+    layer, x = recurrences.draw(r, torch.float64)
+    w = recurrences.weights(layer)
     upstream = _upstream(r, w)
     true = _truth(r, w, x).results(upstream)
-    for name, got in variants.our_recurrence(r, w, x).results(upstream).items():
+    for name, got in recurrences.our_recurrence(r, w, x).results(upstream).items():
         limit = TOLERANCE_OF_MANY * max(1.0, float(true[name].abs().max()))
         _compare(f"recurrence, {r}: {name}", got, true[name], limit)
 
@@ -104,7 +92,7 @@ def _check_many(r: Recurrence) -> None:
 def _compare(what: str, got: Tensor, wanted: Tensor, limit: float) -> None:
     error = float((got - wanted).abs().max())
     if not error <= limit:  # so that NaN fails
-        raise GateError(f"{what} off by {error:.3g}, limit {limit:.3g}")
+        raise CorrectnessError(f"{what} off by {error:.3g}, limit {limit:.3g}")
 
 
 def _upstream(r: Recurrence, w: Tensors) -> Tensor:
@@ -118,19 +106,19 @@ def _problem(r: Recurrence) -> tuple[UnitaryRNN, Tensor, dict[str, Tensor], Tens
     No pre-activation is so near a kink that rounding could carry it across.
     """
     for seed in range(DRAWS):
-        layer, x = variants.draw(r, torch.float64, seed)
-        w = variants.weights(layer)
+        layer, x = recurrences.draw(r, torch.float64, seed)
+        w = recurrences.weights(layer)
         margin, largest = _kinks(r, w, x)
         if margin > 100 * math.sqrt(r.n) * torch.finfo(torch.float32).eps * max(1.0, largest):
             return layer, x, w, _upstream(r, w)
-    raise GateError(f"{r}: no problem off the kinks in {DRAWS} draws")
+    raise CorrectnessError(f"{r}: no problem off the kinks in {DRAWS} draws")
 
 
 def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
     """The least distance of a pre-activation to a kink, and the largest state."""
     with torch.no_grad():
         whole = Recurrence(r.n, r.batch, r.steps, r.nonlinearity, False, r.is_complex)
-        states = variants.eager_loop(whole, w, x).forward()
+        states = recurrences.eager_loop(whole, w, x).forward()
         before = torch.cat([torch.zeros_like(states[:1]), states[:-1]])
         z = before @ w["W"].mT + x.to(states.dtype) @ w["V"].mT + w["b"]
     distance = z.abs()
@@ -145,14 +133,14 @@ def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
 
 
 def _truth(r: Recurrence, w: Tensors, x: Tensor) -> Variant:
-    peer = variants.eager_loop if r.nonlinearity == "modrelu" else variants.torch_rnn
+    peer = recurrences.eager_loop if r.nonlinearity == "modrelu" else recurrences.torch_rnn
     return peer(r, w, x)
 
 
 def _of_layer(layer: UnitaryRNN, gradients: Tensors) -> dict[str, Tensor]:
     """From the gradients of W, V, b and the threshold to those of the layer's parameters."""
     cell = layer.cells[0]
-    outputs = variants.by_role(cell)
+    outputs = recurrences.by_role(cell)
     found = torch.autograd.grad(
         list(outputs.values()), list(layer.parameters()), [gradients[role] for role in outputs]
     )

@@ -1,0 +1,57 @@
+"""Run one benchmark: ``python -m comparisons.benchmarks NAME [--json FILE] [--tiny] ...``.
+
+A benchmark is a module of this package with two functions: ``add_arguments(parser)`` adds the flags
+that it alone has, and ``run(options)`` checks that what it times is correct, measures, prints its
+tables and returns them by name for ``--json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from comparisons.benchmarks.correctness import CorrectnessError
+from comparisons.benchmarks.timing import load_average, write_json
+from comparisons.cli.console import say
+
+NAMES = ("scan_speed", "memory", "map_speed", "scheme_speed", "expm_cost", "silent_failures")
+PROGRAM = "python -m comparisons.benchmarks"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark that is named first; 1 if a correctness check fails."""
+    argv = sys.argv[1:] if argv is None else argv
+    chooser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0])
+    chooser.add_argument("name", choices=NAMES)
+    name = chooser.parse_args(argv[:1]).name
+    benchmark = importlib.import_module(f"comparisons.benchmarks.{name}")
+    if not hasattr(benchmark, "run"):  # it parses its own flags and decides its own exit code
+        return int(benchmark.main(argv[1:]))
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} {name}", description=(benchmark.__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
+    parser.add_argument("--threads", type=int, default=2)
+    benchmark.add_arguments(parser)
+    options = parser.parse_args(argv[1:])
+    load_before = load_average()
+    torch.set_num_threads(options.threads)
+    try:
+        tables = benchmark.run(options)
+    except CorrectnessError as error:
+        say(f"the correctness check failed, nothing is measured: {error}")
+        return 1
+    if options.json:
+        found = {name: rows for name, rows in tables.items() if rows}
+        write_json(options.json, load_before, **found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
