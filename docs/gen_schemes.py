@@ -1,9 +1,14 @@
 """The table of schemes and a page for each, from SchemeInfo: a hook of mkdocs, and a script."""
 
-import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+# mkdocs does not look for modules in the folder it is started in.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from comparisons.results.text import markdown_table
 from unitary_zoo import Parametrization, SchemeInfo
 
 MARKER = "<!-- schemes -->"
@@ -33,18 +38,6 @@ ASSIGNED = {
 
 
 # --------------------------------------------------------------------------------------- tables
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Rows of text as a table."""
-    lines = [header, tuple("---" for _ in header)]
-    lines += [tuple(map(escaped, row)) for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def escaped(cell: str) -> str:
-    """A cell whose bars are no borders; within code they are none anyway."""
-    return re.sub(r"(`[^`]*`)|\|", lambda match: match[1] or "\\|", cell)
 
 
 def by_field(scheme: SchemeInfo) -> list[SchemeInfo]:
@@ -87,7 +80,7 @@ def claims(scheme: SchemeInfo) -> str:
         (info.field, info.group, dimension(info), info.determinant, info.cost, special(info))
         for info in by_field(scheme)
     ]
-    return table((*header, "option `special`"), lines)
+    return markdown_table((*header, "option `special`"), lines)
 
 
 def accepted(info: SchemeInfo) -> str:
@@ -117,7 +110,7 @@ def facts(info: SchemeInfo) -> str:
     if info.retraction_order is not None:
         order = f"agrees with the geodesic to order {info.retraction_order:g}"
         lines.append(("step", order.replace("to order inf", "to every order")))
-    return table(("", "at the default options"), lines)
+    return markdown_table(("", "at the default options"), lines)
 
 
 def failures(info: SchemeInfo) -> str:
@@ -165,8 +158,8 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 def on_page_markdown(source: str, /, **_: Any) -> str:
     """Called by mkdocs with every page: put the table where the marker is."""
-    return source.replace(MARKER, table(HEADER, rows())) if MARKER in source else source
+    return source.replace(MARKER, markdown_table(HEADER, rows())) if MARKER in source else source
 
 
 if __name__ == "__main__":
-    print(table(HEADER, rows()))
+    print(markdown_table(HEADER, rows()))

@@ -1,0 +1,212 @@
+"""The tables of the pages are made from recorded files."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from comparisons.benchmarks import timing
+from comparisons.report.export import records
+
+DOCS = Path(__file__).parents[2] / "docs"
+NOTHING = "No run is recorded yet"
+
+
+@pytest.fixture(scope="module")
+def hook():
+    return runpy.run_path(str(DOCS / "gen_tables.py"))
+
+
+@pytest.fixture
+def show(hook, tmp_path):
+    """Show the text of a page with the files of a temporary folder."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "results").mkdir()
+    return lambda text: hook["on_page_markdown"](text, page=None, config=None, docs=tmp_path)
+
+
+def tables(page: str) -> list[list[list[str]]]:
+    """The cells of the tables of a page, without the rules below their headings."""
+    blocks = re.findall(r"(?:^\|.*\n?)+", page, flags=re.MULTILINE)
+    rows = [[re.split(r" ?(?<!\\)\| ?", line)[1:-1] for line in b.splitlines()] for b in blocks]
+    return [[table[0], *table[2:]] for table in rows]
+
+
+def markers(kind: str) -> list[str]:
+    """Names of that kind of recorded file that the pages show."""
+    texts = [page.read_text(encoding="utf-8") for page in DOCS.glob("*.md")]
+    return [name for text in texts for name in re.findall(rf"<!-- {kind}: (\w+) -->", text)]
+
+
+def test_hook_leaves_other_comments_alone(show):
+    text = "# Title\n<!-- schemes -->\n<!-- other: thing -->\n"
+    assert show(text) == text
+
+
+@pytest.mark.parametrize("page", ["choosing", "experiments", "speed", "silent_failures"])
+def test_pages_show_every_recorded_file(hook, page):
+    text = hook["on_page_markdown"]((DOCS / f"{page}.md").read_text("utf-8"), page=None)
+    assert not re.search(r"<!-- (benchmark|results|losses|leaders)", text)
+    for line in text.splitlines():
+        if NOTHING in line:  # the command that makes it, so the file is not there
+            name = re.findall(r"results/(\w+)`|--json docs/benchmarks/(\w+)\.json", line)[-1]
+            assert not list(DOCS.glob(f"*/{''.join(name)}.json"))
+
+
+def test_recorded_files_are_shown():
+    recorded = {path.stem for path in (DOCS / "benchmarks").glob("*.json")}
+    shown = {"schemes": "scheme_speed"}  # old name: remove at integration
+    assert recorded <= {shown.get(name, name) for name in markers("benchmark")}
+    exported = {path.stem for path in (DOCS / "results").glob("*.json")}
+    assert exported <= set(markers("results"))
+
+
+def test_missing_files_show_the_command_that_makes_them(show):
+    page = show("<!-- benchmark: memory -->\n<!-- results: psiml2017 -->\n<!-- leaders -->\n")
+    assert page.count(NOTHING) == 3
+    command = "python -m comparisons.benchmarks memory --json docs/benchmarks/memory.json"
+    assert f"`{command}`" in page
+    assert "`python comparisons/run_all.py --paper psiml2017`" in page
+    assert "`python -m comparisons.report.export results/psiml2017`" in page
+    assert not tables(page)
+
+
+def test_benchmark_shows_its_tables_and_origin(show, tmp_path, monkeypatch):
+    machine = {"cpu": "Imaginary CPU 9000", "instructions": "NONE", "cores": 3}
+    monkeypatch.setattr(timing, "describe_machine", lambda device: machine)
+    monkeypatch.setattr("sys.argv", ["scan_speed.py", "--rounds", "99"])
+    rows = [
+        {"case": "a|b", "their_ms": 1.25, "target": None, "met": True},
+        {"case": "c", "their_ms": 250.25, "target": 3, "met": False},
+    ]
+    path = tmp_path / "benchmarks" / "scan_speed.json"
+    timing.write_json(path, [0.5, 0.0, 0.0], speed=rows, limit=[{"threads": 2}])
+    page = show("<!-- benchmark: scan_speed -->")
+    for fact in ("Imaginary CPU 9000", "3 cores", "--rounds 99", timing.versions()["torch"], "0.5"):
+        assert fact in page
+    assert tables(page) == [
+        [["case", "their ms", "target", "met"], ["a\\|b", "1.25", "–", "yes"],
+         ["c", "250", "3", "no"]],
+        [["threads"], ["2"]],
+    ]  # fmt: skip
+    assert "| --- | --: | --: | --: |" in page  # numbers to the right
+
+
+def test_benchmark_shows_the_schemes_by_field_and_size(show, tmp_path):
+    row = {"scheme": "cayley", "field": "real", "n": 128, "parameters": 8128, "build_ms": 1.5}
+    rows = [row, {**row, "scheme": "expm"}, {**row, "n": 512}, {**row, "field": "complex"}]
+    path = tmp_path / "benchmarks" / "scheme_speed.json"
+    timing.write_json(path, schemes=rows, memory=[{"scheme": "arjovsky", "held_mb": 7.0}])
+    page = show("<!-- benchmark: scheme_speed -->")
+    titles = [line.strip("# ") for line in page.splitlines() if line.startswith("####")]
+    assert titles == ["real, n = 128", "real, n = 512", "complex, n = 128"]
+    assert tables(page)[0] == [
+        ["scheme", "parameters", "build ms"], ["cayley", "8128", "1.5"], ["expm", "8128", "1.5"],
+    ]  # fmt: skip
+    assert tables(page)[-1] == [["scheme", "held mb"], ["arjovsky", "7"]]
+
+
+def keep(folder: Path, name: str, runs, images=(), failed=()) -> None:
+    """Write the file of an exported comparison."""
+    found = {"runs": runs, "images": list(images), "failed": list(failed)}
+    (folder / "results" / f"{name}.json").write_text(json.dumps(found))
+
+
+def test_results_show_the_records_of_each_place(show, tmp_path, make_result):
+    runs = records(
+        [
+            make_result("cayley", losses=(2.0, 0.25)),
+            make_result("cayley", seed=1, losses=(2.0, 0.5)),
+            make_result("lstm", losses=(2.0, 0.75), defect=None, unitary_optimizer=None),
+        ]
+    )
+    failed = ["Copying memory, T = 5: rnn, n = 8 (DivergedError): seeds 0, 3"]
+    runs[1]["published"] = "≈ 26 [F]"
+    keep(tmp_path, "psiml2017", runs, ["psiml2017-copying-T5-curves.png"], failed)
+    page = show("<!-- results: psiml2017 -->")
+    ((columns, cayley, lstm),) = tables(page)
+    assert dict(zip(columns, cayley, strict=True)) == {
+        "model": "cayley", "n": "8", "seeds": "2", "iterations": "6", "batch": "4",
+        "training": runs[0]["training"], "accuracy %": "25 ± 0 (median 25)", "loss": "0.375",
+        "published": "",
+    }  # fmt: skip
+    assert lstm[6:] == ["25", "0.75", "≈ 26 [F]"]
+    assert "(images/psiml2017-copying-T5-curves.png)" in page
+    assert failed[0] in page
+    for fact in ("2026-01-02", "`python comparisons/run_all.py --preset imaginary`", "torch 2"):
+        assert fact in page
+
+
+def test_results_without_published_ones_have_no_column_for_them(show, tmp_path, make_result):
+    keep(tmp_path, "quick", records([make_result("cayley")]))
+    ((columns, _),) = tables(show("<!-- results: quick -->"))
+    assert "published" not in columns
+
+
+def test_results_of_many_tasks_are_a_matrix(show, tmp_path, make_result):
+    (run,) = records([make_result("cayley")])
+    runs = [
+        {**run, "task": f"t{i}", "title": f"Task {i}", "model": model, "metric": metric}
+        for i in range(9)
+        for model, metric in [("expm", 0.5), ("lstm", 0.25)][: 2 if i else 1]
+    ]
+    keep(tmp_path, "quick", runs)
+    ((columns, expm, lstm, nothing),) = tables(show("<!-- results: quick -->"))
+    assert columns[:2] == ["model", "Task 0, T = 5: accuracy %"]
+    assert expm == ["expm"] + ["0.5"] * 9
+    assert lstm == ["lstm", "–"] + ["0.25"] * 8
+    assert set(nothing[1:]) == {"0.8318"}  # the memoryless baseline, 10 ln 8 / 25
+
+
+def losses_of(make_result):
+    return records(
+        [
+            make_result("cayley", losses=(2.0, 0.25), defect=1e-7),
+            make_result("cayley", seed=1, losses=(2.0, 0.75), defect=3e-7),
+            make_result("cayley", task="adding", losses=(1.0, 0.5, 0.125)),
+            make_result("lstm", losses=(2.0, 0.5), defect=None, unitary_optimizer=None),
+        ]
+    )
+
+
+def test_losses_are_one_row_for_each_model(show, tmp_path, make_result):
+    elsewhere = {**losses_of(make_result)[0], "task": "elsewhere", "n": 99}  # of no column
+    keep(tmp_path, "quick", [*losses_of(make_result), elsewhere])
+    page = show("<!-- losses: quick -->")
+    ((columns, nothing, cayley, lstm),) = tables(page)
+    assert dict(zip(columns, cayley, strict=True)) == {
+        "scheme": "cayley", "field": "real", "n": "8",
+        "seeds": "1",  # of the task that has the fewest
+        "copying loss": "0.5", "copying seconds": "0.1", "adding loss": "0.125",
+        "adding seconds": "0.2", "defect": "3e-07",
+    }  # fmt: skip
+    assert lstm == ["lstm", "–", "8", "1", "0.5", "0.1", "–", "–", "–"]
+    assert nothing[4] == "0.832"  # 10 ln 8 / 25
+    assert "`python comparisons/run_all.py --preset imaginary`" in page
+
+
+def test_losses_of_several_lengths_are_refused(show, tmp_path, make_result):
+    keep(tmp_path, "quick", records([make_result("cayley"), make_result("cayley", length=6)]))
+    with pytest.raises(ValueError, match="cayley has several records on copying"):
+        show("<!-- losses: quick -->")
+
+
+def test_leaders_are_the_three_best_by_each_measure(show, tmp_path, make_result):
+    rows = [
+        {
+            "scheme": name, "field": field, "n": 128, "build_ms": ms / 2, "step_ms": ms / 2,
+            "drift": None,
+        }
+        for name, field, ms in [
+            ("slow", "real", 9.0), ("fast", "real", 1.0), ("other", "complex", 0.5),
+            ("third", "real", 3.0), ("second", "real", 2.0),
+        ]
+    ]  # fmt: skip
+    timing.write_json(tmp_path / "benchmarks" / "scheme_speed.json", schemes=rows)
+    keep(tmp_path, "quick", losses_of(make_result))
+    ((_, build, copying, adding),) = tables(show("<!-- leaders -->"))
+    assert build[1:] == ["`fast` 1", "`second` 2", "`third` 3"]
+    assert copying[1:] == ["`cayley` 0.5", "`lstm` 0.5", ""]
+    assert adding[1:] == ["`cayley` 0.125", "", ""]
