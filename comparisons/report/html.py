@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,5 @@ def html_page(report: Report, drawings: Mapping[str, Sequence[Drawing]]) -> str:
 
 def __getattr__(name: str) -> Any:
     if name == "write_report":  # old name: remove at integration
-        from comparisons.report import write_report
-
-        return write_report
+        return importlib.import_module("comparisons.report").write_report
     raise AttributeError(name)
