@@ -20,9 +20,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from comparisons.models import BASELINES, training_of
-from comparisons.papers import PAPERS
-from comparisons.plan.grid import PRESETS
+from comparisons.models import BASELINES, relevant_setting
+from comparisons.papers import paper_titles
+from comparisons.plan import PRESETS
 from comparisons.records import Failure, Result, Run
 from comparisons.results.text import format_cell
 from comparisons.tasks import TASKS, Task
@@ -86,7 +86,7 @@ class ProgressBars:
         """Move the bar of a run; the first update creates it."""
         if run.id not in self._bars:
             self._bars[run.id] = self._progress.add_task(
-                str(run), total=run.setting.iterations, note=""
+                str(run), total=run.setting.training.iterations, note=""
             )
         self._progress.update(
             self._bars[run.id], completed=iteration, note=f"training loss {loss:.4g}"
@@ -119,11 +119,11 @@ def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
             run.variant,
             str(run.length),
             run.model,
-            str(setting.hidden_size),
+            str(setting.model.hidden_size),
             str(run.seed),
-            f"{setting.iterations:,}",
-            str(setting.batch_size),
-            training_of(run.model, setting),
+            f"{setting.training.iterations:,}",
+            str(setting.training.batch_size),
+            relevant_setting(run.model, setting).summary,
             run.device,
             "finished" if run.id in finished else "to run",
         )
@@ -137,7 +137,7 @@ def print_catalogue() -> None:
         "schemes": {name: Parametrization.get(name).info.title for name in Parametrization.names()},
         "baselines": {name: BASELINES.get(name).__doc__ or "" for name in BASELINES.names()},
         "presets": {name: preset.title for name, preset in PRESETS.items()},
-        "papers": {name: f"{paper.cite}: {paper.title}" for name, paper in PAPERS.items()},
+        "papers": paper_titles(),
     }
     width = max(len(name) for group in entries.values() for name in group)
     for kind, group in entries.items():

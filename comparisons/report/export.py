@@ -55,12 +55,12 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
         "variant": first.run.variant,
         "T": task.length,
         "model": summary.name,
-        "n": summary.setting.hidden_size,
+        "n": summary.setting.model.hidden_size,
         "training": summary.training,
         "source": summary.setting.source,
         "seeds": len(summary.results),
-        "iterations": summary.setting.iterations,
-        "batch": summary.setting.batch_size,
+        "iterations": summary.setting.training.iterations,
+        "batch": summary.setting.training.batch_size,
         "metric_name": task.metric_name,
         "metric": statistics.fmean(metrics),
         "metric_median": statistics.median(metrics),
@@ -87,7 +87,7 @@ def failed(failures: Sequence[Failure]) -> list[str]:
         run = failure.run
         task = TASKS.get(run.task)(run.length, run.variant)
         where = ", ".join(filter(None, (task.title, run.variant, f"T = {run.length}")))
-        line = f"{where}: {run.model}, n = {run.setting.hidden_size}"
+        line = f"{where}: {run.model}, n = {run.setting.model.hidden_size}"
         seeds.setdefault(f"{line} ({failure.error.partition(':')[0]})", []).append(run.seed)
     return [
         f"{line}: seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))}"

@@ -112,5 +112,5 @@ def _text(summary: Summary) -> str:
     loss = summary.mean(lambda result: result.chosen.test_loss)
     return (
         f"{summary.task.metric_name} {summary.measured()}, loss {loss} ({summary.label}, "
-        f"T = {summary.task.length}, {summary.setting.iterations:,} iterations)"
+        f"T = {summary.task.length}, {summary.setting.training.iterations:,} iterations)"
     )

@@ -254,7 +254,9 @@ def _description(task: Task, summaries: Sequence[Summary], baseline: float) -> s
     sentences.append(f"Data: {'; '.join(data)}.")
     if any(summary.validated for summary in summaries):
         sentences.append("Test values are those at the least validation loss.")
-    if best := sorted({summary.name for summary in summaries if summary.setting.best_test}):
+    if best := sorted(
+        {summary.name for summary in summaries if summary.setting.evaluation.report_best_test}
+    ):
         sentences.append(
             f"As in the paper, test values are the least of all evaluations: {', '.join(best)}."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
@@ -53,9 +53,9 @@ def size_curves(
         lambda: defaultdict(list)
     )
     for result in results:
-        setting = replace(result.run.setting, hidden_size=0, source="")
+        setting = result.run.setting.changed(hidden_size=0, source="")
         value = task.metric(result.chosen.test_loss, result.chosen.test_accuracy)
-        groups[result.run.model, setting][result.run.setting.hidden_size].append(value)
+        groups[result.run.model, setting][result.run.setting.model.hidden_size].append(value)
     if all(len(values) < ENOUGH for values in groups.values()):
         return ()
     unitary = {

@@ -95,7 +95,7 @@ def published_for(summary: Summary, paper: Paper) -> str:
     """What the paper reported for a summary's model and data: at its size, else the nearest."""
     same: list[str] = []
     others: dict[int, list[str]] = {}
-    n = summary.setting.hidden_size
+    n = summary.setting.model.hidden_size
     for published in paper.outcomes:
         if published.task != summary.task.name or summary.model not in published.ours:
             continue
@@ -127,7 +127,7 @@ def _nearest(comparisons: Sequence[Comparison]) -> list[Comparison]:
     for item in comparisons:
         told = item.published
         key = (item.cite, told.series, told.lengths, told.variant, told.setting)
-        sizes = [ours.summary.setting.hidden_size for ours in item.ours]
+        sizes = [ours.summary.setting.model.hidden_size for ours in item.ours]
         distance = min(abs(math.log((told.size or size) / size)) for size in sizes)
         groups[key].append((item, distance))
     return [
@@ -160,8 +160,8 @@ def _differences(published: PublishedResult, summary: Summary) -> tuple[Differen
         differences.append(Difference(Kind.DATA, run.variant))
     if published.lengths and run.length not in published.lengths:
         differences.append(Difference(Kind.LENGTH, run.length))
-    if published.size not in (None, setting.hidden_size):
-        differences.append(Difference(Kind.SIZE, setting.hidden_size))
+    if published.size not in (None, setting.model.hidden_size):
+        differences.append(Difference(Kind.SIZE, setting.model.hidden_size))
     for name, value in published.setting:
         if (own := _value(setting, name)) != value:
             differences.append(Difference(Kind.SETTING, own, name))
@@ -170,4 +170,4 @@ def _differences(published: PublishedResult, summary: Summary) -> tuple[Differen
 
 def _value(setting: Setting, name: str) -> Any:
     """A field of a setting, or an option of its scheme where one is given."""
-    return dict(setting.options).get(name, getattr(setting, name, "its default"))
+    return {**setting.values(), **dict(setting.model.options)}.get(name, "its default")

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from comparisons.models import is_baseline, training_of
+from comparisons.models import is_baseline, relevant_setting
 from comparisons.records import Point, Result, Setting
 from comparisons.results.text import NONE, format_cell
 from comparisons.tasks import TASKS, Task
@@ -46,24 +46,25 @@ class Summary:
     @property
     def name(self) -> str:
         """The model, and its layer where it is not the usual one."""
-        usual = self.setting.layer == "rnn" or is_baseline(self.model)
-        return self.model if usual else f"{self.model} {self.setting.layer.upper()}"
+        usual = self.setting.model.layer == "rnn" or is_baseline(self.model)
+        return self.model if usual else f"{self.model} {self.setting.model.layer.upper()}"
 
     @property
     def label(self) -> str:
         """The model and its size, for figures and remarks."""
-        return f"{self.name}, n = {self.setting.hidden_size}"
+        return f"{self.name}, n = {self.setting.model.hidden_size}"
 
     @property
     def particulars(self) -> tuple[str, ...]:
         """What can tell two summaries of one model and size apart."""
-        s, device = self.setting, self.results[0].run.device
-        return f"{s.iterations:,} × {s.batch_size}", *self.training.split(", "), device
+        training, device = self.setting.training, self.results[0].run.device
+        parts = relevant_setting(self.model, self.setting).particulars
+        return f"{training.iterations:,} × {training.batch_size}", *parts, device
 
     @property
     def training(self) -> str:
         """Optimizers, and the other parts of the setting that are not at their default."""
-        return training_of(self.model, self.setting)
+        return relevant_setting(self.model, self.setting).summary
 
     @property
     def deviation(self) -> str:
@@ -83,7 +84,7 @@ class Summary:
     @property
     def selected(self) -> bool:
         """Whether the evaluation that is reported is selected, and not just the last one."""
-        return self.validated or self.setting.best_test
+        return self.validated or self.setting.evaluation.report_best_test
 
     def metric(self, result: Result) -> float:
         """The task's metric on the test set, from the evaluation that is reported."""
@@ -126,13 +127,13 @@ class Summary:
 
     def cells(self, note: str) -> dict[str, str]:
         """Texts of a table's line by column; ``note`` refers to the source of the settings."""
-        first, setting = self.results[0], self.setting
+        first, model, training = self.results[0], self.setting.model, self.setting.training
         name = self.name + (f" {NOT_UNITARY}" if self.deviation else "")
         return {
             "model": name if first.run.device == "cpu" else f"{name} ({first.run.device})",
-            "n": str(setting.hidden_size),
+            "n": str(model.hidden_size),
             "parameters (of W)": f"{first.parameters:,} ({first.recurrent_parameters:,})",
-            "iterations × batch": f"{setting.iterations:,} × {setting.batch_size}",
+            "iterations × batch": f"{training.iterations:,} × {training.batch_size}",
             "test loss": self.mean(lambda result: result.chosen.test_loss),
             self.task.metric_name: self.measured(),
             "validation": self.mean(self.validation),

@@ -24,7 +24,7 @@ def results(make_result):
     made = []
     for training in EMAMI.trainings:
         (model,) = training.models
-        size = training.setting.hidden_size
+        size = training.setting.model.hidden_size
         if training.task == "contractive_system" and model in STYLES and size in (4, 6, 8):
             for seed in (0, 1, 2):
                 result = make_result(model, task="contractive_system", length=3, seed=seed)
@@ -85,13 +85,13 @@ def test_size_curves_leave_out_published_values_of_other_data_lengths_and_papers
 
 
 def test_size_curves_need_three_sizes(results, task):
-    few = [result for result in results if result.run.setting.hidden_size != 6]
+    few = [result for result in results if result.run.setting.model.hidden_size != 6]
     assert size_curves(task, few, STYLES, PAPER) == ()
 
 
 def test_size_curves_name_two_settings_of_a_model(results, task):
     slow = [
-        replace(r, run=replace(r.run, setting=replace(r.run.setting, clip=1.0)))
+        replace(r, run=replace(r.run, setting=r.run.setting.changed(clip=1.0)))
         for r in results
         if r.run.model == "rnn"
     ]
@@ -108,7 +108,7 @@ def test_size_curves_name_two_settings_of_a_model(results, task):
 
 def test_size_curves_of_one_model_look_apart_and_published_ones_like_ours(make_result):
     training = {
-        (t.setting.optimizer.lr, t.setting.hidden_size): t
+        (t.setting.training.optimizer.lr, t.setting.model.hidden_size): t
         for t in EMAMI.trainings
         if (t.task, t.models) == ("permuted_mnist", ("rnn",))
     }

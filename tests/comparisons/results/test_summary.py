@@ -18,7 +18,7 @@ def test_summarize_groups_seeds_and_sorts_by_loss(make_result):
     groups = summarize(results)
     assert groups.keys() == {("copying", "", 5), ("copying", "", 7)}
     found = groups["copying", "", 5]
-    assert [(s.model, s.setting.hidden_size, len(s.results)) for s in found] == [
+    assert [(s.model, s.setting.model.hidden_size, len(s.results)) for s in found] == [
         ("cayley", 16, 1), ("expm", 8, 1), ("cayley", 8, 2),
     ]  # fmt: skip
     assert [result.run.seed for result in found[2].results] == [0, 1]
@@ -60,9 +60,9 @@ def test_labels_tell_summaries_of_one_model_apart(make_result):
     found = labels([alone, ranked, usual, longer])
     assert found[0] == "projunn_d, n = 16"
     assert [text.replace("\n", " ") for text in found[1:]] == [
-        f"projunn_d, n = 8, {usual.setting.iterations} × {usual.setting.batch_size}, rank=2",
-        f"projunn_d, n = 8, {usual.setting.iterations} × {usual.setting.batch_size}",
-        f"projunn_d, n = 8, 70 × {usual.setting.batch_size}",
+        f"projunn_d, n = 8, {usual.setting.training.iterations} × {usual.setting.training.batch_size}, rank=2",
+        f"projunn_d, n = 8, {usual.setting.training.iterations} × {usual.setting.training.batch_size}",
+        f"projunn_d, n = 8, 70 × {usual.setting.training.batch_size}",
     ]
     assert all(len(line) <= 40 for text in found for line in text.split("\n"))
 
