@@ -1,4 +1,4 @@
-"""The table of schemes and a page for each, from SchemeInfo: a hook of mkdocs, and a script."""
+"""Make the table of schemes and a page for each from SchemeInfo: a mkdocs hook, and a script."""
 
 import sys
 from dataclasses import replace
@@ -67,14 +67,14 @@ def rows() -> list[tuple[str, ...]]:
 
 
 def special(info: SchemeInfo) -> str:
-    """What the option ``special`` serves over the info's field."""
+    """Values that the option ``special`` takes over the info's field, and their meaning."""
     if not info.claims[info.field].special:
         return "`True` (no change)" if info.determinant == "+1" else "-"
     return "`True`: SU(n)" if info.field == "complex" else "`True`: det +1, `False`: det -1"
 
 
 def claims(scheme: SchemeInfo) -> str:
-    """What a scheme claims over each field."""
+    """Table of a scheme's claims over each field."""
     header = ("field", "group", f"dimension at n = {SIZE}", "determinant", "cost of W h")
     lines = [
         (info.field, info.group, dimension(info), info.determinant, info.cost, special(info))
@@ -98,7 +98,7 @@ def bound(info: SchemeInfo) -> str:
 
 
 def facts(info: SchemeInfo) -> str:
-    """What a scheme claims over any field."""
+    """Table of the claims that hold over every field."""
     lines = [
         ("family", FAMILIES[info.family]),
         ("unitary", info.deviation or "by construction"),
@@ -139,7 +139,7 @@ def page(name: str) -> str:
 
 
 def on_config(config: Any, **_: Any) -> Any:
-    """Called by mkdocs with its settings: the schemes' pages stand below their table."""
+    """List the schemes' pages below their table; mkdocs calls it with its settings."""
     pages = [{name: f"schemes/{name}.md"} for name in Parametrization.names()]
     for entry in config.nav:
         if "Schemes" in entry:
@@ -148,7 +148,7 @@ def on_config(config: Any, **_: Any) -> Any:
 
 
 def on_files(files: Any, *, config: Any) -> Any:
-    """Called by mkdocs with the files it found: add the pages, which are no files."""
+    """Add the schemes' pages, which are not on disk; mkdocs calls it with the files it found."""
     from mkdocs.structure.files import File  # only the site needs mkdocs, not the tests
 
     for name in Parametrization.names():
@@ -157,7 +157,7 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 
 def on_page_markdown(source: str, /, **_: Any) -> str:
-    """Called by mkdocs with every page: put the table where the marker is."""
+    """Replace the marker by the table; mkdocs calls it with every page."""
     return source.replace(MARKER, markdown_table(HEADER, rows())) if MARKER in source else source
 
 

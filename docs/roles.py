@@ -1,4 +1,4 @@
-"""Formulas and names in docstrings, :math:`x^2` and :func:`name`, for Markdown: a mkdocs hook.
+"""Show the roles of docstrings, as in :math:`x^2` and :func:`name`, in Markdown: a mkdocs hook.
 
 Formulas become MathML while the site is built, so that pages load no script to show them.
 """
@@ -34,7 +34,7 @@ class Role(InlineProcessor):
 
 
 class Roles(Extension):
-    """The roles that the docstrings use."""
+    """The Markdown extension that shows the roles of the docstrings."""
 
     def extendMarkdown(self, md: Markdown) -> None:
         """Add the pattern."""
@@ -43,6 +43,6 @@ class Roles(Extension):
 
 
 def on_config(config: Any, **_: Any) -> Any:
-    """Called by mkdocs with its settings: for the pages, and for the docstrings in them."""
+    """Add the extension for pages and docstrings; mkdocs calls it with its settings."""
     config.markdown_extensions.append(Roles())
     return config

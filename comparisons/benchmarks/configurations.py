@@ -26,7 +26,7 @@ class Configuration:
     Attributes:
         name: Registered name.
         field: "real" or "complex".
-        options: Of the scheme.
+        options: Options of the scheme.
         structured: Whether it is applied in less than n^2, and so exists at large n.
     """
 
@@ -42,7 +42,7 @@ class Configuration:
         return f"{self.name}({options})" if options else self.name
 
     def build(self, n: int, dtype: torch.dtype = torch.float32) -> Parametrization:
-        """A fresh one; always the same."""
+        """A new scheme, which starts from the same parameters every time."""
         torch.manual_seed(0)
         options: dict[str, Any] = {**self.options, "dtype": dtype}
         cls = Parametrization.get(self.name)
@@ -58,7 +58,7 @@ class Configuration:
         return p
 
 
-# With options by which a scheme that is dense by itself is structured, and the fields where it is.
+# The options that make a scheme structured, and the fields where it is.
 STRUCTURED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "arjovsky": ({}, ("complex",)),
     "butterfly": ({}, ("complex", "real")),
@@ -71,7 +71,7 @@ STRUCTURED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 def configurations(only: str = "") -> list[Configuration]:
-    """All schemes over all their fields, as they are and as they are structured."""
+    """All schemes over all their fields, with default options and as structured ones."""
     found = []
     for name in Parametrization.names():
         options, structured = STRUCTURED.get(name, ({}, ()))

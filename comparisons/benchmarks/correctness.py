@@ -1,12 +1,12 @@
 """Check that the recurrences to be timed equal their peers, outputs and gradients.
 
-The truth is a peer in double precision: nn.RNN, or for modReLU the loop in eager torch. How far
-another correct implementation may be from it is measured: the peer runs in single precision too,
-and its error is what rounding does to this very problem. Other orders of the same sums stay within
-a small multiple of that, in either precision.
+The reference is a peer in double precision: nn.RNN, or for modReLU the loop in eager torch. The
+limit of an error is measured: the peer runs in single precision too, and its error is what rounding
+does to the problem. Another order of the same sums stays within a small multiple of that error, in
+either precision.
 
-Many steps and sequences, which a backend may share out among threads, are checked in double
-precision alone: in single precision some pre-activation is always near enough to a kink to cross.
+Problems of many steps and sequences, which a backend may divide among threads, are checked in
+double precision only: in single precision rounding always carries some pre-activation over a kink.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from unitary_zoo import UnitaryRNN
 KINDS = (("relu", False), ("tanh", False), ("modrelu", False), ("modrelu", True))
 SIZES = ((2, 2, 3), (7, 3, 9), (33, 26, 3), (67, 2, 9))  # n, B, T: off the sizes of tiles
 MANY = (64, 50, 100)
-SAFETY = 16  # two roundings of one kind may differ by that, and hardly by more
+SAFETY = 16  # factor between the errors of two correct implementations
 DRAWS = 100
 # Of the largest entry. A hundred steps of rounding in double precision stay orders below it, and
 # any mistake lies orders above.
@@ -48,7 +48,7 @@ def check_recurrences() -> None:
 
 
 def _check(r: Recurrence) -> None:
-    """The recurrence in both precisions, the layer, and the eager loop that serves as a peer."""
+    """Check the recurrence in both precisions, the layer, and the eager loop, which is a peer."""
     layer, x, w, upstream = _problem(r)
     single = _cast(w, torch.float32)
     true = _truth(r, w, x).results(upstream)
@@ -57,8 +57,8 @@ def _check(r: Recurrence) -> None:
     true |= _of_layer(layer, true)
     rough |= _of_layer(layer, rough)
     rounding = {
-        # At least that of a sum of n terms of the size of the result: few entries may happen to
-        # be right.
+        # At least the rounding of a sum of n terms as large as the result: a result with few
+        # entries may happen to be exact.
         name: max(
             float((rough[name] - wanted).abs().max()) / torch.finfo(torch.float32).eps,
             math.sqrt(r.n) * max(1.0, float(wanted.abs().max())),
@@ -103,7 +103,7 @@ def _upstream(r: Recurrence, w: Tensors) -> Tensor:
 def _problem(r: Recurrence) -> tuple[UnitaryRNN, Tensor, dict[str, Tensor], Tensor]:
     """A layer in double precision, inputs, its weights and a gradient of its result.
 
-    No pre-activation is so near a kink that rounding could carry it across.
+    Problems in which rounding could carry a pre-activation across a kink are drawn again.
     """
     for seed in range(DRAWS):
         layer, x = recurrences.draw(r, torch.float64, seed)
@@ -115,7 +115,7 @@ def _problem(r: Recurrence) -> tuple[UnitaryRNN, Tensor, dict[str, Tensor], Tens
 
 
 def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
-    """The least distance of a pre-activation to a kink, and the largest state."""
+    """The least distance of a pre-activation from a kink, and the largest state."""
     with torch.no_grad():
         whole = Recurrence(r.n, r.batch, r.steps, r.nonlinearity, False, r.is_complex)
         states = recurrences.eager_loop(whole, w, x).forward()
@@ -138,7 +138,7 @@ def _truth(r: Recurrence, w: Tensors, x: Tensor) -> Variant:
 
 
 def _of_layer(layer: UnitaryRNN, gradients: Tensors) -> dict[str, Tensor]:
-    """From the gradients of W, V, b and the threshold to those of the layer's parameters."""
+    """Gradients of the layer's parameters, given those of W, V, b and the threshold."""
     cell = layer.cells[0]
     outputs = recurrences.by_role(cell)
     found = torch.autograd.grad(

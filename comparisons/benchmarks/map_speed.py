@@ -1,6 +1,6 @@
 """Forward and backward time of the maps onto the group, against PyTorch's and geotorch's.
 
-A correctness gate comes first: values and gradients in float64, and in float32 the largest error
+A correctness check comes first: values and gradients in float64, and in float32 the largest error
 of an entry at every size that is timed. Then the variants of a case take turns, round by round,
 and medians are compared; the float32 error stands beside each time. geotorch's module is timed as
 it is used, with the product by its base.
@@ -33,14 +33,14 @@ Map = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Case:
-    """One argument, the maps that all take it to the same W, and the promise.
+    """One argument, the maps that all take it to the same W, and the target.
 
     Attributes:
-        title: The map and what is particular about the argument.
+        title: Name of the map, and what characterizes the argument.
         x: The argument, float64.
-        maps: Maps by name: first ours, then the one that the target is about, then others.
+        maps: Maps by name: ours, then the one of the target, then others.
         target: How many times faster than the second ours shall be.
-        part: The part of a gradient that counts, the map being one of such matrices only.
+        part: Projection of a gradient on the matrices that the map is defined for.
         peer_differentiable: Whether the second has finite and accurate gradients at ``x``.
     """
 
@@ -53,7 +53,7 @@ class Case:
 
 
 def plain_cayley(a: Tensor) -> Tensor:
-    """The Cayley map as it is written."""
+    """(I + A)^-1 (I - A)."""
     one = torch.eye(a.shape[-1], dtype=a.dtype)
     return torch.linalg.solve(one + a, one - a)
 
@@ -66,7 +66,7 @@ def product_of_reflectors(v: Tensor) -> Tensor:
 
 
 def polar_by_svd(x: Tensor) -> Tensor:
-    """The polar factor with the gradient of the SVD."""
+    """U V^H of the SVD X = U S V^H, differentiated through it."""
     u, _, vh = torch.linalg.svd(x)
     return u @ vh
 
@@ -75,7 +75,7 @@ def geotorch_so(n: int, triv: str, factor: float) -> Map:
     """The module of geotorch, its base the identity, as a map of the skew matrix A."""
     module = geotorch.SO(torch.Size((n, n)), triv=triv)
     module.base = torch.eye(n)
-    # It reads the triangle below the diagonal; the skew matrix that makes it is its own.
+    # The module reads the triangle below the diagonal and makes a skew matrix of it.
     return lambda a: module.to(a.dtype)(factor * a)
 
 
@@ -92,7 +92,7 @@ def skew(n: int, norm: float) -> Tensor:
 
 
 def cases(n: int) -> Iterator[Case]:
-    """All cases of one size."""
+    """Yield all cases of one size."""
     for norm in (0.1, math.pi, 20.0):
         yield Case(
             f"exp, |A| = {norm:.3g}",
@@ -148,7 +148,7 @@ def value_and_gradient(function: Map, x: Tensor, weight: Tensor) -> tuple[Tensor
 
 
 def check_maps() -> None:
-    """Raise unless values and gradients in float64 are those of the plain maps."""
+    """Raise an AssertionError unless values and gradients in float64 equal those of plain maps."""
     for n in CHECKED_SIZES:
         for case in cases(n):
             ours, peer = list(case.maps.values())[:2]

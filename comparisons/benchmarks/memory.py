@@ -1,13 +1,13 @@
 """Peak memory of a forward and backward pass against the length of the sequence and the batch.
 
-Every cell is measured in a process of its own: by how much its resident memory rises above what
-it held with the inputs and the weights in place, after a warm-up on three steps. Peers take the
-last state alone, which is the least they can take. A cell that would need more than a limit, by
-the smaller ones of its kind, is not run.
+Every cell is measured in a process of its own, as the rise of its resident memory above what it
+held with inputs and weights in place, after a warm-up on three steps. Peers return the last state
+only, which takes the least memory. A cell is not run if the smaller ones of its kind predict a peak
+above a limit.
 
     python -m comparisons.benchmarks memory [--limit-gib 8] [--json FILE]
 
-Exit code 1 if the correctness gate fails, and only then.
+The exit code is 1 if the correctness check fails.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REQUIRED_MB = 500
 
 def _ours(r: Recurrence, *, sequence: bool, checkpoint: bool) -> Variant:
     layer, x = recurrences.draw(replace(r, last_only=not sequence))
-    # As many states kept as recomputed at a time: the least of both together.
+    # The sum of states kept and states recomputed at a time is least when both are sqrt(T).
     layer.checkpoint = math.isqrt(r.steps) if checkpoint else None
     return recurrences.our_layer(layer, x)
 
@@ -65,7 +65,7 @@ FORMS: dict[str, Callable[[Recurrence], Variant]] = {
 
 
 def peak_mb(form: str, r: Recurrence) -> float | None:
-    """Of this process, above what it holds before; call it once in a process."""
+    """Peak memory of this process above what it held before; call it once in a process."""
     for recurrence in (replace(r, steps=WARM_UP), r):
         variant = FORMS[form](recurrence)
         memory = PeakMemory("cpu")
@@ -90,11 +90,11 @@ def cells(
     forms: Sequence[str], sizes: Sequence[Recurrence], limit_mb: float, threads: int
 ) -> Iterator[Row]:
     """A row for each form and size, the small sizes first."""
-    measured = dict.fromkeys(forms, 0.0)  # MB by step and sequence
+    measured = dict.fromkeys(forms, 0.0)  # MB per step and sequence
     for r in sorted(sizes, key=lambda r: r.steps * r.batch):
         for form in forms:
             states = r.steps * r.batch
-            # In proportion to the largest one so far: small ones hide in memory held anyway.
+            # In proportion to the largest cell so far: small cells fit into memory held anyway.
             predicted = measured[form] * states
             if predicted > limit_mb:
                 mb, note = None, f"not run: about {predicted / MB_PER_GIB:.0f} GiB"
@@ -114,7 +114,7 @@ def cells(
 
 
 def requirement(rows: Sequence[Row]) -> list[Row]:
-    """Whether a long sequence trains in little memory, for each form that is meant to."""
+    """Whether a long sequence trains within :data:`REQUIRED_MB`, for each form that shall do so."""
     r = REQUIRED
     where = {"n": r.n, "B": r.batch, "T": r.steps}
     return [

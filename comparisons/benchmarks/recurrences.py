@@ -1,6 +1,6 @@
 """One recurrence in the forms that are compared: ours, PyTorch's layers, and loops in eager torch.
 
-Every form is given what its users can give it. The loops read W once per sequence inside
+Every form is written as a careful user would write it. The loops read W once per sequence inside
 ``cached()``, multiply the inputs by V for all steps at once, and take the steps by ``unbind``,
 since indexing them would cost O(T^2) in the backward pass.
 """
@@ -25,7 +25,7 @@ INPUTS = 2  # features of a step, as in the adding problem
 
 @dataclass(frozen=True)
 class Recurrence:
-    """What is run: its size, activation, field, and whether the result is the last state alone."""
+    """Size, nonlinearity and field of a recurrence, and whether only the last state is returned."""
 
     n: int
     batch: int
@@ -36,7 +36,7 @@ class Recurrence:
 
     @property
     def flop(self) -> int:
-        """Real operations of a training step: two each per entry of W for h, dh and dW."""
+        """Real operations of a training step: two for each entry of W in h, dh and dW."""
         return (24 if self.is_complex else 6) * self.steps * self.batch * self.n**2
 
     def __str__(self) -> str:
@@ -51,15 +51,15 @@ class Variant:
     """A form of a recurrence, ready to be run.
 
     Attributes:
-        forward: To the last states (B, n), or all of them (T, B, n).
-        leaves: What is learned, by role: W, V, b and threshold have those names.
+        forward: Returns the last states (B, n), or all of them (T, B, n).
+        leaves: The learned tensors by role; W, V, b and threshold are roles.
     """
 
     forward: Callable[[], Tensor]
     leaves: Tensors
 
     def results(self, upstream: Tensor | None = None) -> dict[str, Tensor]:
-        """Forward and backward pass.
+        """Run the forward and the backward pass.
 
         Args:
             upstream: The gradient of the states; None is that of their sum, which takes no memory.
@@ -77,7 +77,7 @@ class Variant:
 def draw(
     recurrence: Recurrence, dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> tuple[UnitaryRNN, Tensor]:
-    """A layer of that kind and inputs (T, B, m) for it, both in the real ``dtype``."""
+    """A layer for the recurrence and inputs (T, B, m), both in the real ``dtype``."""
     r = recurrence
     torch.manual_seed(seed)
     layer = UnitaryRNN(
@@ -107,7 +107,7 @@ def by_role(cell: UnitaryRNNCell) -> dict[str, Tensor]:
 
 
 def weights(layer: UnitaryRNN) -> dict[str, Tensor]:
-    """The same of a layer as leaves of their own."""
+    """Copies of a layer's W, V, b and threshold, as leaves."""
     found = by_role(layer.cells[0])
     return {role: tensor.detach().clone().requires_grad_() for role, tensor in found.items()}
 
@@ -125,7 +125,7 @@ def our_layer(layer: UnitaryRNN, x: Tensor) -> Variant:
 def our_recurrence(
     recurrence: Recurrence, w: Tensors, x: Tensor, checkpoint: int | None = None
 ) -> Variant:
-    """``recurrent_scan`` with W as a leaf: what nn.RNN does."""
+    """``recurrent_scan`` with W as a leaf, which corresponds to nn.RNN."""
     h0 = w["V"].new_zeros(recurrence.batch, recurrence.n)
 
     def forward() -> Tensor:
@@ -145,7 +145,7 @@ def our_recurrence(
 
 
 def torch_rnn(recurrence: Recurrence, w: Tensors, x: Tensor) -> Variant:
-    """nn.RNN with these weights; where it lacks the activation, with tanh."""
+    """nn.RNN with these weights; with tanh where it lacks the nonlinearity."""
     known = recurrence.nonlinearity in ("relu", "tanh")
     nonlinearity = recurrence.nonlinearity if known else "tanh"
     rnn = nn.RNN(INPUTS, recurrence.n, nonlinearity=nonlinearity, dtype=x.dtype)
@@ -177,7 +177,7 @@ def _of_torch(rnn: nn.RNNBase, leaves: Tensors, x: Tensor, last_only: bool) -> V
 
 def eager_loop(recurrence: Recurrence, w: Tensors, x: Tensor) -> Variant:
     """The loop in eager torch, with W as a leaf."""
-    x = x.to(w["V"].dtype)  # in the complex case nobody need do this at every pass
+    x = x.to(w["V"].dtype)  # once, not at every pass
 
     def forward() -> Tensor:
         return _loop(recurrence, x, w["W"], w["V"], w["b"], w.get("threshold"))

@@ -1,6 +1,6 @@
 """Forward and backward time of a recurrence against PyTorch's layers, loops and the GEMM limit.
 
-A correctness gate comes first. Then the variants of a case take turns, round by round, and their
+A correctness check comes first. Then the variants of a case take turns, round by round, and their
 medians are compared. The limit is the time that 6 T B n^2 operations (24 T B n^2 if complex) take
 at the best rate of a matrix product, measured in the same run. Ours is timed twice: the recurrence
 with W given, which is what nn.RNN does and what the targets refer to, and the whole UnitaryRNN,
@@ -8,7 +8,7 @@ which builds W = exp(A) as well, as the orthogonal loops do.
 
     python -m comparisons.benchmarks scan_speed [--threads 2] [--rounds 7] [--json FILE]
 
-Exit code 1 if the gate fails, and only then: targets that are missed are shown.
+The exit code is 1 if the check fails; missed targets are only shown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LIMIT = "GEMM limit"
 
 @dataclass(frozen=True)
 class Case:
-    """A recurrence and how often it is to be faster than what; against the limit, a fraction."""
+    """A recurrence and the target ratios: their time by ours, for each peer and for the limit."""
 
     recurrence: Recurrence
     targets: Mapping[str, float] = field(default_factory=dict)
@@ -74,13 +74,13 @@ STRUCTURED_SIZES = (64, 128, 256, 512, 1024, 2048)
 # Of eigenphase only the circulant form has factors; the real one is a dense matrix.
 STRUCTURED: dict[str, dict[str, Any]] = {"arjovsky": {}, "eigenphase": {"basis": "dft"}}
 TINY_GEMM = (64,)
-# OpenMP threads go on spinning for some milliseconds after their last operation. Each variant
-# starts when those of the one before sleep: our threads are others, and would pay for the peers'.
+# OpenMP threads spin for some milliseconds after their last operation. Each variant starts when
+# those of the previous one sleep, since our threads are others and would compete with them.
 PAUSE = 0.02
 
 
 def tiny(case: Case) -> Case:
-    """The case at a size that shows whether it runs, and nothing else."""
+    """The case at a size that only shows whether it runs."""
     r = case.recurrence
     small = replace(r, n=min(r.n, 8), batch=min(r.batch, 2), steps=min(r.steps, 5))
     return replace(case, recurrence=small)
@@ -147,7 +147,7 @@ def _modrelu_step(p: Parametrization, x: Tensor, h0: Tensor, dense: bool) -> Non
 
 
 def structured_or_dense(rounds: int, sizes: Sequence[int]) -> list[Row]:
-    """A structured W by its factors, step by step, against its matrix, built once."""
+    """Time a structured W by its factors, at every step, against its matrix, built once."""
     rows: list[Row] = []
     for scheme, options in STRUCTURED.items():
         for n in sizes:

@@ -1,14 +1,14 @@
 """Every registered scheme over each field: what it holds, how fast it is, how well it learns.
 
-A correctness gate comes first: in both precisions the prepared map, its adjoint and the gradients
+A correctness check comes first: in both precisions the prepared map, its adjoint and the gradients
 equal those of a product with the matrix, at a size off the powers of two where the scheme has one,
 and W is unitary where that is claimed. The columns:
 
 - ``parameters``, ``dimension``, ``group``, ``unitary``: what the scheme holds and claims;
   ``unitary`` is yes, or how far W may be from it.
 - ``build_ms``: forward and backward of W(theta) and a random functional of it; for the structured
-  schemes, without the matrix, of preparing and one application. A projected scheme has no more to
-  build than a check: its work is in the step.
+  schemes, without the matrix, of preparing and one application. A projected scheme builds
+  nothing: its work is in the step.
 - ``step_ms``: a step of SGD with all that follows it, attached: retraction, rebase or projection.
 - ``apply_ms``: forward and backward of one application of the prepared map to a batch, gradients
   in the batch and in all factors of the map. ``dense_ratio``: the time of the same with a dense
@@ -23,7 +23,7 @@ and all that preparing and one application save for the backward pass.
 
     python -m comparisons.benchmarks scheme_speed [--sizes 128 512] [--large 16384] [--json FILE]
 
-Exit code 1 if the correctness gate fails, and only then.
+The exit code is 1 if the correctness check fails.
 """
 
 from __future__ import annotations
@@ -57,11 +57,8 @@ DRIFT_SIZE, DRIFT_STEPS, DRIFT_LR = 32, 1000, 1e-3
 MB, GIB = 1e6, 2**30  # bytes
 
 
-# ------------------------------------------------------------------------------------- factors
-
-
 def freed(x: Any) -> Any:
-    """``x``, a tensor or tensors in a tuple or list, as leaves of their own."""
+    """Copies, as leaves, of a tensor or of the tensors in a tuple or list."""
     if isinstance(x, Tensor):
         inexact = x.is_floating_point() or x.is_complex()
         return x.detach().clone().requires_grad_(inexact)
@@ -71,7 +68,7 @@ def freed(x: Any) -> Any:
 
 
 def tensors(x: Any) -> Iterator[Tensor]:
-    """The tensors in ``x``."""
+    """Yield the tensors in ``x``."""
     if isinstance(x, Tensor):
         yield x
     elif isinstance(x, (tuple, list)):
@@ -80,7 +77,7 @@ def tensors(x: Any) -> Iterator[Tensor]:
 
 
 def with_factors(p: Parametrization) -> tuple[LinearMap, list[Tensor]]:
-    """The prepared map and its factors, which do not know of the parameters any more."""
+    """The prepared map and its factors, detached from the parameters."""
     with torch.no_grad():
         linear = copy.copy(p.prepare())
     vars(linear).update({key: freed(value) for key, value in vars(linear).items()})
@@ -98,9 +95,6 @@ def application(product: Callable[[Tensor], Tensor], h: Tensor, factors: list[Te
     return step
 
 
-# -------------------------------------------------------------------------------------- figures
-
-
 def building(configuration: Configuration, p: Parametrization, h: Tensor) -> Step:
     """Forward and backward of W(theta), or of an application where W is not formed."""
     leaves = list(p.parameters())
@@ -116,7 +110,7 @@ def building(configuration: Configuration, p: Parametrization, h: Tensor) -> Ste
 
 
 def gradient_condition(configuration: Configuration, n: int) -> float:
-    """Of dW/dtheta at a fresh start, on its range."""
+    """Largest by least nonzero singular value of dW/dtheta at a fresh start."""
     p = configuration.build(n, torch.float64)
     leaves = list(p.parameters())
     w = p.matrix()
@@ -144,7 +138,7 @@ def drift(configuration: Configuration, n: int, steps: int) -> float:
 
 
 def stepping(p: Parametrization) -> Step:
-    """A step of SGD on a copy, and what is attached to it."""
+    """A step of SGD on a copy, with what ``attach`` adds to it."""
     p = copy.deepcopy(p)
     for x in p.parameters():
         x.grad = torch.randn_like(x).div_(math.sqrt(x.numel()))
@@ -178,7 +172,7 @@ def times(
 
 
 def memory(configuration: Configuration, p: Parametrization, batch: int) -> Row:
-    """What is held for one application, forward and backward."""
+    """Megabytes held for one application, forward and backward."""
     saved: list[Tensor] = []
 
     def keep(x: Tensor) -> Tensor:
