@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
             p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
         failed = execute(executor, missing, store, command)
         # Late: every worker process imports this file, and only this one process draws figures.
-        from comparisons.report.html import write_report
+        from comparisons.report import write_report
 
         report = write_report(store.folder)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from comparisons.results.text import markdown_table
 from unitary_zoo import Parametrization, SchemeInfo
+from unitary_zoo.base import Determinant
 
 MARKER = "<!-- schemes -->"
 SIZE = 128
@@ -58,7 +59,7 @@ def rows() -> list[tuple[str, ...]]:
     for name in Parametrization.names():
         for info in by_field(Parametrization.get(name).info):
             cells = (f"[`{name}`](schemes/{name}.md)", f"`{info.title}`", info.family, info.field)
-            cells += (info.group, dimension(info), info.determinant, info.cost)
+            cells += (info.reach, dimension(info), str(info.determinant), info.cost)
             found.append((*cells, info.deviation or "yes"))
     return found
 
@@ -66,21 +67,21 @@ def rows() -> list[tuple[str, ...]]:
 # ---------------------------------------------------------------------------------------- pages
 
 
-def special(info: SchemeInfo) -> str:
-    """Values that the option ``special`` takes over the info's field, and their meaning."""
-    if not info.claims[info.field].special:
-        return "`True` (no change)" if info.determinant == "+1" else "-"
-    return "`True`: SU(n)" if info.field == "complex" else "`True`: det +1, `False`: det -1"
+def option(info: SchemeInfo) -> str:
+    """Values that the option ``determinant`` takes over the info's field, and their meaning."""
+    if not info.claims[info.field].determinants:
+        return "`+1` (no change)" if info.determinant is Determinant.PLUS_ONE else "-"
+    return "`+1`: SU(n)" if info.field == "complex" else "`+1`, `-1`: a component of O(n)"
 
 
 def claims(scheme: SchemeInfo) -> str:
     """Table of a scheme's claims over each field."""
     header = ("field", "group", f"dimension at n = {SIZE}", "determinant", "cost of W h")
     lines = [
-        (info.field, info.group, dimension(info), info.determinant, info.cost, special(info))
+        (info.field, info.reach, dimension(info), str(info.determinant), info.cost, option(info))
         for info in by_field(scheme)
     ]
-    return markdown_table((*header, "option `special`"), lines)
+    return markdown_table((*header, "option `determinant`"), lines)
 
 
 def accepted(info: SchemeInfo) -> str:

@@ -283,17 +283,13 @@ SHOWN: dict[str, Callable[[str, Path], str]] = {
     "losses": losses,
     "leaders": lambda _, docs: leaders(docs),
 }
-OLD = {  # old names: remove at integration
-    ("benchmark", "schemes"): ("benchmark", "scheme_speed"),
-    ("benchmark", "quick"): ("losses", "quick"),
-}
 
 
 def on_page_markdown(markdown: str, /, *, docs: Path = HERE, **_: Any) -> str:
     """Replace the comments of a page; mkdocs calls it with every page."""
 
     def shown(match: re.Match[str]) -> str:
-        kind, name = OLD.get((match[1], match[2] or ""), (match[1], match[2] or ""))
+        kind, name = match[1], match[2] or ""
         return SHOWN[kind](name, docs) if kind in SHOWN else match[0]
 
     return MARKER.sub(shown, markdown)

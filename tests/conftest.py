@@ -18,7 +18,10 @@ settings.load_profile(
 torch.set_num_threads(1)
 
 
-pytest.register_assert_rewrite("tests.recurrent")  # it asserts, and is no test file
+pytest.register_assert_rewrite(  # helpers that assert, and are no test files
+    "tests.recurrent", "tests.cuda.helpers", "tests.layers.gru_helpers",
+    "tests.layers.rnn_helpers", "tests.scan.native.helpers",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

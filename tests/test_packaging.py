@@ -72,7 +72,7 @@ def test_extra_is_declared(extra):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_kernel_loads_no_other_library():
-    kernel = next(Path(unitary_zoo.__file__).parent.glob("scan/_kernel.so"), None)
+    kernel = next(Path(unitary_zoo.__file__).parent.glob("scan/native/_kernel.so"), None)
     if kernel is None:
         pytest.skip("installed without the compiled kernel")
     code = (

@@ -271,3 +271,18 @@ def tanh_gradient(grad: Tensor, h: Tensor, out: Tensor) -> Tensor:
 def sigmoid_gradient(grad: Tensor, h: Tensor, out: Tensor) -> Tensor:
     """Write the gradient of z, from that of h = sigmoid(z), into ``out``."""
     return _aten.sigmoid_backward.grad_input(grad, h, grad_input=out)
+
+
+# ------------------------------------------------------------------------------------ comparisons
+
+COMPILER = "torch._dynamo"
+"""The module that every optimizer imports; slow to import."""
+
+
+def onednn_product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b.T`` by oneDNN, in float32 on a CPU.
+
+    The compiler calls this operation. The public way to oneDNN's product warns of being deprecated.
+    """
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    return out

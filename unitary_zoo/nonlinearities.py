@@ -37,10 +37,6 @@ class Activation:
     accepts_complex: bool = False
     has_threshold: bool = False
 
-    @property
-    def complex(self) -> bool:  # old name: remove at integration
-        return self.accepts_complex
-
     def check(self, is_complex: bool) -> None:
         """Raise ValueError if the states are complex and the function is only real."""
         if is_complex and not self.accepts_complex:

@@ -223,7 +223,7 @@ def measure(
                 "n": n,
                 "parameters": sum(x.numel() for x in p.parameters()),
                 "dimension": p.info.dimension(n),
-                "group": p.info.group,
+                "group": p.info.reach,
                 "unitary": p.info.exact or p.info.deviation,
                 **times(configuration, p, rounds, batch, options.limit_gib * GIB),
                 "gradient_condition": condition,

@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 
 from comparisons.benchmarks.parametrizations import column, every_scheme, peers
-from comparisons.benchmarks.timing import show, write_json
-from comparisons.cli.console import console
+from comparisons.benchmarks.timing import load_average, write_json
+from comparisons.cli.console import say, show
 from unitary_zoo.testing.layers import LAYER_CHECKS, LayerCheck, LayerSubject, SchemeLayers
 from unitary_zoo.testing.layers.measures import MemoryMeasure
 from unitary_zoo.testing.layers.registry import PREFIX, expected_failure
@@ -162,7 +162,7 @@ def table(
                 line.setdefault(ALL, _together(ours))
         lines.append(line)
         findings += found + ours
-        console.print(f"{_title(check)}: done")
+        say(f"{_title(check)}: done")
     return lines, findings
 
 
@@ -186,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, help="also write the tables to this file")
     options = parser.parse_args(argv)
+    load_before = load_average()
     torch.set_num_threads(1)  # the matrices are tiny
     checks = [
         check
@@ -200,14 +201,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         {"library": name, "version": importlib.metadata.version(name)}
         for name in ("torch", "geotorch")
     ]
-    show("what was found where a row is not passed", found, console)
-    show("who passes", lines, console)
-    show("versions", versions, console)
+    show("what was found where a row is not passed", found)
+    show("who passes", lines)
+    show("versions", versions)
     if options.json:
         meanings = [
             {"row": _title(check), "what must not happen": check.meaning} for check in checks
         ]
         sections = {"who_passes": lines, "rows": meanings, "what_was_found": found}
         sections = {key: part for key, part in sections.items() if part}
-        write_json(options.json, libraries=versions, **sections)
+        write_json(options.json, load_before, libraries=versions, **sections)
     return 1 if any(finding.breaks_a_promise for finding in findings) else 0

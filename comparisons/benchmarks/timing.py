@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from comparisons.training.machine import describe_machine, versions
+from unitary_zoo._torch import onednn_product
 
 Step = Callable[[], object]
 Row = Mapping[str, Any]
@@ -76,9 +77,7 @@ def _products(n: int, dtype: torch.dtype) -> list[Step]:
     a, b, out = (torch.randn(n, n, dtype=dtype) for _ in range(3))
     steps: list[Step] = [lambda: torch.mm(a, b, out=out)]
     if dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        # What the compiler calls; the public way to oneDNN's product warns of being deprecated.
-        linear = torch.ops.mkldnn._linear_pointwise
-        steps.append(lambda: linear(a, b, None, "none", [], ""))
+        steps.append(lambda: onednn_product(a, b))
     return steps
 
 
@@ -121,11 +120,3 @@ def _command() -> str:
 def _from_root(word: str | Path) -> str:
     path = Path(word)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(word)
-
-
-# old name: remove at integration
-def show(title: str, rows: Sequence[Row], console: object = None) -> None:
-    """Print a table."""
-    from comparisons.cli.console import show
-
-    show(title, rows)

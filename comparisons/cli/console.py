@@ -41,12 +41,6 @@ def get_console() -> Console:
     return console if console.is_terminal else Console(width=NARROWEST)
 
 
-def __getattr__(name: str) -> Console:
-    if name == "console":  # old name: remove at integration
-        return get_console()
-    raise AttributeError(name)
-
-
 class ProgressBars:
     """Show a bar over all runs and one for each in training; print a line for each that ended.
 

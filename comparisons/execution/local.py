@@ -25,6 +25,7 @@ from comparisons.execution.executor import (
 )
 from comparisons.records import Failure, Result, Run
 from comparisons.training.machine import usable_cpus
+from unitary_zoo._torch import COMPILER
 
 
 class LocalExecutor:
@@ -84,8 +85,8 @@ def _context() -> BaseContext:
 
 def _preload() -> list[str]:
     """What the server imports once, so that no worker spends seconds on it again."""
-    # Every optimizer imports torch._dynamo, and the embedded digits come with scikit-learn.
-    modules = ["torch._dynamo", "sklearn.datasets"]
+    # Every optimizer imports the compiler, and the embedded digits come with scikit-learn.
+    modules = [COMPILER, "sklearn.datasets"]
     # The server looks for modules where it was started: elsewhere another copy of this may lie.
     here = Path(__file__).resolve().parents[2]
     return [__name__, *modules] if Path.cwd().resolve() == here else modules

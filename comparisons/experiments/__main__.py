@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparisons.benchmarks.timing import write_json
-from comparisons.cli.console import console
+from comparisons.benchmarks.timing import load_average, write_json
+from comparisons.cli.console import say
 from comparisons.experiments.usage import UsageError
 from comparisons.report.figures import save_png
 
@@ -41,14 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
     options = parser.parse_args(argv[1:])
+    load_before = load_average()
     try:
         tables, figure = experiment.run(options)
     except UsageError as error:
         parser.error(str(error))
     path = options.results / f"{name}.json"
-    write_json(path, **tables)
+    write_json(path, load_before, **tables)
     save_png(figure, path.with_suffix(".png"))
-    console.print(f"written: {path} and {name}.png")
+    say(f"written: {path} and {name}.png")
     return 0
 
 

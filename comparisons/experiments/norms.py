@@ -21,15 +21,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from comparisons.cli.console import console
+from comparisons.cli.console import say
 from comparisons.experiments.usage import UsageError
 from comparisons.models import SequenceModel, is_baseline
 from comparisons.papers import PAPERS, Reading
-from comparisons.plan import grid
+from comparisons.plan import PlanError, plan
 from comparisons.records import Run
-from comparisons.report import figures as plots
+from comparisons.report import style
 from comparisons.tasks import TASKS, Batch, Task, stream
-from comparisons.training.trainer import fit
+from comparisons.training.trainer import train_model
 from unitary_zoo import theory
 
 TASK = "adding"
@@ -77,7 +77,7 @@ def curves(run: Run, options: argparse.Namespace) -> list[Curve]:
     batch = next(task.train_batches(options.batch, data)).to(run.device)
 
     def curve(panel: str, of: Run, iterations: int, norms: Tensor) -> Curve:
-        size = of.setting.hidden_size
+        size = of.setting.model.hidden_size
         parts = (norms.mean(1), norms.amin(1), norms.amax(1))
         return Curve(panel, of.model, size, of.length, iterations, *(p.tolist() for p in parts))
 
@@ -112,14 +112,13 @@ def gradients(model: SequenceModel, task: Task, batch: Batch) -> Tensor:
 
 def trained(run: Run, iterations: int) -> SequenceModel:
     """The model of a run after ``iterations`` iterations, evaluated only at the end."""
-    setting = replace(
-        run.setting,
+    setting = run.setting.changed(
         iterations=iterations,
         eval_every=iterations,
-        test_size=run.setting.batch_size,
+        test_size=run.setting.training.batch_size,
     )
-    model, result = fit(replace(run, setting=setting))
-    console.print(f"{run}: {iterations} iterations, test loss {result.final.test_loss:.3g}")
+    model, result = train_model(replace(run, setting=setting))
+    say(f"{run}: {iterations} iterations, test loss {result.final.test_loss:.3g}")
     return model
 
 
@@ -127,12 +126,12 @@ def draw(found: Sequence[Curve], readings: Sequence[Reading], caption: str) -> F
     """Draw all panels, with the published points as hollow markers."""
     models = list(dict.fromkeys(curve.model for curve in found))
     baselines = [model for model in models if is_baseline(model)]
-    styles = plots.styles([model for model in models if model not in baselines], baselines)
+    styles = style.styles([model for model in models if model not in baselines], baselines)
     names = {
         "iterations": max(curve.iterations for curve in found if curve.panel == "trained"),
         "trained_length": max(c.trained_length for c in found if c.panel == "states"),
     }
-    with mpl.rc_context(plots.RC):
+    with mpl.rc_context(style.RC):
         figure = Figure(figsize=(9, 6.6), layout="constrained")
         for axes, panel in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
             axes.set_title(PANELS[panel].format(**names))
@@ -140,16 +139,16 @@ def draw(found: Sequence[Curve], readings: Sequence[Reading], caption: str) -> F
             if panel in LOGARITHMIC:
                 axes.set_yscale("log")
             for curve in (curve for curve in found if curve.panel == panel):
-                style, steps = styles[curve.model], range(len(curve.mean))
+                look, steps = styles[curve.model], range(len(curve.mean))
                 label = f"{curve.model}, n = {curve.hidden_size}" if panel == "start" else None
-                axes.plot(steps, curve.mean, color=style.color, ls=style.dash, label=label)
+                axes.plot(steps, curve.mean, color=look.color, ls=look.dash, label=label)
                 axes.fill_between(
-                    steps, curve.least, curve.largest, color=style.color, alpha=0.15, lw=0
+                    steps, curve.least, curve.largest, color=look.color, alpha=0.15, lw=0
                 )
             for point in (r for r in readings if r.panel == panel and r.model in styles):
-                style = styles[point.model]
+                look = styles[point.model]
                 axes.plot(
-                    point.step, point.value, color=style.color, marker="o", ls="none", mfc="none",
+                    point.step, point.value, color=look.color, marker="o", ls="none", mfc="none",
                     clip_on=False,
                 )  # fmt: skip
         figure.legend(loc="outside right upper", fontsize=8)
@@ -179,7 +178,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]], F
         options.length, options.trained_length, options.batch = 12, 6, 3
         options.iterations = options.trained_iterations = 2
     try:
-        runs = grid.expand(
+        runs = plan(
             "smoke" if options.tiny else "paper",
             [TASK],
             options.schemes,
@@ -188,7 +187,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]], F
             device=options.device,
             hidden_size=options.hidden_size,
         )
-    except grid.GridError as error:
+    except PlanError as error:
         raise UsageError(str(error)) from None
     # If several papers trained a model, the setting of the first one is taken.
     first = {run.model: run for run in reversed(runs)}
@@ -203,7 +202,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]], F
         caption += f"\nCircles: read off figure 4 of {PAPER.cite} by eye, approximate."
     tables = {
         "curves": [asdict(curve) for curve in found],
-        "settings": [asdict(first[model]) for model in options.schemes],
+        "settings": [first[model].to_dict() for model in options.schemes],
         "published": [asdict(reading) for reading in shown],
     }
     return tables, draw(found, shown, caption)

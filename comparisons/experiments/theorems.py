@@ -17,11 +17,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from comparisons.benchmarks.timing import Row, show
-from comparisons.cli.console import console
+from comparisons.benchmarks.timing import Row
+from comparisons.cli.console import show
 from comparisons.experiments.unitary_fit import best_unitary_fit_error
 from comparisons.experiments.usage import positive
-from comparisons.report import figures as plots
+from comparisons.report import style
 from comparisons.tasks.contractive_system import System
 from unitary_zoo import UnitaryRNN, theory
 from unitary_zoo.scan import recurrent_scan
@@ -166,11 +166,11 @@ def scalar_recurrent_weight(
 
 def draw(searched: Sequence[Row], near: Sequence[Row]) -> Figure:
     """Draw errors by the number of states on the left, and by the bias on the right."""
-    with mpl.rc_context(plots.RC):
+    with mpl.rc_context(style.RC):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         channels = dict.fromkeys(row["n"] for row in searched)
-        for n, color in zip(channels, plots.PALETTE, strict=False):
+        for n, color in zip(channels, style.PALETTE, strict=False):
             own = [row for row in searched if row["n"] == n]
             # An exactly zero error has no place on a log scale.
             errors = [max(row["error"], 1e-17) for row in own]
@@ -181,8 +181,8 @@ def draw(searched: Sequence[Row], near: Sequence[Row]) -> Figure:
         left.set_xticks(sorted({row["states"] for row in searched}))
         depths = [-row["bias"] for row in near]
         errors, bounds = ([row[key] for row in near] for key in ("error", "bound"))
-        right.plot(depths, errors, "o-", color=plots.PALETTE[0], label="measured")
-        right.plot(depths, bounds, ls=plots.DASHES[1], color=plots.PALETTE[1], label="bound")
+        right.plot(depths, errors, "o-", color=style.PALETTE[0], label="measured")
+        right.plot(depths, bounds, ls=style.DASHES[1], color=style.PALETTE[1], label="bound")
         right.set_title(f"Theorem 3: sigmoid, w = {WEIGHT:g}", fontsize=9)
         right.set_xlabel("minus the bias of the new unit")
         right.set_ylabel("largest error of the state")
@@ -209,8 +209,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[Row]], Figure]:
         "searches": searches(options.seed, options.trials),
         "approximations": approximations(options.seed),
     }
-    show("Theorem 1: ReLU networks and unitary ones", tables["equivalents"], console)
-    show("Theorem 2: what n equal channels need", tables["certificates"], console)
-    show("Theorem 2: least error that a search found", tables["searches"], console)
-    show("Theorem 3: a sigmoid state near unitary ones", tables["approximations"], console)
+    show("Theorem 1: ReLU networks and unitary ones", tables["equivalents"])
+    show("Theorem 2: what n equal channels need", tables["certificates"])
+    show("Theorem 2: least error that a search found", tables["searches"])
+    show("Theorem 3: a sigmoid state near unitary ones", tables["approximations"])
     return tables, draw(tables["searches"], tables["approximations"])

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from comparisons.cli.console import console
+from comparisons.cli.console import say
 from comparisons.experiments.usage import UsageError
-from comparisons.report import figures as plots
+from comparisons.report import style
 from comparisons.tasks import TASKS, stream
 from unitary_zoo import Parametrization, UnitaryRNN, theory
 
@@ -100,9 +100,9 @@ def measure(nonlinearity: str, factor: float, n: int, x: Tensor, seed: int) -> C
 
 def draw(cases: Sequence[Case], caption: str) -> Figure:
     """Draw a panel for each nonlinearity, with measured norms as bands and bounds as lines."""
-    colors = dict(zip(dict.fromkeys(case.factor for case in cases), plots.PALETTE, strict=False))
+    colors = dict(zip(dict.fromkeys(case.factor for case in cases), style.PALETTE, strict=False))
     panels = list(dict.fromkeys(case.nonlinearity for case in cases))
-    with mpl.rc_context(plots.RC):
+    with mpl.rc_context(style.RC):
         figure = Figure(figsize=(9, 6.2), layout="constrained")
         for axes, name in zip(figure.subplots(2, 2).flat, panels, strict=False):
             axes.set_title(name)
@@ -114,9 +114,9 @@ def draw(cases: Sequence[Case], caption: str) -> Figure:
                 axes.fill_between(steps, case.least, case.largest, color=color, alpha=0.3, lw=0)
                 axes.plot(steps, case.largest, color=color)
                 upper = torch.tensor(case.log_upper, dtype=torch.float64).exp()
-                axes.plot(steps, upper.tolist(), color=color, ls=plots.DASHES[1], lw=1)
+                axes.plot(steps, upper.tolist(), color=color, ls=style.DASHES[1], lw=1)
         lines = [Line2D([], [], color=color, label=f"μ = {mu:g}") for mu, color in colors.items()]
-        bound = Line2D([], [], color="#444444", ls=plots.DASHES[1], lw=1, label="bound")
+        bound = Line2D([], [], color="#444444", ls=style.DASHES[1], lw=1, label="bound")
         figure.legend(handles=[*lines, bound], loc="outside right upper", fontsize=8)
         figure.supxlabel(caption, fontsize=8)
         return figure
@@ -177,7 +177,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]], F
         for name in NONLINEARITIES
         for mu in options.factors
     ]
-    console.print(f"{len(cases)} cases: every measured norm lies within its bounds")
+    say(f"{len(cases)} cases: every measured norm lies within its bounds")
     caption = (
         f"Adding problem, T = {options.length}, n = {options.hidden_size}, W = μ Q with Q "
         f"orthogonal, untrained; {options.batch} sequences, from the least to the largest."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comparisons.models.baselines import BASELINES, is_baseline
 from comparisons.models.sequence_model import SequenceModel, State
-from comparisons.names import unknown_name
 from comparisons.records import Setting
 from unitary_zoo import Parametrization
+from unitary_zoo.registry import unknown_name
 
 __all__ = [
     "BASELINES",
@@ -43,8 +43,3 @@ def relevant_setting(model: str, setting: Setting) -> Setting:
         return setting
     nonlinearity = setting.model.nonlinearity if model == "rnn" else "modrelu"
     return setting.changed(nonlinearity=nonlinearity, bias=False, learn_h0=False)
-
-
-def training_of(model: str, setting: Setting) -> str:  # old name: remove at integration
-    """The summary of :func:`relevant_setting`."""
-    return relevant_setting(model, setting).summary

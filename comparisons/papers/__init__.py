@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from comparisons.names import unknown_name
 from comparisons.papers._numbers import (
     PublishedResult,
     Reading,
@@ -23,9 +22,23 @@ from comparisons.papers._numbers import (
     read_results,
 )
 from comparisons.records import Setting
+from unitary_zoo.registry import unknown_name
 
-TAGS = {source: source.meaning for source in Source}  # old name: remove at integration
-EXACT = frozenset(source for source in Source if source.exact)  # old name: remove at integration
+__all__ = [
+    "PAPERS",
+    "PIXELS",
+    "Paper",
+    "Papers",
+    "PublishedResult",
+    "Reading",
+    "Source",
+    "Training",
+    "find_paper",
+    "mnist_iterations",
+    "mnist_training",
+    "paper_titles",
+    "text_iterations",
+]
 
 
 @dataclass(frozen=True)
@@ -74,9 +87,6 @@ class Paper:
     remarks: tuple[str, ...] = ()
     remarks_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
-
-
-Outcome = PublishedResult  # old name: remove at integration
 
 
 PIXELS = 784  # steps of an image of MNIST

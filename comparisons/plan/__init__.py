@@ -119,7 +119,3 @@ def _runs(training: Training, task: type[Task], device: str, lengths_given: bool
                 yield Run(
                     task.name, model, steps, seed, training.setting, device, variant, training.paper
                 )
-
-
-# old name: remove at integration
-GridError, USUAL, expand = PlanError, DEFAULT_PRESET, plan

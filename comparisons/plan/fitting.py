@@ -57,7 +57,7 @@ def for_field(setting: Setting, model: str) -> Setting:
         setting = setting.changed(options=(*settings.options, ("field", field)))
     if field != "complex":
         return setting.changed(only_recurrent_weight=False)
-    if not nonlinearities.get(settings.nonlinearity).complex:
+    if not nonlinearities.get(settings.nonlinearity).accepts_complex:
         return setting.changed(nonlinearity="modrelu")
     return setting
 

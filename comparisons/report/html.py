@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -31,9 +29,3 @@ def html_page(report: Report, drawings: Mapping[str, Sequence[Drawing]]) -> str:
     environment.globals.update(svg=to_svg, text_columns=TEXT_COLUMNS)
     template = environment.get_template("report.html.j2")
     return template.render(report=report, drawings=drawings)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "write_report":  # old name: remove at integration
-        return importlib.import_module("comparisons.report").write_report
-    raise AttributeError(name)

@@ -181,6 +181,3 @@ def _first_solved(result: Result, optimum: float) -> int | None:
         return point.test_loss - optimum <= SOLVED * (result.baseline - optimum)
 
     return next((point.iteration for point in result.curve if solved(point)), None)
-
-
-Row = Summary  # old name: remove at integration

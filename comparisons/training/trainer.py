@@ -190,6 +190,3 @@ def _measure(
         count += weight
     model.train()
     return loss / count, accuracy / count
-
-
-fit = train_model  # old name: remove at integration

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-pytest.register_assert_rewrite("tests.cuda.helpers")
-
 
 @pytest.fixture(autouse=True)
 def _single_precision_is_single() -> Iterator[None]:

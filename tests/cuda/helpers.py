@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from tests.torch_internals import TorchDispatchMode, tree_leaves
 from unitary_zoo import Parametrization
 from unitary_zoo.testing.subject import Subject, normal
 

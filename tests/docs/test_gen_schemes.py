@@ -25,7 +25,7 @@ def test_hook_puts_the_table_into_the_page(gen_schemes):
         link = f"| [`{name}`](schemes/{name}.md) |"
         rows = [line for line in page.splitlines() if line.startswith(link)]
         assert len(rows) == len(info.fields)
-        assert info.group in rows[0]  # the default field stands first
+        assert info.reach in rows[0]  # the default field stands first
         unitary = (info.deviation or "yes").replace("|", "\\|")
         assert all(row.endswith(f" | {unitary} |") for row in rows)
 
@@ -37,10 +37,11 @@ def test_page_of_a_scheme_states_its_claims(gen_schemes, name):
     assert page.startswith(f"# {name}\n\n`{info.title}`\n")
     assert f"::: {scheme.__module__}.{scheme.__qualname__}\n" in page
     for field, claims in info.claims.items():
-        cells = (field, claims.group, claims.determinant, claims.cost)
+        cells = (field, claims.reach, str(claims.determinant), claims.cost)
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {field} |"))
         assert set(cells) < set(row.strip("| ").split(" | "))
-        assert ("SU(n)" in row.split("|")[-2] or "det -1" in row) == claims.special
+        option = row.split("|")[-2]
+        assert ("SU(n)" in option or "O(n)" in option) == bool(claims.determinants)
     plain = page.replace("\\|", "|")
     assert f"| unitary | {info.deviation or 'by construction'} |" in plain
     assert f"| tolerance | {info.tolerance.factor:g} √n eps" in page

@@ -57,8 +57,7 @@ def test_pages_show_every_recorded_file(hook, page):
 
 def test_recorded_files_are_shown():
     recorded = {path.stem for path in (DOCS / "benchmarks").glob("*.json")}
-    shown = {"schemes": "scheme_speed"}  # old name: remove at integration
-    assert recorded <= {shown.get(name, name) for name in markers("benchmark")}
+    assert recorded <= set(markers("benchmark"))
     exported = {path.stem for path in (DOCS / "results").glob("*.json")}
     assert exported <= set(markers("results"))
 

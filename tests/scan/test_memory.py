@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from tests.torch_internals import TorchDispatchMode, tree_leaves
 from unitary_zoo import Parametrization, UnitaryRNN, UnitaryRNNCell
 from unitary_zoo.scan import recurrent_scan
 from unitary_zoo.testing.subject import haar, normal, usable_backends

@@ -9,6 +9,7 @@ from torch import nn
 
 import unitary_zoo
 from tests.oracles import defect
+from tests.torch_internals import forward_pre_hooks
 from tests.weights.layers import FAMILIES, Custom, bound
 from unitary_zoo import (
     orthogonal,
@@ -102,7 +103,7 @@ def test_orthogonal_lazy_layer_gets_its_scheme_at_the_first_batch(scheme):
     assert isinstance(layer, nn.Linear)
     assert defect(layer.weight) <= bound(torch.float32, 7)
     torch.testing.assert_close(layer(torch.ones(2, 7)), out)  # the first pass used it already
-    assert not layer._forward_pre_hooks
+    assert forward_pre_hooks(layer) == 0
 
 
 @pytest.mark.parametrize(

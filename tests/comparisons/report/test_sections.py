@@ -120,7 +120,7 @@ def test_section_leaves_empty_columns_out(make_result, imaginary, finished, buil
 def test_section_reports_the_least_test_loss_where_the_paper_does(make_result, build):
     losses = (2.0, 0.01, 0.5)
     last = make_result("cayley", losses=losses)
-    best = make_result("cayley", losses=losses, best_test=True)
+    best = make_result("cayley", losses=losses, report_best_test=True)
     assert (last.chosen, best.chosen) == (last.curve[2], best.curve[1])
     assert last.run.id == best.run.id  # the same training, reported in another way
     (section,) = build([best]).sections

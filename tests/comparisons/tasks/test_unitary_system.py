@@ -13,7 +13,7 @@ from comparisons.models import SequenceModel
 from comparisons.plan import plan
 from comparisons.tasks import TASKS
 from comparisons.tasks.unitary_system import System, UnitarySystem
-from comparisons.training.trainer import fit, train
+from comparisons.training.trainer import train, train_model
 from unitary_zoo import Parametrization, UnitaryRNN, as_real
 
 VARIANTS = sorted(UnitarySystem.variants)
@@ -143,7 +143,7 @@ def test_identify_training_moves_only_w_and_lowers_loss():
     run = replace(run, length=10)
     start = SequenceModel(run.model, run.setting, TASKS.get(run.task)(10))
     fixed = {n: p.clone() for n, p in start.named_parameters() if not p.requires_grad}
-    model, result = fit(run)
+    model, result = train_model(run)
     assert set(fixed) == {"rnn.cells.0.weight_ih_parts", "rnn.cells.0.threshold"}
     for name, before in fixed.items():
         assert torch.equal(model.get_parameter(name), before)
