@@ -1,5 +1,6 @@
-"""Make the table of schemes and a page for each from SchemeInfo: a mkdocs hook, and a script."""
+"""Make the table of schemes, and a page for each, from SchemeInfo: a mkdocs hook and a script."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -109,8 +110,9 @@ def facts(info: SchemeInfo) -> str:
         ("sizes", accepted(info)),
     ]
     if info.retraction_order is not None:
-        order = f"agrees with the geodesic to order {info.retraction_order:g}"
-        lines.append(("step", order.replace("to order inf", "to every order")))
+        order = info.retraction_order
+        agreement = f"order {order:g}" if math.isfinite(order) else "every order"
+        lines.append(("step", f"agrees with the geodesic to {agreement}"))
     return markdown_table(("", "at the default options"), lines)
 
 

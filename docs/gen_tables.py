@@ -38,7 +38,8 @@ def benchmark(name: str, docs: Path) -> str:
     if not path.exists():
         return f"{NOTHING} *This makes one:* `{command}`"
     found = json.loads(path.read_text(encoding="utf-8"))
-    shown = [made_by_benchmark(found)]
+    # The recorded command may be that of an older version.
+    shown = [f"{made_by_benchmark(found)} To run it again: `{command}`."]
     for key, rows in found.items():
         if not (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
             continue
@@ -88,7 +89,7 @@ def made_by_benchmark(found: Row) -> str:
 # -------------------------------------------------------------------------------------- results
 
 MOST_TABLES = 8
-"""More tasks than that are shown as a matrix."""
+"""The most tables of a comparison; the results on more tasks are shown as a matrix."""
 COLUMNS = ("model", "n", "seeds", "iterations", "batch", "training", "metric", "loss", "published")
 DIGITS = 4
 """Digits of metrics and losses; two accuracies can differ in the fourth alone."""
@@ -239,17 +240,17 @@ def loss_rows(runs: list[Row]) -> list[Row]:
 
 # -------------------------------------------------------------------------------------- leaders
 
-BUILD = "build_ms + step_ms"
+BUILD = ("build_ms", "step_ms")
 LEADERS = (
     ("W(θ) and step, real, n = 128, ms", BUILD, "real", 128, "least", ""),
     ("W(θ) and step, real, n = 512, ms", BUILD, "real", 512, "least", ""),
     ("W(θ) and step, complex, n = 512, ms", BUILD, "complex", 512, "least", ""),
-    ("W h against dense, real, n = 16384", "dense_ratio", "real", 16384, "most", " times"),
-    ("least drift, real", "drift", "real", 128, "least", ""),
-    ("copying, test loss", "copying_loss", None, None, "least", ""),
-    ("adding, test loss", "adding_loss", None, None, "least", ""),
+    ("W h against dense, real, n = 16384", ("dense_ratio",), "real", 16384, "most", " times"),
+    ("least drift, real", ("drift",), "real", 128, "least", ""),
+    ("copying, test loss", ("copying_loss",), None, None, "least", ""),
+    ("adding, test loss", ("adding_loss",), None, None, "least", ""),
 )
-"""Title, columns to add up, field and n of the rows (None is any), the best end, unit."""
+"""Title; columns to add up; field and n of the rows, where None is any; which is best; unit."""
 
 
 def leaders(docs: Path) -> str:
@@ -262,11 +263,11 @@ def leaders(docs: Path) -> str:
     lines = []
     for title, keys, field, n, best, unit in LEADERS:
         values = [
-            (sum(row[key] for key in keys.split(" + ")), row["scheme"])
+            (sum(row[key] for key in keys), row["scheme"])
             for row in rows
             if field in (None, row["field"])
             and n in (None, row["n"])
-            and all(isinstance(row.get(key), (int, float)) for key in keys.split(" + "))
+            and all(isinstance(row.get(key), (int, float)) for key in keys)
         ]
         values.sort(reverse=best == "most")
         podium = [f"`{scheme}` {format_cell(float(value))}{unit}" for value, scheme in values[:3]]

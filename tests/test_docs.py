@@ -1,5 +1,7 @@
 """The examples of the pages run, and the pages name what there is."""
 
+import contextlib
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -16,7 +18,7 @@ from unitary_zoo import Parametrization, UnitaryRNN, orthogonal
 DOCS = Path(__file__).parents[1] / "docs"
 
 EXECUTED = ("index", "layers", "migrating", "theory", "theory_bounds")
-"""Pages of which every example runs as it stands; that of extending.md is a story of its own."""
+"""Pages whose examples all run as they stand; those of extending.md have tests of their own."""
 
 
 def examples(page: str) -> list[tuple[str, str]]:
@@ -27,6 +29,20 @@ def examples(page: str) -> list[tuple[str, str]]:
     )
     assert len(found) == text.count("\n```") // 2  # none is written in a way not seen here
     return [(title, code) for language, title, code in found if language == "python"]
+
+
+def section(page: str, heading: str) -> str:
+    """Text below a heading, or below the heading that has this id, up to the next one."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    name = re.escape(heading)
+    start = re.search(rf"^#+ (?:{name}|.* {{ #{name} }})\n", text, re.MULTILINE)
+    return re.split(r"^#+ ", text[start.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def table(text: str) -> list[list[str]]:
+    """Cells of the first table of a text, without its header."""
+    lines = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 def test_no_page_has_examples_that_are_not_run():
@@ -54,7 +70,7 @@ def test_examples_run(page):
     assert ran
 
 
-def test_what_is_migrated_to_has_its_before_and_after():
+def test_libraries_of_migrating_have_before_and_after():
     titles = [title for title, _ in examples("migrating")]
     before = [title for title in titles if title.startswith("Before")]
     assert before == ["Before: torch", "Before: geotorch", "Before: expRNN"]
@@ -66,24 +82,62 @@ def test_tables_of_migrating_name_what_there_is():
     cells = [line.split("|")[2] for line in text.splitlines() if line.startswith("|")]
     calls = re.findall(r"`(orthogonal\(layer,[^`]*\))`", "".join(cells))
     recurrent = re.findall(r"`(scheme=[^`]*)`", "".join(cells))
-    assert (len(calls), len(recurrent)) == (3, 4)
+    assert calls
+    assert recurrent
     names = {"orthogonal": orthogonal, "UnitaryRNN": UnitaryRNN, "lam": 0.2, "K": 5}
     for call in calls:
         weight = eval(call, names, {"layer": nn.Linear(6, 6)}).weight
         off = torch.linalg.svdvals(weight) - 1
         assert off.abs().max() < 1e-5 + names["lam"] * ("spectral_band" in call)
-        assert "special" not in call or torch.linalg.det(weight) > 0
-    assert "(100 if left out)" in text
-    assert Parametrization.create("dtriv", 4).rebase_every == 100
+        assert "determinant=+1" not in call or torch.linalg.det(weight) > 0
     for options in recurrent:
         eval(f"UnitaryRNN(2, 4, {options})", names)
+
+
+def test_table_of_geotorch_names_the_default_of_rebase_every():
+    cells = [cell for row in table(section("migrating", "From geotorch")) for cell in row]
+    default = Parametrization.create("dtriv", 4).rebase_every
+    assert any(f"`rebase_every={default}`" in cell for cell in cells)
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or can be reached from one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        with contextlib.suppress(ModuleNotFoundError):
+            found: object = importlib.import_module(".".join(parts[:count]))
+            for attribute in parts[count:]:
+                annotated = attribute in getattr(found, "__annotations__", {})
+                if not (annotated or hasattr(found, attribute)):
+                    return False
+                found = getattr(found, attribute, None)
+            return True
+    return False
+
+
+OLDER = (
+    "Layers and options",
+    "A scheme of one's own",
+    "Matrices, scan, theorems and checks",
+    "The comparison",
+)
+
+
+@pytest.mark.parametrize("heading", OLDER)
+def test_table_of_older_names_leads_to_names_there_are(heading):
+    rooms = "base|linalg|nonlinearities|scan|testing|theory"
+    cells = " ".join(new for _, new in table(section("migrating", heading)))
+    names = re.findall(r"`((?:unitary_zoo|comparisons)\.[\w.]+)", cells)
+    names += [f"unitary_zoo.{name}" for name in re.findall(rf"`((?:{rooms})\.[\w.]+)", cells)]
+    assert names
+    assert [name for name in names if not exists(name)] == []
 
 
 # ---------------------------------------------------------------------------- a scheme of one's own
 
 
 def changes() -> list[tuple[str, str]]:
-    """What the page takes out of its draft, and what it puts there."""
+    """The parts of the draft that the page takes out, each with what it puts there."""
     text = (DOCS / "extending.md").read_text(encoding="utf-8")
     hunks = re.findall(r"^```diff\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [
@@ -96,7 +150,7 @@ def changes() -> list[tuple[str, str]]:
 
 
 def check_in_a_process(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The page's own command: it can be pickled there, and registers nothing in this process."""
+    """Run the page's own command: in a process of its own, whose classes can be pickled."""
     code = dict(examples("extending"))["check"]
     (folder / "check.py").write_text(code, encoding="utf-8")
     return subprocess.run(
@@ -106,11 +160,11 @@ def check_in_a_process(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def masked(message: str) -> str:
-    """Without the numbers that another machine or release rounds otherwise."""
+    """The message without the numbers, which another machine or release rounds otherwise."""
     return re.sub(r"residual \S+, tolerance \S+:", "residual x, tolerance x:", message)
 
 
-def test_the_draft_is_rejected_with_the_message_shown(tmp_path):
+def test_draft_is_rejected_with_the_message_shown(tmp_path):
     draft = dict(examples("extending"))["reflection.py"]
     (tmp_path / "reflection.py").write_text(draft, encoding="utf-8")
     result = check_in_a_process(tmp_path)
@@ -121,7 +175,7 @@ def test_the_draft_is_rejected_with_the_message_shown(tmp_path):
     assert masked(error) == masked(shown)
 
 
-def test_the_mended_scheme_is_accepted(tmp_path):
+def test_mended_scheme_is_accepted(tmp_path):
     scheme = dict(examples("extending"))["reflection.py"]
     assert len(changes()) == 2
     for before, after in changes():
@@ -145,32 +199,23 @@ def test_the_mended_scheme_is_accepted(tmp_path):
 
 
 def test_page_of_choosing_explains_only_columns_of_the_tables():
-    text = (DOCS / "choosing.md").read_text(encoding="utf-8")
-    table = text[text.index("| column |") : text.index("## In short")]
-    named = {
-        name
-        for line in table.splitlines()[2:]
-        for name in re.findall(r"`([^`]+)`", line.split("|")[1] if "|" in line else "")
-    }
-    assert named == {
+    rows = table(section("choosing", "What do the columns mean?"))
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])} == {
         "parameters", "dimension", "unitary", "build_ms", "step_ms", "apply_ms", "dense_ratio",
         "gradient_condition", "drift", "copying loss", "adding loss",
     }  # fmt: skip
 
 
 def test_page_of_choosing_names_the_schemes_that_claim_it():
-    text = (DOCS / "choosing.md").read_text(encoding="utf-8")
-
-    def named(paragraph: str, end: str) -> set[str]:
-        found = text[text.index(f"**{paragraph}") :]
-        known = Parametrization.names()
-        return set(re.findall(r"`(\w+)`", found[: found.index(end)])) & set(known)
-
     infos = {name: Parametrization.get(name).info for name in Parametrization.names()}
+
+    def named(heading: str) -> set[str]:
+        first, *_ = section("choosing", heading).strip().split("\n\n")
+        return set(re.findall(r"`(\w+)`", first)) & set(infos)
+
     fast = {name for name, info in infos.items() if info.cost != "O(n^2)"}
-    assert named("n in the thousands.", "They reach") == fast | {"householder"}
-    near = {name for name, info in infos.items() if not info.exact}
-    assert named("Exactly orthogonal", "## Measured") == near
+    assert named("large-n") == fast | {"householder"}
+    assert named("near") == {name for name, info in infos.items() if not info.exact}
 
 
 def test_commands_of_experiments_name_papers_and_tasks_there_are():

@@ -41,12 +41,13 @@ def test_page_of_a_scheme_states_its_claims(gen_schemes, name):
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {field} |"))
         assert set(cells) < set(row.strip("| ").split(" | "))
         option = row.split("|")[-2]
-        assert ("SU(n)" in option or "O(n)" in option) == bool(claims.determinants)
+        assert all(f"`{determinant:+d}`" in option for determinant in claims.determinants)
     plain = page.replace("\\|", "|")
-    assert f"| unitary | {info.deviation or 'by construction'} |" in plain
+    assert info.deviation in plain
     assert f"| tolerance | {info.tolerance.factor:g} √n eps" in page
     assert f": {info.tolerance.reason} |" in plain
-    assert ("`assign_` | reproduces every matrix" in page) == info.assignable
+    assert f"| `assign_` | {gen_schemes['ASSIGNED'][info.assignable]} |" in page
+    assert f"| family | {gen_schemes['FAMILIES'][info.family]} |" in page
     assert f"| `{info.default_init}` |" in page
     for check, reason in info.expected_failures.items():
         assert f"- `{check}`: {reason}" in page

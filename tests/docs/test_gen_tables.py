@@ -11,7 +11,6 @@ from comparisons.benchmarks import timing
 from comparisons.report.export import records
 
 DOCS = Path(__file__).parents[2] / "docs"
-NOTHING = "No run is recorded yet"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_pages_show_every_recorded_file(hook, page):
     text = hook["on_page_markdown"]((DOCS / f"{page}.md").read_text("utf-8"), page=None)
     assert not re.search(r"<!-- (benchmark|results|losses|leaders)", text)
     for line in text.splitlines():
-        if NOTHING in line:  # the command that makes it, so the file is not there
+        if hook["NOTHING"] in line:  # the command that makes it, so the file is not there
             name = re.findall(r"results/(\w+)`|--json docs/benchmarks/(\w+)\.json", line)[-1]
             assert not list(DOCS.glob(f"*/{''.join(name)}.json"))
 
@@ -62,9 +61,9 @@ def test_recorded_files_are_shown():
     assert exported <= set(markers("results"))
 
 
-def test_missing_files_show_the_command_that_makes_them(show):
+def test_missing_files_show_the_command_that_makes_them(hook, show):
     page = show("<!-- benchmark: memory -->\n<!-- results: psiml2017 -->\n<!-- leaders -->\n")
-    assert page.count(NOTHING) == 3
+    assert page.count(hook["NOTHING"]) == 3
     command = "python -m comparisons.benchmarks memory --json docs/benchmarks/memory.json"
     assert f"`{command}`" in page
     assert "`python comparisons/run_all.py --paper psiml2017`" in page
@@ -85,6 +84,7 @@ def test_benchmark_shows_its_tables_and_origin(show, tmp_path, monkeypatch):
     page = show("<!-- benchmark: scan_speed -->")
     for fact in ("Imaginary CPU 9000", "3 cores", "--rounds 99", timing.versions()["torch"], "0.5"):
         assert fact in page
+    assert "`python -m comparisons.benchmarks scan_speed --json" in page
     assert tables(page) == [
         [["case", "their ms", "target", "met"], ["a\\|b", "1.25", "–", "yes"],
          ["c", "250", "3", "no"]],
