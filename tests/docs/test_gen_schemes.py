@@ -43,7 +43,7 @@ def test_page_of_a_scheme_states_its_claims(gen_schemes, name):
         option = row.split("|")[-2]
         assert all(f"`{determinant:+d}`" in option for determinant in claims.determinants)
     plain = page.replace("\\|", "|")
-    assert info.deviation in plain
+    assert (f"| unitary | {info.deviation} |" in plain) == bool(info.deviation)
     assert f"| tolerance | {info.tolerance.factor:g} √n eps" in page
     assert f": {info.tolerance.reason} |" in plain
     assert f"| `assign_` | {gen_schemes['ASSIGNED'][info.assignable]} |" in page
