@@ -37,13 +37,14 @@ def test_example_of_a_layer_stays_orthogonal():
         assert torch.dist(gate.T @ gate, torch.eye(len(gate))) < 1e-5
 
 
-def test_two_commands_of_one_line():
+def test_commands_have_one_line():
     commands = blocks("sh")
     assert [command.count("\n") for command in commands] == [1, 1]
     run, tests = commands
     assert run.endswith("&& python comparisons/run_all.py\n")
-    assert "pytest" in tests
-    # .ci/run finds the second one by this marker.
+    assert "-m pytest" in tests
+    # .ci/run finds the commands by these markers.
+    assert f"<!-- ci:run -->\n```sh\n{run}" in README
     assert f"<!-- ci:test -->\n```sh\n{tests}" in README
 
 
