@@ -28,7 +28,7 @@ NOTHING = "*No run is recorded yet.*"
 # ----------------------------------------------------------------------------------- benchmarks
 
 SPLIT = {("scheme_speed", "schemes"): ("field", "n")}
-"""Tables of many rows, by file and section, and the columns by which they are shown in parts."""
+"""Tables of many rows, by file and section, and the columns by whose values they are divided."""
 
 
 def benchmark(name: str, docs: Path) -> str:
@@ -45,8 +45,8 @@ def benchmark(name: str, docs: Path) -> str:
             continue
         shown.append(f"### {name}: {key}".replace("_", " "))
         if columns := SPLIT.get((name, key)):
-            for title, part in parts(rows, columns).items():
-                shown += [f"#### {title}", table(part)]
+            for title, group in grouped(rows, columns).items():
+                shown += [f"#### {title}", table(group)]
         else:
             shown.append(table(rows))
     return "\n\n".join(shown)
@@ -60,7 +60,7 @@ def table(rows: list[Row]) -> str:
     return markdown_table(list(names.values()), lines, numbers)
 
 
-def parts(rows: list[Row], keys: tuple[str, ...]) -> dict[str, list[Row]]:
+def grouped(rows: list[Row], keys: tuple[str, ...]) -> dict[str, list[Row]]:
     """Groups of rows that agree in the columns ``keys``, by a title and without these columns."""
     found: dict[str, list[Row]] = {}
     for row in rows:

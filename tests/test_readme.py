@@ -43,7 +43,7 @@ def test_commands_have_one_line():
     run, tests = commands
     assert run.endswith("&& python comparisons/run_all.py\n")
     assert "-m pytest" in tests
-    # .ci/run finds the commands by these markers.
+    # A marker above each command, so that scripts such as .ci/run find it.
     assert f"<!-- ci:run -->\n```sh\n{run}" in README
     assert f"<!-- ci:test -->\n```sh\n{tests}" in README
 
