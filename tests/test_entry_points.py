@@ -65,7 +65,7 @@ print("RESULT" + json.dumps(out))
 
 
 @pytest.fixture(scope="session")
-def outcome(installed):
+def report(installed):
     return run(
         installed,
         """
@@ -87,37 +87,37 @@ except LookupError as error:
     )
 
 
-def test_pip_installs_the_distribution(installed):
+def test_plugin_is_installed_by_pip(installed):
     assert (installed / "unitary_zoo_dummy.py").is_file()
     assert list(installed.glob("unitary_zoo_dummy-0.1.dist-info/entry_points.txt"))
 
 
-def test_importing_the_library_loads_no_plugin(outcome):
-    assert outcome["after import"] is False
+def test_plugin_is_not_loaded_by_the_import(report):
+    assert report["after import"] is False
 
 
-def test_looking_up_a_known_name_loads_no_plugin(outcome):
-    assert outcome["after a built-in"] is False
+def test_plugin_is_not_loaded_by_a_built_in_name(report):
+    assert report["after a built-in"] is False
 
 
-def test_a_scheme_announced_by_entry_point_is_found_and_works(outcome):
-    assert outcome["plain"] == ["unitary_zoo_dummy", "Plain"]
-    assert outcome["size"] == [3, 3]
+def test_plugin_scheme_is_found_and_works(report):
+    assert report["plain"] == ["unitary_zoo_dummy", "Plain"]
+    assert report["size"] == [3, 3]
 
 
-def test_a_scheme_may_use_the_decorator_as_well(outcome):
-    assert outcome["decorated"] == "Decorated"
+def test_plugin_scheme_may_use_the_decorator_as_well(report):
+    assert report["decorated"] == "Decorated"
 
 
-def test_names_and_filters_contain_the_plugins_schemes(outcome):
-    assert outcome["names"] == sorted(outcome["names"])
-    for found in (outcome["names"], outcome["complex"]):
+def test_plugin_schemes_are_in_names_and_filters(report):
+    assert report["names"] == sorted(report["names"])
+    for found in (report["names"], report["complex"]):
         assert {"dummy_plain", "dummy_decorated", "cayley"} <= set(found)
         assert not {"dummy_absent", "dummy_broken"} & set(found)
 
 
-def test_each_broken_entry_point_warns_once_with_its_reason(outcome):
-    mine = [message for category, message in outcome["warnings"] if category == "RuntimeWarning"]
+def test_plugin_that_is_broken_warns_once_with_the_reason(report):
+    mine = [message for category, message in report["warnings"] if category == "RuntimeWarning"]
     assert len(mine) == 2
     (absent,) = [message for message in mine if "dummy_absent" in message]
     (broken,) = [message for message in mine if "dummy_broken" in message]
@@ -126,8 +126,8 @@ def test_each_broken_entry_point_warns_once_with_its_reason(outcome):
     assert "ImportError: the plug-in is missing its library" in broken
 
 
-def test_asking_for_a_broken_one_is_a_miss(outcome):
-    assert outcome["broken"].startswith("UnknownSchemeError: unknown scheme 'dummy_broken'")
+def test_plugin_that_is_broken_is_an_unknown_scheme(report):
+    assert report["broken"].startswith("UnknownSchemeError: unknown scheme 'dummy_broken'")
 
 
 LIST_AND_FILTER = """
@@ -147,13 +147,11 @@ out["owner"] = Parametrization.get("cayley").__module__
     ],
     ids=["a name that is taken", "not a scheme", "a bad name"],
 )
-def test_a_plugin_that_announces_nonsense_warns_and_takes_no_other_down(
-    installed, tmp_path, line, name
-):
+def test_plugin_entry_that_is_unfit_warns_and_spares_the_others(installed, tmp_path, line, name):
     good = "dummy_decorated = unitary_zoo_dummy:Decorated"
-    outcome = run(with_entry_points(installed, tmp_path, line, good), LIST_AND_FILTER)
-    assert {"dummy_decorated", "expm", "cayley"} <= set(outcome["names"])
-    assert {"dummy_decorated", "expm"} <= set(outcome["real"])
-    assert outcome["owner"] == "unitary_zoo.schemes.cayley"
-    assert name == "cayley" or name not in outcome["names"]
-    assert any(name in message for _, message in outcome["warnings"])
+    report = run(with_entry_points(installed, tmp_path, line, good), LIST_AND_FILTER)
+    assert {"dummy_decorated", "expm", "cayley"} <= set(report["names"])
+    assert {"dummy_decorated", "expm"} <= set(report["real"])
+    assert report["owner"] == "unitary_zoo.schemes.cayley"
+    assert name == "cayley" or name not in report["names"]
+    assert any(name in message for _, message in report["warnings"])

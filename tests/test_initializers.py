@@ -9,11 +9,10 @@ import scipy.optimize
 import scipy.stats
 import torch
 
+from tests.oracles import FIELDS, SIZES
 from unitary_zoo import Parametrization
 from unitary_zoo.initializers import INITIALIZERS
 
-SIZES = (1, 2, 3, 7, 17, 33)
-FIELDS = ("real", "complex")
 EPS = np.finfo(float).eps
 RANDOM = ("haar", "henaff", "cayley", "torus")
 ANY_REAL = (*RANDOM, "identity")
@@ -47,7 +46,7 @@ def is_uniform(sample, low, high):
     return scipy.stats.kstest(sample, scipy.stats.uniform(low, high - low).cdf).pvalue > 1e-3
 
 
-def test_those_of_the_design_are_there():
+def test_names_contain_those_of_the_design():
     assert set(INITIALIZERS.names()) >= {*RANDOM, "identity", "dft"}
 
 
@@ -55,7 +54,7 @@ def test_those_of_the_design_are_there():
 
 
 @pytest.mark.parametrize(("name", "field"), DEFINED)
-def test_matrix_is_unitary_of_the_field_and_precision_asked_for(name, field):
+def test_matrix_is_unitary_in_the_field_and_precision_given(name, field):
     for n in SIZES:
         for dtype in (torch.float32, torch.float64):
             w = draw(name, n, field, dtype=dtype)
@@ -70,7 +69,7 @@ def test_matrix_is_unitary_of_the_field_and_precision_asked_for(name, field):
 
 @pytest.mark.parametrize("determinant", [1, -1])
 @pytest.mark.parametrize("name", ANY_REAL)
-def test_determinant_of_a_real_matrix_is_the_one_asked_for(name, determinant):
+def test_determinant_of_a_real_matrix_is_the_one_given(name, determinant):
     for n in SIZES:
         for seed in range(4):
             w = draw(name, n, determinant=determinant, seed=seed)
@@ -79,7 +78,7 @@ def test_determinant_of_a_real_matrix_is_the_one_asked_for(name, determinant):
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("name", RANDOM)
-def test_a_generator_decides_alone(name, field):
+def test_generator_decides_alone_if_given(name, field):
     before = torch.random.get_rng_state()
     first, again, other = (draw(name, 4, field, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -88,7 +87,7 @@ def test_a_generator_decides_alone(name, field):
 
 
 @pytest.mark.parametrize("name", RANDOM)
-def test_without_a_generator_the_global_one_decides(name):
+def test_generator_of_torch_decides_if_none_is_given(name):
     torch.manual_seed(5)
     first = draw(name, 4, seed=None)
     second = draw(name, 4, seed=None)
@@ -207,13 +206,13 @@ def test_identity_is_exact(n):
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_dft_is_that_of_scipy(n):
+def test_dft_equals_scipy(n):
     wanted = scipy.linalg.dft(n, scale="sqrtn")
     # scipy's own entries are powers of a rounded root of unity: n eps.
     assert np.abs(draw("dft", n, "complex") - wanted).max() <= 4 * n * EPS
 
 
-def test_dft_of_a_real_matrix_is_refused_with_the_remedy():
+def test_dft_refuses_real_matrices_with_the_remedy():
     with pytest.raises(ValueError, match=r"init='dft'.*field='complex'.*'haar'"):
         draw("dft", 4)
 
@@ -235,7 +234,7 @@ def build(scheme, n, field, **options):
 
 
 @pytest.mark.parametrize(("scheme", "init", "field"), ON_THE_GROUP)
-def test_a_scheme_on_the_whole_group_starts_at_the_matrix_itself(scheme, init, field):
+def test_scheme_on_the_whole_group_starts_at_the_matrix(scheme, init, field):
     for n in SIZES:
         p = build(scheme, n, field)
         p.reset_parameters(init, generator=torch.Generator().manual_seed(0))
@@ -251,7 +250,7 @@ def test_a_scheme_on_the_whole_group_starts_at_the_matrix_itself(scheme, init, f
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("n", SIZES)
-def test_cayley_angles_are_those_of_the_matrix_under_either_map(n, field):
+def test_cayley_angles_are_the_same_under_either_map(n, field):
     angles = block_angles(draw("cayley", n))
     for scheme, coordinate in (("cayley", np.tan(angles / 2)), ("expm", angles)):
         p = build(scheme, n, field)
@@ -269,7 +268,7 @@ def test_cayley_angles_are_those_of_the_matrix_under_either_map(n, field):
 
 @pytest.mark.parametrize("basis", ["haar", "dft"])
 @pytest.mark.parametrize(("init", "field"), DEFINED)
-def test_eigenphase_takes_the_spectrum_of_the_matrix(init, field, basis):
+def test_eigenphase_starts_with_the_spectrum_of_the_matrix(init, field, basis):
     for n in SIZES:
         for determinant in (1, -1) if field == "real" else (1,):
             p = build(

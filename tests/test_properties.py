@@ -18,7 +18,7 @@ def states(p, shape, seed):
 
 @pytest.mark.parametrize("name", EXACT)
 @given(data=st.data())
-def test_unitary(name, data):
+def test_matrix_is_unitary(name, data):
     p = data.draw(parametrizations(name))
     w = p.matrix().detach()
     limit = p.info.tolerance(p.n, p.dtype)
@@ -29,7 +29,7 @@ def test_unitary(name, data):
 
 @pytest.mark.parametrize("name", EXACT)
 @given(data=st.data(), shape=batch_shapes(), seed=seeds())
-def test_norms_are_kept_and_the_adjoint_inverts(name, data, shape, seed):
+def test_forward_keeps_norms_and_adjoint_inverts_it(name, data, shape, seed):
     p = data.draw(parametrizations(name))
     h = states(p, shape, seed)
     image = p(h)
@@ -42,7 +42,7 @@ def test_norms_are_kept_and_the_adjoint_inverts(name, data, shape, seed):
 
 @pytest.mark.parametrize("name", EXACT)
 @given(data=st.data())
-def test_a_step_keeps_the_matrix_unitary(name, data):
+def test_step_keeps_the_matrix_unitary(name, data):
     p = data.draw(parametrizations(name, largest=8))
     rate = data.draw(st.sampled_from([1e-3, 1e-1, 10.0]))
     generator = torch.Generator().manual_seed(data.draw(seeds()))

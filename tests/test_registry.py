@@ -32,7 +32,7 @@ def fruit():
 # --------------------------------------------------------------------------- a registry by itself
 
 
-def test_names_are_sorted_and_get_returns_what_was_entered(fruit):
+def test_names_are_sorted_and_get_returns_the_entries(fruit):
     assert fruit.names() == ("apple", "pear", "quince")
     assert fruit.get("pear") == "PEAR"
 
@@ -48,12 +48,12 @@ def test_register_returns_the_object_itself():
     assert registry.get("mine") is Mine
 
 
-def test_the_same_object_may_be_entered_twice_under_its_name(fruit):
+def test_register_accepts_the_same_object_twice(fruit):
     entry = fruit.get("pear")
     assert fruit.register("pear")(entry) is entry
 
 
-def test_a_second_object_under_a_name_is_refused_and_the_owner_named(fruit):
+def test_register_refuses_a_taken_name_and_names_its_owner(fruit):
     class First:
         pass
 
@@ -70,7 +70,7 @@ def test_a_second_object_under_a_name_is_refused_and_the_owner_named(fruit):
 @pytest.mark.parametrize(
     "bad", ["", "two words", "dash-ed", "dot.ted", "new\nline", None, 3, object]
 )
-def test_bad_names_are_refused(fruit, bad):
+def test_register_refuses_unfit_names(fruit, bad):
     with pytest.raises((ValueError, TypeError)):
         fruit.register(bad)
     assert fruit.names() == ("apple", "pear", "quince")
@@ -80,22 +80,22 @@ def test_bad_names_are_refused(fruit, bad):
     ("asked", "near"),
     [("paer", "pear"), ("Apple", "apple"), ("quinc", "quince"), ("apple ", "apple")],
 )
-def test_a_miss_suggests_the_nearest_name(fruit, asked, near):
+def test_get_suggests_the_nearest_name(fruit, asked, near):
     with pytest.raises(LookupError, match=f"unknown fruit {asked!r}; did you mean '{near}'"):
         fruit.get(asked)
 
 
-def test_a_miss_far_from_everything_lists_what_is_there(fruit):
+def test_get_lists_the_known_names_if_none_is_near(fruit):
     with pytest.raises(LookupError, match="known: apple, pear, quince"):
         fruit.get("zzzzzz")
 
 
-def test_a_miss_in_an_empty_registry_says_so():
+def test_get_says_none_if_the_registry_is_empty():
     with pytest.raises(LookupError, match="known: none"):
         Registry("thing").get("anything")
 
 
-def test_the_error_is_the_class_given():
+def test_get_raises_the_error_class_given():
     class UnknownThing(LookupError):
         pass
 
@@ -104,7 +104,7 @@ def test_the_error_is_the_class_given():
 
 
 @pytest.mark.parametrize("asked", [None, 3, ["pear"], Cayley])
-def test_asking_for_what_is_no_name_is_a_miss(fruit, asked):
+def test_get_refuses_what_is_no_string(fruit, asked):
     with pytest.raises(LookupError, match="unknown fruit"):
         fruit.get(asked)
 
@@ -134,12 +134,12 @@ def test_override_restores_after_an_error(fruit):
 # ------------------------------------------------------------------------------ the schemes' own
 
 
-def test_every_scheme_of_the_mission_is_registered():
+def test_names_contain_every_scheme_of_the_mission():
     assert set(Parametrization.names()) >= MISSION
     assert Parametrization.names() == tuple(sorted(Parametrization.names()))
 
 
-def test_create_builds_what_get_finds_with_its_options():
+def test_create_builds_the_class_of_get_with_its_options():
     p = Parametrization.create("lie_exp", 5, field="complex", rebase_every=3)
     assert type(p) is Parametrization.get("lie_exp")
     assert (p.n, p.field, p.rebase_every) == (5, "complex", 3)
@@ -148,32 +148,34 @@ def test_create_builds_what_get_finds_with_its_options():
 @pytest.mark.parametrize(
     "call", [Parametrization.get, lambda name: Parametrization.create(name, 3)]
 )
-def test_unknown_scheme_is_named_with_the_nearest(call):
+def test_get_and_create_suggest_the_nearest_scheme(call):
     with pytest.raises(UnknownSchemeError, match=r"unknown scheme 'caylay'.*'cayley'"):
         call("caylay")
     assert issubclass(UnknownSchemeError, LookupError)
 
 
-def test_a_taken_name_is_refused_and_its_owner_named():
-    class Twin(Cayley):
+def test_scheme_with_a_taken_name_is_refused_and_the_owner_named():
+    class Imitation(Cayley):
         pass
 
-    with pytest.raises(ValueError, match=r"'cayley'.*unitary_zoo\.schemes\.cayley\.Cayley.*Twin"):
-        Parametrization.register("cayley")(Twin)
+    with pytest.raises(
+        ValueError, match=r"'cayley'.*unitary_zoo\.schemes\.cayley\.Cayley.*Imitation"
+    ):
+        Parametrization.register("cayley")(Imitation)
     assert Parametrization.get("cayley") is Cayley
 
 
 @pytest.mark.parametrize(
     "thing", [object, 3, lambda n: n, dict], ids=["class", "int", "call", "dict"]
 )
-def test_only_parametrizations_are_registered(thing):
+def test_scheme_must_be_a_parametrization(thing):
     before = Parametrization.names()
     with pytest.raises(TypeError, match="not a subclass of Parametrization"):
         Parametrization.register("impostor")(thing)
     assert Parametrization.names() == before
 
 
-def test_a_scheme_without_info_is_refused_with_the_remedy():
+def test_scheme_without_info_is_refused_with_the_remedy():
     class Silent(Parametrization):
         pass
 
@@ -182,7 +184,7 @@ def test_a_scheme_without_info_is_refused_with_the_remedy():
     assert "silent" not in Parametrization.names()
 
 
-def test_a_name_other_than_that_of_the_info_is_refused():
+def test_scheme_under_another_name_than_its_info_is_refused():
     # Reports go by info.name and look-up by the registered name, so two names would part them.
     class Renamed(Cayley):
         info = replace(Cayley.info, name="renamed")
@@ -217,14 +219,14 @@ def test_a_name_other_than_that_of_the_info_is_refused():
         ({"family": "of another kind"}, set(), MISSION),
     ],
 )
-def test_filters(claims, some, others):
+def test_names_are_filtered_by_claims(claims, some, others):
     found = Parametrization.names(**claims)
     assert found == tuple(sorted(found))
     assert set(found) >= some
     assert not set(found) & others
 
 
-def test_filters_agree_with_the_info_of_each_class():
+def test_names_by_family_agree_with_the_info_of_each_class():
     everything = Parametrization.names()
     for family in ("static", "rebased", "projected"):
         wanted = {name for name in everything if Parametrization.get(name).info.family == family}
@@ -234,12 +236,12 @@ def test_filters_agree_with_the_info_of_each_class():
 @pytest.mark.parametrize(
     "claim", ["colour", "dimension", "accepts", "claims", "_private", "__doc__"]
 )
-def test_an_unknown_filter_is_an_error_that_lists_the_known(claim):
+def test_names_refuse_an_unknown_claim_and_list_the_known(claim):
     with pytest.raises(TypeError, match=rf"no scheme claim '{claim}'.*'family'.*'field'"):
         Parametrization.names(**{claim: 1})
 
 
-def test_filters_look_at_the_class_and_not_at_what_an_instance_chose():
+def test_names_by_field_follow_the_class_and_no_instance():
     p = Expm(3, field="complex")
     assert p.info.field == "complex"
     assert Expm.info.field == "real"

@@ -23,7 +23,7 @@ def seen(function, x):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_detection_of_tracers_and_transforms():
+def test_tracers_and_transforms_are_detected():
     x = torch.ones(2, 3)
     assert seen(lambda f, x: f(x), x) == (False, False, False)
     assert seen(lambda f, x: make_fx(f)(x), x) == (True, False, False)

@@ -32,7 +32,7 @@ class AttachError(ValueError):
 
 
 class BoundExceededError(ValueError):
-    """A sequence exceeds a bound for which a unitary twin was built."""
+    """A sequence exceeds a bound for which a unitary network was built."""
 
 
 # ------------------------------------------------------------------------------------------- base

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tests.base.common import build, every_exact_case, every_whole_group, haar, moved, same, state
-from tests.oracles import as_numpy as numpy
-from tests.oracles import defect
+from tests.oracles import as_numpy, defect
 from unitary_zoo import NotRepresentableError, Parametrization
 from unitary_zoo.base import Group
 
@@ -36,7 +35,7 @@ def test_assign_nearest_has_the_residual_of_the_closed_form(name, field, n):
         residual = p.assign_(torch.from_numpy(x.copy()), nearest=True)
         # Maps and inverses with conditions of 1/(pi - angle), below 1e4 for these seeds.
         assert residual == pytest.approx(wanted, abs=1e-9)
-        assert residual == pytest.approx(np.linalg.norm(numpy(p.matrix()) - x, 2), abs=1e-13)
+        assert residual == pytest.approx(np.linalg.norm(as_numpy(p.matrix()) - x, 2), abs=1e-13)
         assert defect(p.matrix()) <= p.info.tolerance(n, p.dtype)
 
 
@@ -46,7 +45,7 @@ def test_assign_is_exact_for_members_of_the_group(name, field, n):
     p, w = build(name, n, field), haar(n, field, seed=3)
     parameters = list(p.parameters())
     assert p.assign_(w) <= 100 * n * 2.3e-16  # the limit that assign_ states
-    assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 100 * n * 2.3e-16
+    assert np.abs(as_numpy(p.matrix()) - w.numpy()).max() <= 100 * n * 2.3e-16
     # The optimizer holds the very same parameters, and they still learn.
     assert all(a is b for a, b in zip(p.parameters(), parameters, strict=True))
     assert all(q.requires_grad for q in p.parameters())
@@ -79,7 +78,7 @@ def test_assign_refuses_a_reflection_into_rotations(name, n):
     # Some vector has W v = -R v for every rotation R, since det(R^T W) = -1.
     assert e.value.residual == pytest.approx(2.0, abs=1e-9)
     assert p.assign_(w, nearest=True) == pytest.approx(2.0, abs=1e-9)
-    assert np.linalg.det(numpy(p.matrix())) == pytest.approx(1.0, abs=1e-12)
+    assert np.linalg.det(as_numpy(p.matrix())) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_assign_refuses_a_complex_matrix_into_a_real_scheme():
@@ -89,14 +88,14 @@ def test_assign_refuses_a_complex_matrix_into_a_real_scheme():
             p.assign_(haar(3, "complex"))
         w = haar(3, "real")
         assert p.assign_(w.to(torch.complex128)) <= 1e-13  # nothing imaginary in it
-        assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
+        assert np.abs(as_numpy(p.matrix()) - w.numpy()).max() <= 1e-13
 
 
 def test_assign_takes_real_and_integer_matrices_into_complex_schemes():
     p = build("full_capacity", 3, "complex")
     w = haar(3, "real", determinant=-1)
     assert p.assign_(w) <= 1e-13
-    assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
+    assert np.abs(as_numpy(p.matrix()) - w.numpy()).max() <= 1e-13
     assert p.assign_(torch.eye(3, dtype=torch.int64)) <= 1e-13
 
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.base.common import build, dirty
-from tests.oracles import as_numpy as numpy
-from tests.oracles import defect
+from tests.oracles import as_numpy, defect
 from unitary_zoo import NotProjectedError, attach
 from unitary_zoo.testing.strategies import dtypes, parametrizations, seeds
 
@@ -70,7 +69,7 @@ def test_guard_sees_a_change_by_data():
 @settings(max_examples=100)
 def test_guard_lets_only_unitary_matrices_pass(n, dtype, seed, field, exponent, spread):
     p = build("svd_projection", n, field, dtype, seed=seed)
-    w = numpy(p.matrix())
+    w = as_numpy(p.matrix())
     size = 10**exponent * n * torch.finfo(dtype).eps
     # One singular direction moved, once of a single vector and once of W's own mean direction, in
     # which all entries change alike.
@@ -93,9 +92,9 @@ def test_guard_lets_only_unitary_matrices_pass(n, dtype, seed, field, exponent, 
 def test_guard_raises_no_false_alarm(p):
     p.matrix()
     copy.deepcopy(p).matrix()
-    twin = build("svd_projection", p.n, p.field, p.weight.dtype)
-    twin.load_state_dict(p.state_dict())
-    twin.matrix()
+    loaded = build("svd_projection", p.n, p.field, p.weight.dtype)
+    loaded.load_state_dict(p.state_dict())
+    loaded.matrix()
 
 
 def test_guard_raises_no_false_alarm_for_large_matrices():
@@ -144,8 +143,8 @@ def test_guard_works_after_pickling():
 def test_matrix_inside_a_step_is_the_projection_with_its_gradient():
     p = dirty(4, torch.float64)
     p.begin_step_()
-    u, _, vh = np.linalg.svd(numpy(p.weight))
-    assert np.abs(numpy(p.matrix()) - u @ vh).max() <= 1e-14
+    u, _, vh = np.linalg.svd(as_numpy(p.weight))
+    assert np.abs(as_numpy(p.matrix()) - u @ vh).max() <= 1e-14
     # Scaling W leaves its polar factor alone.
     (grad,) = torch.autograd.grad((p.matrix() * torch.randn(4, 4)).sum(), p.weight)
     assert (grad * p.weight).sum().abs() <= 1e-14

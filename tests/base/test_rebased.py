@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tests.base.common import build
-from tests.oracles import as_numpy as numpy
-from tests.oracles import defect
+from tests.oracles import as_numpy, defect
 from unitary_zoo import Parametrization, attach
 
 
@@ -46,7 +45,7 @@ def test_state_dict_holds_the_count_of_steps():
     w = q.matrix().detach()
     q.step_()  # the third
     assert not q.theta.any()
-    assert np.abs(numpy(q.matrix()) - numpy(w)).max() <= 1e-14
+    assert np.abs(as_numpy(q.matrix()) - as_numpy(w)).max() <= 1e-14
 
 
 def test_matrix_stays_unitary_without_attach():

@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from tests.base.common import build, every_exact_case, haar, same, state
-from tests.oracles import as_numpy as numpy
-from tests.oracles import defect
+from tests.oracles import as_numpy, defect
 from unitary_zoo import NotRepresentableError, Parametrization, attach
 
 
 def test_reset_parameters_to_a_matrix_assigns_it():
     p, w = build("expm", 4, "real"), haar(4, "real", seed=5)
     p.reset_parameters(w)
-    assert np.abs(numpy(p.matrix()) - w.numpy()).max() <= 1e-13
+    assert np.abs(as_numpy(p.matrix()) - w.numpy()).max() <= 1e-13
     with pytest.raises(NotRepresentableError):
         p.reset_parameters(2 * w)
 

@@ -1,4 +1,4 @@
-"""A cost of W, its gradient in numpy, and the training of a scheme on it."""
+"""A cost of W, its gradient in numpy, the training of a scheme on it, and skew coordinates."""
 
 import math
 
@@ -10,11 +10,13 @@ from unitary_zoo import Parametrization
 
 
 def build(name, n=4, dtype=torch.float64, seed=0, **options):
+    """The scheme called ``name``, started from this seed."""
     torch.manual_seed(seed)
     return Parametrization.create(name, n, dtype=dtype, **options)
 
 
 def target_for(p, seed=1):
+    """A random matrix of the shape and dtype of W."""
     return torch.randn(p.n, p.n, dtype=p.dtype, generator=torch.Generator().manual_seed(seed))
 
 
@@ -64,3 +66,10 @@ def coordinate_basis(n, field):
             e[k, k] = 1j * math.sqrt(2)
             basis.append(e)
     return np.stack(basis)
+
+
+def skew(coordinates, n, field):
+    """A with these coordinates in the documented basis."""
+    if not len(coordinates):
+        return np.zeros((n, n))
+    return np.tensordot(coordinates, coordinate_basis(n, field), 1)

@@ -2,7 +2,7 @@
 
 import torch
 
-from unitary_zoo._torch import TorchDispatchMode
+from tests.torch_internals import TorchDispatchMode
 
 
 class Written(TorchDispatchMode):

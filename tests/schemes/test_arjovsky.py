@@ -1,8 +1,11 @@
+"""arjovsky against the product of its eight factors by numpy and scipy."""
+
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 
+from tests.schemes.dispatch import Written
 from unitary_zoo import NotRepresentableError, Parametrization, linalg
 
 
@@ -21,7 +24,7 @@ def dense_product(p):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 17, 33, 100])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_the_explicit_product(n, dtype):
+def test_matrix_equals_the_explicit_product(n, dtype):
     p = Parametrization.create("arjovsky", n, dtype=dtype)
     wanted = dense_product(p)
     # Eight factors, each with entries right to a few eps; phases up to pi rounded to eps.
@@ -37,26 +40,16 @@ def test_equals_the_explicit_product(n, dtype):
     )
 
 
-def test_application_never_builds_a_matrix():
-    from unitary_zoo._torch import TorchDispatchMode
-
-    class Largest(TorchDispatchMode):
-        numel = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            out = func(*args, **(kwargs or {}))
-            if isinstance(out, torch.Tensor):
-                Largest.numel = max(Largest.numel, out.numel())
-            return out
-
+def test_forward_writes_no_square_matrix():
     n, batch = 256, 3
     p = Parametrization.create("arjovsky", n)
-    with torch.no_grad(), Largest():
-        p(torch.randn(batch, n, dtype=p.dtype))
-    assert Largest.numel <= 2 * 2 * n * batch
+    h = torch.randn(batch, n, dtype=p.dtype)
+    with torch.no_grad(), Written() as written:
+        p(h)
+    assert written.largest <= 2 * 2 * n * batch
 
 
-def test_reflector_length_does_not_matter():
+def test_matrix_ignores_the_length_of_reflectors():
     p = Parametrization.create("arjovsky", 9, dtype=torch.float64)
     w = p.matrix().detach()
     for factor in (1e-170, 1e-8, 1e8, 1e170):
@@ -66,7 +59,7 @@ def test_reflector_length_does_not_matter():
             p.reflectors.div_(factor)
 
 
-def test_zero_reflector_is_the_identity_with_finite_gradients():
+def test_matrix_has_finite_gradients_at_zero_reflectors():
     p = Parametrization.create("arjovsky", 5, dtype=torch.float64)
     with torch.no_grad():
         p.reflectors.zero_()
@@ -76,7 +69,7 @@ def test_zero_reflector_is_the_identity_with_finite_gradients():
     assert torch.isfinite(p.reflectors.grad).all()
 
 
-def test_starts_as_in_the_paper():
+def test_start_is_that_of_the_paper():
     p = Parametrization.create("arjovsky", 4000)
     assert p.phases.abs().max() <= torch.pi
     assert p.reflectors.abs().max() <= 1
@@ -89,7 +82,7 @@ def test_starts_as_in_the_paper():
     assert not torch.equal(p.permutation, torch.arange(4000))
 
 
-def test_generator_determines_everything():
+def test_start_depends_on_the_generator_alone():
     def build():
         return Parametrization.create(
             "arjovsky", 12, generator=torch.Generator().manual_seed(4)
@@ -98,13 +91,13 @@ def test_generator_determines_everything():
     torch.testing.assert_close(build(), build(), rtol=0, atol=0)
 
 
-def test_cannot_be_all_of_the_group_beyond_n_5():
+def test_dimension_is_that_of_the_group_up_to_n_5():
     # The dimension counts: 7n - 7 directions against n^2 (the paper's count of 7n says n <= 7).
     info = Parametrization.get("arjovsky").info
     assert [n for n in range(1, 12) if info.dimension(n) == n * n] == [1, 2, 3, 4, 5]
 
 
-def test_nearest_recovers_its_own_matrix_and_reports_a_true_residual():
+def test_assign_nearest_finds_its_own_matrix_and_returns_the_residual():
     p = Parametrization.create("arjovsky", 4, dtype=torch.float64)
     w = p.matrix().detach()
     assert p.assign_(w) < 1e-12
@@ -116,7 +109,7 @@ def test_nearest_recovers_its_own_matrix_and_reports_a_true_residual():
     assert residual < before
 
 
-def test_other_initialisers_are_refused_with_the_remedy():
+def test_reset_parameters_refuses_other_initialisers_with_the_remedy():
     p = Parametrization.create("arjovsky", 6)
     with pytest.raises(NotRepresentableError, match="init='arjovsky'"):
         p.reset_parameters("haar")

@@ -1,3 +1,5 @@
+"""butterfly against its blocks applied one by one, and assignment."""
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -37,7 +39,7 @@ def dense_product(p):
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("field", ["complex", "real"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_the_explicit_product(n, field, dtype):
+def test_matrix_equals_the_explicit_product(n, field, dtype):
     p = build(n, field=field, dtype=dtype)
     wanted = dense_product(p)
     # Each of at most 7 layers and D turns numbers of size 1 by angles up to pi, rounded to eps.
@@ -88,7 +90,7 @@ def test_dimension_is_that_of_free_unitary_blocks(n, field):
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("field", ["complex", "real"])
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 0.0])
-def test_what_it_produces_is_assigned(n, field, scale):
+def test_assign_is_exact_for_butterflies(n, field, scale):
     """Also where blocks are near the identity or all zero, and their angles hang on rounding."""
     w = torch.tensor(dense_product(moved(n, field, scale)))
     w = w.real if field == "real" else w
@@ -109,7 +111,7 @@ def moved(n, field, scale):
 
 @pytest.mark.parametrize("field", ["complex", "real"])
 @pytest.mark.parametrize("n", [2, 3, 7, 8, 12])
-def test_quarter_turns_are_assigned(n, field):
+def test_assign_is_exact_for_quarter_turns(n, field):
     """Signed permutations: half of the norms that the splits compare are zero."""
     p, q = build(n, field=field), build(n, field=field)
     generator = torch.Generator().manual_seed(n)
@@ -119,7 +121,7 @@ def test_quarter_turns_are_assigned(n, field):
     assert q.assign_(p.matrix()) <= 1e-14
 
 
-def test_reaches_the_fourier_transform_of_reversed_bits():
+def test_assign_is_exact_for_the_dft_of_reversed_bits():
     for n in (2, 8, 64):
         bits = (n - 1).bit_length()
         reverse = [int(format(i, f"0{bits}b")[::-1], 2) for i in range(n)]
@@ -127,7 +129,7 @@ def test_reaches_the_fourier_transform_of_reversed_bits():
         assert build(n).assign_(torch.tensor(w)) <= 30 * n**0.5 * np.finfo(float).eps
 
 
-def test_hadamard_matrix_of_even_sign_changes_is_real():
+def test_assign_is_exact_for_a_real_hadamard_matrix():
     # The Walsh-Hadamard matrix of order 8 has four eigenvalues -1, so determinant 1.
     w = scipy.linalg.hadamard(8) / 8**0.5
     p = build(8, field="real")
@@ -135,7 +137,7 @@ def test_hadamard_matrix_of_even_sign_changes_is_real():
     assert np.allclose(np.abs(np.sin(2 * p.theta.detach().numpy())), 1)
 
 
-def test_foreign_matrices_are_refused_with_a_true_residual():
+def test_assign_refuses_other_matrices_with_the_residual():
     w = torch.tensor(scipy.stats.unitary_group.rvs(6, random_state=np.random.default_rng(1)))
     p = build(6)
     before = p.matrix().detach()
@@ -151,7 +153,7 @@ def test_foreign_matrices_are_refused_with_a_true_residual():
 
 @pytest.mark.parametrize("n", [16384, 10007])
 @pytest.mark.parametrize("field", ["complex", "real"])
-def test_large_n_takes_memory_of_order_n(n, field):
+def test_forward_and_backward_take_memory_of_order_n(n, field):
     batch, layers = 2, 14
     p = build(n, field=field, dtype=torch.float32)
     h = torch.randn(batch, n, dtype=p.dtype)

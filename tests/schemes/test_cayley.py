@@ -7,39 +7,26 @@ import pytest
 import torch
 
 from tests.base.common import haar
-from tests.oracles import as_numpy as numpy
-from tests.oracles import defect
-from tests.schemes.descent import (
-    build,
-    coordinate_basis,
-)
+from tests.oracles import F64, as_numpy, defect
+from tests.schemes.descent import build, skew
 from unitary_zoo import NotRepresentableError
-
-F64 = torch.float64
-
-
-def skew(coordinates, n, field):
-    """A with these coordinates in the documented basis."""
-    if not len(coordinates):
-        return np.zeros((n, n))
-    return np.tensordot(coordinates, coordinate_basis(n, field), 1)
 
 
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
 @pytest.mark.parametrize("scale", [0.1, 10.0])
-def test_cayley_is_the_quotient_of_i_minus_a_and_i_plus_a(n, field, scale):
+def test_matrix_equals_the_solve_of_numpy(n, field, scale):
     p = build("cayley", n, field=field)
     with torch.no_grad():
         p.theta.copy_(scale * torch.randn(p.theta.shape, dtype=F64))
-    a = skew(numpy(p.theta), n, field)
+    a = skew(as_numpy(p.theta), n, field)
     wanted = np.linalg.solve(np.eye(n) + a, np.eye(n) - a)
     # The solve rounds by the condition of I + A, at most 1 + |A|.
     limit = 10 * math.sqrt(n) * 2.3e-16 * (1 + np.linalg.norm(a, 2))
-    assert np.abs(numpy(p.matrix()) - wanted).max() <= limit
+    assert np.abs(as_numpy(p.matrix()) - wanted).max() <= limit
 
 
-def test_an_eigenvalue_ia_of_a_is_the_angle_minus_two_arctan_a():
+def test_eigenphases_are_twice_the_arctangents():
     p = build("cayley", 2)
     with torch.no_grad():
         p.theta.fill_(0.7)
@@ -49,7 +36,7 @@ def test_an_eigenvalue_ia_of_a_is_the_angle_minus_two_arctan_a():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("field", ["real", "complex"])
-def test_cayley_stops_just_short_of_the_eigenvalue_minus_one(field, dtype):
+def test_assign_nearest_stops_short_of_the_eigenvalue_minus_one(field, dtype):
     p = build("cayley", 4, dtype, field=field)
     w = haar(4, field)
     w = w @ torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=w.dtype)) @ w.mH

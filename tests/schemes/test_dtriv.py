@@ -1,3 +1,5 @@
+"""dtriv against its formula, its rebases, and the transport of moments."""
+
 import copy
 import math
 
@@ -6,10 +8,9 @@ import pytest
 import scipy.linalg
 import torch
 
+from tests.oracles import FIELDS, SIZES, as_numpy
 from unitary_zoo import Parametrization, attach
 
-SIZES = [1, 2, 3, 7, 17, 33]
-FIELDS = ["real", "complex"]
 OPTIMIZERS = {
     "Adam": lambda q: torch.optim.Adam(q, lr=0.02),
     "AdamW fused": lambda q: torch.optim.AdamW(q, lr=0.02, fused=True),
@@ -24,10 +25,6 @@ FIRST = {"Adam": "exp_avg", "AdamW fused": "exp_avg", "Adamax": "exp_avg"}
 def build(n, seed=0, **options):
     torch.manual_seed(seed)
     return Parametrization.create("dtriv", n, dtype=torch.float64, **options)
-
-
-def numpy(w):
-    return w.detach().resolve_conj().numpy()
 
 
 def coordinates_to_skew(theta, n, field):
@@ -75,7 +72,7 @@ def train(p, optimizer, target, steps):
 @pytest.mark.parametrize("map", ["expm", "cayley"])
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("n", SIZES)
-def test_equals_the_formula(n, field, map):
+def test_matrix_equals_the_formula(n, field, map):
     p = build(n, field=field, map=map)
     for scale in (0.01, 1.0):
         with torch.no_grad():
@@ -83,27 +80,27 @@ def test_equals_the_formula(n, field, map):
         a = coordinates_to_skew(p.theta, n, field)
         wanted = reference(map, a) @ base_of(p)
         # |A| is at most about 3, and both maps and their references round by a few eps of it.
-        assert np.abs(numpy(p.matrix()) - wanted).max() <= 100 * math.sqrt(n) * 2.3e-16
+        assert np.abs(as_numpy(p.matrix()) - wanted).max() <= 100 * math.sqrt(n) * 2.3e-16
 
 
 @pytest.mark.parametrize("map", ["expm", "cayley"])
 @pytest.mark.parametrize("field", FIELDS)
-def test_the_derivative_at_zero_is_the_identity(field, map):
+def test_map_derivative_at_zero_is_the_identity(field, map):
     n, t = 4, 1e-5
     p = build(n, field=field, map=map)
     direction = torch.randn_like(p.theta)
     with torch.no_grad():
         p.theta.copy_(t * direction)
-        above = numpy(p.matrix())
+        above = as_numpy(p.matrix())
         p.theta.copy_(-t * direction)
-    found = (above - numpy(p.matrix())) / (2 * t) @ base_of(p).conj().T
+    found = (above - as_numpy(p.matrix())) / (2 * t) @ base_of(p).conj().T
     # Left over: t^2 |A|^3 / 6, and rounding over t.
     wanted = coordinates_to_skew(direction, n, field)
     assert np.abs(found - wanted).max() <= 1e-8
 
 
 @pytest.mark.parametrize("rebase_every", [None, math.inf])
-def test_without_rebases_it_is_the_static_scheme_around_its_start(rebase_every):
+def test_training_without_rebases_equals_the_static_scheme(rebase_every):
     p = build(5, rebase_every=rebase_every)
     base, target = base_of(p).copy(), target_for(p)
     optimizer = torch.optim.Adam(p.parameters(), lr=0.05)
@@ -125,9 +122,9 @@ def test_without_rebases_it_is_the_static_scheme_around_its_start(rebase_every):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_one_step_a_rebase_is_the_riemannian_gradient_descent(field):
+def test_training_with_a_rebase_each_step_is_riemannian_descent(field):
     p = build(4, field=field, rebase_every=1)
-    rate, target, w = 0.02, target_for(p), numpy(p.matrix())
+    rate, target, w = 0.02, target_for(p), as_numpy(p.matrix())
     optimizer = torch.optim.SGD(p.parameters(), lr=rate)
     attach(p, optimizer)
     for _ in range(4):
@@ -136,29 +133,29 @@ def test_one_step_a_rebase_is_the_riemannian_gradient_descent(field):
         g = x.grad.numpy() @ w.conj().T
         w = scipy.linalg.expm(-rate * (g - g.conj().T)) @ w
         train(p, optimizer, target, 1)
-        assert np.abs(numpy(p.matrix()) - w).max() <= 1e-13
+        assert np.abs(as_numpy(p.matrix()) - w).max() <= 1e-13
 
 
 @pytest.mark.parametrize("map", ["expm", "cayley"])
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_rebase_turns_the_first_moments_and_leaves_the_rest(optimizer, field, map):
+def test_rebase_transports_first_moments_and_keeps_the_rest(optimizer, field, map):
     p = build(4, field=field, map=map, rebase_every=5)
     target, opt = target_for(p), OPTIMIZERS[optimizer](p.parameters())
     handle = attach(p, opt)
     train(p, opt, target, 4)
-    # The fifth step, once without the rebase.
+    # The fifth step, once without the rebase, on a copy.
     handle.remove()
-    twin = copy.deepcopy(p)
-    alone = OPTIMIZERS[optimizer](twin.parameters())
+    unmoved = copy.deepcopy(p)
+    alone = OPTIMIZERS[optimizer](unmoved.parameters())
     alone.load_state_dict(copy.deepcopy(opt.state_dict()))
-    train(twin, alone, target, 1)
+    train(unmoved, alone, target, 1)
     attach(p, opt)
     train(p, opt, target, 1)
     assert not p.theta.any()
-    before, after = alone.state[twin.theta], opt.state[p.theta]
+    before, after = alone.state[unmoved.theta], opt.state[p.theta]
     first = FIRST.get(optimizer, "momentum_buffer")
-    a = coordinates_to_skew(twin.theta, 4, field)
+    a = coordinates_to_skew(unmoved.theta, 4, field)
     assert np.linalg.norm(a, 2) > 0.05  # far enough to tell
     e = reference(map, a / 2)
     m = e @ coordinates_to_skew(before[first], 4, field) @ e.conj().T
@@ -172,7 +169,7 @@ def test_a_rebase_turns_the_first_moments_and_leaves_the_rest(optimizer, field, 
 
 @pytest.mark.parametrize("map", ["expm", "cayley"])
 @pytest.mark.parametrize("field", FIELDS)
-def test_the_transport_is_that_of_gradients_to_second_order(field, map):
+def test_transport_is_that_of_gradients_to_second_order(field, map):
     # The gradient in A, taken along, is the gradient at A = 0 of the same W: off by |A|^2, where
     # the coordinates as they are would be off by |A|.
     errors, plain = [], []
@@ -195,7 +192,7 @@ def test_the_transport_is_that_of_gradients_to_second_order(field, map):
     assert math.log2(plain[0] / plain[2]) / 2 == pytest.approx(1, abs=0.15)
 
 
-def test_moments_stay_where_every_step_rebases():
+def test_moments_are_kept_if_every_step_rebases():
     # With Adam: the step of plain momentum is along the momentum, which it would not turn.
     p = build(4, rebase_every=1)
     optimizer = torch.optim.Adam(p.parameters(), lr=0.05)
@@ -211,7 +208,7 @@ def test_moments_stay_where_every_step_rebases():
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "RMSprop", "SGD"])
-def test_a_checkpoint_in_the_middle_of_a_cycle_goes_on_as_if_nothing_had_been(optimizer):
+def test_checkpoint_between_rebases_resumes_exactly(optimizer):
     p = build(4, rebase_every=4)
     target, opt = target_for(p), OPTIMIZERS[optimizer](p.parameters())
     attach(p, opt)
@@ -229,24 +226,24 @@ def test_a_checkpoint_in_the_middle_of_a_cycle_goes_on_as_if_nothing_had_been(op
         assert torch.equal(value, q.state_dict()[key]), key
 
 
-def test_orders_of_the_two_maps_are_claimed():
+def test_retraction_order_follows_the_map():
     assert build(3).info.retraction_order == math.inf
     assert build(3, map="cayley").info.retraction_order == 2
     assert Parametrization.get("dtriv").info.retraction_order == math.inf
 
 
 @pytest.mark.parametrize("map", ["expm", "cayley"])
-def test_su_is_kept_far_out_and_over_rebases(map):
+def test_determinant_one_is_kept_far_out_and_over_rebases(map):
     p = build(5, field="complex", determinant=1, map=map, rebase_every=2)
     for _ in range(5):
         with torch.no_grad():
             p.theta.add_(3 * torch.randn_like(p.theta))
-        assert np.linalg.det(numpy(p.matrix())) == pytest.approx(1, abs=1e-12)
+        assert np.linalg.det(as_numpy(p.matrix())) == pytest.approx(1, abs=1e-12)
         p.step_()
-        assert np.linalg.det(numpy(p.matrix())) == pytest.approx(1, abs=1e-12)
+        assert np.linalg.det(as_numpy(p.matrix())) == pytest.approx(1, abs=1e-12)
 
 
-def test_bad_options_are_refused():
+def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"map='exp'; pass one of \['cayley', 'expm'\]"):
         build(3, map="exp")
     for every in (0, -2, 1.5, True, "3", math.nan):

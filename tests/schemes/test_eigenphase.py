@@ -1,3 +1,5 @@
+"""eigenphase: its eigenvalues, its bases and the nearest matrix."""
+
 import math
 
 import numpy as np
@@ -28,13 +30,13 @@ def test_eigenphases_are_those_of_the_matrix(n, basis, field):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 9])
 @pytest.mark.parametrize("determinant", [1, -1])
-def test_real_determinant_is_chosen(n, determinant):
+def test_determinant_option_is_kept(n, determinant):
     p = build(n, field="real", determinant=determinant)
     assert torch.linalg.det(p.matrix()).item() == pytest.approx(determinant, abs=1e-13)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 16])
-def test_dft_basis_gives_circulant_matrices(n):
+def test_matrix_is_circulant_in_the_dft_basis(n):
     p = build(n, basis="dft")
     first = p.matrix().detach().numpy()[:, 0]
     np.testing.assert_allclose(
@@ -43,7 +45,7 @@ def test_dft_basis_gives_circulant_matrices(n):
 
 
 @pytest.mark.parametrize("n", [2, 5, 8])
-def test_real_dft_basis_gives_circulant_matrices_where_the_phases_allow(n):
+def test_matrix_commutes_with_shifts_in_the_real_dft_basis(n):
     # Sines and cosines of one frequency are turned into each other: that commutes with shifts.
     p = build(n, basis="dft", field="real")
     w = p.matrix().detach()
@@ -53,7 +55,7 @@ def test_real_dft_basis_gives_circulant_matrices_where_the_phases_allow(n):
     assert linalg.unitarity_defect(w) < 1e-14
 
 
-def test_given_basis_diagonalises():
+def test_basis_given_diagonalises_the_matrix():
     q = torch.linalg.qr(torch.randn(6, 6, dtype=torch.complex128)).Q
     p = build(6, basis=q)
     w = p.matrix().detach()
@@ -69,18 +71,7 @@ def test_basis_is_fixed_and_only_phases_learn():
     torch.testing.assert_close(p.q, before, rtol=0, atol=0)
 
 
-def test_bad_bases_are_refused():
-    with pytest.raises(ValueError, match="unitarity defect"):
-        build(3, basis=torch.ones(3, 3, dtype=torch.complex128))
-    with pytest.raises(ValueError, match=r"\(3, 3\)"):
-        build(3, basis=torch.eye(4, dtype=torch.complex128))
-    with pytest.raises(ValueError, match="'hilbert'"):
-        build(3, basis="hilbert")
-    with pytest.raises(ValueError, match="determinant"):
-        build(3, field="complex", determinant=-1)
-
-
-def test_nearest_in_the_fixed_basis_is_optimal():
+def test_assign_nearest_is_optimal_in_the_fixed_basis():
     p = build(4)
     target = build(4, generator=torch.Generator().manual_seed(9)).matrix().detach()
     p.assign_(target, nearest=True)
@@ -93,16 +84,17 @@ def test_nearest_in_the_fixed_basis_is_optimal():
 
 
 @pytest.mark.parametrize(
-    ("basis", "message"),
+    ("field", "basis", "message"),
     [
-        ("fourier", "basis='fourier'"),
-        (torch.eye(3), r"shape \(3, 3\).*shape \(4, 4\)"),
-        (2 * torch.eye(4), "unitarity defect 3.*linalg.qr"),
-        (torch.full((4, 4), math.nan), "basis"),
-        (torch.eye(4, dtype=torch.complex64), "real matrix"),
+        ("real", "fourier", "basis='fourier'"),
+        ("real", torch.eye(3), r"shape \(3, 3\).*shape \(4, 4\)"),
+        ("real", 2 * torch.eye(4), "unitarity defect 3.*linalg.qr"),
+        ("complex", torch.ones(4, 4, dtype=torch.complex128), "unitarity defect"),
+        ("real", torch.full((4, 4), math.nan), "basis"),
+        ("real", torch.eye(4, dtype=torch.complex64), "real matrix"),
     ],
-    ids=["name", "shape", "not unitary", "nan", "complex for real"],
+    ids=["name", "shape", "not orthogonal", "not unitary", "nan", "complex for real"],
 )
-def test_eigenphase_refuses_a_bad_basis(basis, message):
+def test_basis_unfit_is_refused_with_the_reason(field, basis, message):
     with pytest.raises(ValueError, match=message):
-        Parametrization.create("eigenphase", 4, field="real", basis=basis)
+        build(4, field=field, basis=basis)

@@ -1,3 +1,5 @@
+"""eunn against its blocks applied one by one, and against torch_eunn."""
+
 import math
 
 import numpy as np
@@ -43,7 +45,7 @@ def dense_product(p):
 @pytest.mark.parametrize("capacity", [1, 2, 3, 8, "n"])
 @pytest.mark.parametrize("field", ["complex", "real"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_the_explicit_product(n, capacity, field, dtype):
+def test_matrix_equals_the_explicit_product(n, capacity, field, dtype):
     p = build(n, capacity=n if capacity == "n" else capacity, field=field, dtype=dtype)
     wanted = dense_product(p)
     # Each of L layers and D turns numbers of size 1 by angles up to pi, rounded to eps.
@@ -56,7 +58,7 @@ def test_equals_the_explicit_product(n, capacity, field, dtype):
     np.testing.assert_allclose(back, h.numpy() @ wanted.conj(), rtol=0, atol=scale)
 
 
-def test_learnable_numbers_are_as_many_as_in_the_paper():
+def test_parameters_are_as_many_as_in_the_paper():
     # L/2 layers of n/2 pairs and L/2 of n/2 - 1, two angles each, and n phases.
     for n, capacity in ((8, 2), (8, 6), (64, 10)):
         pairs = capacity // 2 * (n // 2 + n // 2 - 1)
@@ -66,7 +68,7 @@ def test_learnable_numbers_are_as_many_as_in_the_paper():
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
 @pytest.mark.parametrize("field", ["complex", "real"])
-def test_dimension_of_every_capacity(n, field):
+def test_dimension_is_the_rank_of_the_derivative(n, field):
     """The rank of dW/dtheta from central differences of the explicit product."""
     for capacity in range(1, n + 3):
         p = build(n, capacity=capacity, field=field)
@@ -112,7 +114,7 @@ def targets(n, field):
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("more", [0, 1, 2])
 @pytest.mark.parametrize("field", ["complex", "real"])
-def test_n_layers_reach_every_matrix(n, more, field):
+def test_assign_is_exact_with_n_layers(n, more, field):
     p = build(n, capacity=n + more, field=field)
     for w in targets(n, field):
         assert p.assign_(torch.tensor(w)) <= 20 * n * np.finfo(float).eps
@@ -121,7 +123,7 @@ def test_n_layers_reach_every_matrix(n, more, field):
         assert np.abs(dense_product(p) - w).max() <= 20 * n * np.finfo(float).eps
 
 
-def test_fewer_layers_refuse_with_the_remedy_and_fit_the_nearest():
+def test_assign_with_fewer_layers_is_refused_or_fitted():
     p = build(6, capacity=3)
     w = torch.tensor(scipy.stats.unitary_group.rvs(6, random_state=np.random.default_rng(0)))
     with pytest.raises(NotRepresentableError, match="nearest=True"):
@@ -133,12 +135,12 @@ def test_fewer_layers_refuse_with_the_remedy_and_fit_the_nearest():
 
 
 @pytest.mark.parametrize("capacity", [0, -1, 2.0, True, "2"])
-def test_bad_capacity_is_refused(capacity):
+def test_capacity_must_be_a_positive_int(capacity):
     with pytest.raises(ValueError, match=r"capacity=.*at least 1"):
         build(4, capacity=capacity)
 
 
-def test_starts_uniform_on_the_circle():
+def test_start_is_uniform_on_the_circle():
     p = build(4001)
     for q in p.parameters():
         values = q.detach()
@@ -149,7 +151,7 @@ def test_starts_uniform_on_the_circle():
 
 
 @pytest.mark.parametrize("field", ["complex", "real"])
-def test_large_n_takes_memory_of_order_capacity_times_n(field):
+def test_forward_and_backward_take_memory_of_order_capacity_times_n(field):
     n, batch, capacity = 16384, 2, 4
     p = build(n, capacity=capacity, field=field, dtype=torch.float32)
     h = torch.randn(batch, n, dtype=p.dtype)
@@ -161,7 +163,7 @@ def test_large_n_takes_memory_of_order_capacity_times_n(field):
     assert written.total <= 60 * (capacity + 1) * (batch + 2) * n
 
 
-def test_work_is_proportional_to_the_layers():
+def test_forward_work_is_proportional_to_the_capacity():
     counts, h = [], torch.randn(3, 512, dtype=torch.complex128)
     for capacity in (4, 64):
         q = build(512, capacity=capacity).prepare()
@@ -173,7 +175,7 @@ def test_work_is_proportional_to_the_layers():
 
 
 @pytest.mark.parametrize(("n", "capacity"), [(2, 2), (4, 2), (6, 4), (8, 8)])
-def test_equals_torch_eunn_with_its_angles(n, capacity):
+def test_matrix_equals_torch_eunn(n, capacity):
     """Its blocks are diag(e^{i phi}, 1) R(theta), and its odd layers pair the ends as well."""
     torch.manual_seed(n)
     theirs, ours = torch_eunn.EUNN(n, capacity).double(), build(n, capacity=capacity)

@@ -1,3 +1,5 @@
+"""eunn_fft against its blocks one by one, and against numpy's FFT."""
+
 import math
 
 import numpy as np
@@ -47,7 +49,7 @@ def dense_product(p):
     "options", [{}, {"permute": True}, {"field": "real"}], ids=["complex", "permuted", "real"]
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_the_explicit_product(n, options, dtype):
+def test_matrix_equals_the_explicit_product(n, options, dtype):
     p = build(n, dtype=dtype, **options)
     wanted = dense_product(p)
     # Each of at most 7 layers and D turns numbers of size 1 by angles up to pi, rounded to eps.
@@ -62,7 +64,7 @@ def test_equals_the_explicit_product(n, options, dtype):
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_dft_is_the_fft_of_numpy(n, dtype):
+def test_reset_parameters_dft_is_the_fft_of_numpy(n, dtype):
     p = build(n, permute=True, dtype=dtype)
     p.reset_parameters("dft")
     h = torch.randn(3, n, dtype=p.dtype, generator=torch.Generator().manual_seed(n))
@@ -73,7 +75,7 @@ def test_dft_is_the_fft_of_numpy(n, dtype):
 
 
 @pytest.mark.parametrize("n", [2, 4, 16, 64])
-def test_angles_of_the_fft(n):
+def test_assign_of_the_fft_gives_quarter_angles(n):
     """Butterflies (a + b, a - b) are turns by a quarter of pi; without P, bits stay reversed."""
     p = build(n)
     dft = scipy.linalg.dft(n, scale="sqrtn")
@@ -84,7 +86,7 @@ def test_angles_of_the_fft(n):
             p.reset_parameters("dft")
 
 
-def test_fft_by_angles_set_by_hand():
+def test_matrix_of_twiddle_angles_is_the_fft():
     """n = 4, decimation in frequency; theta = -pi/4 makes (a + e b, -(a - e b)), e = exp(i phi)."""
     p = build(4, permute=True)
     with torch.no_grad():
@@ -101,7 +103,7 @@ def test_fft_by_angles_set_by_hand():
 @pytest.mark.parametrize(
     "options", [{}, {"permute": True}, {"field": "real"}], ids=["complex", "permuted", "real"]
 )
-def test_what_it_produces_is_assigned(n, options):
+def test_assign_is_exact_for_its_own_matrices(n, options):
     w = torch.tensor(dense_product(build(n, **options)))
     w = w.real if "field" in options else w
     p = build(n, **options)
@@ -111,7 +113,7 @@ def test_what_it_produces_is_assigned(n, options):
     assert np.abs(dense_product(p) - w.numpy()).max() <= limit
 
 
-def test_learnable_numbers_are_as_many_as_in_the_paper():
+def test_parameters_are_as_many_as_in_the_paper():
     for n in (1, 2, 8, 64):
         numbers = sum(q.numel() for q in build(n).parameters())
         assert (
@@ -122,18 +124,18 @@ def test_learnable_numbers_are_as_many_as_in_the_paper():
 
 
 @pytest.mark.parametrize("n", [3, 6, 12, 100])
-def test_other_sizes_are_refused(n):
+def test_size_must_be_a_power_of_two(n):
     with pytest.raises(ValueError, match=f"n={n}; accepted sizes: .1, 2, 4, 8"):
         build(n)
 
 
-def test_permuted_real_is_refused():
+def test_permute_is_refused_for_real_matrices():
     with pytest.raises(ValueError, match="field='complex'"):
         build(4, permute=True, field="real")
 
 
 @pytest.mark.parametrize("field", ["complex", "real"])
-def test_large_n_takes_memory_of_order_n(field):
+def test_forward_and_backward_take_memory_of_order_n(field):
     n, batch, layers = 16384, 2, 14
     p = build(n, field=field, dtype=torch.float32)
     h = torch.randn(batch, n, dtype=p.dtype)

@@ -1,3 +1,5 @@
+"""geotorch_so against geotorch and against its formula."""
+
 import sys
 
 import geotorch
@@ -6,37 +8,31 @@ import pytest
 import scipy.linalg
 import torch
 
+from tests.oracles import F64, SIZES, normal
 from unitary_zoo import Parametrization, linalg
-
-F64 = torch.float64
-SIZES = [1, 2, 3, 7, 17, 33]
 
 
 def build(n, dtype=F64, **options):
     return Parametrization.create("geotorch_so", n, dtype=dtype, **options)
 
 
-def numbers(*shape, seed, dtype=F64):
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("triv", ["expm", "cayley"])
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_is_what_geotorch_computes(n, triv, dtype):
+def test_matrix_and_gradient_equal_geotorch(n, triv, dtype):
     p = build(n, dtype, triv=triv)
     layer = torch.nn.Linear(n, n, bias=False, dtype=dtype)
     geotorch.orthogonal(layer, "weight", triv=triv)
     layer.to(dtype)
     layer.weight = p.matrix().detach()
-    x = numbers(n, n, seed=n, dtype=dtype)
+    x = normal(n, n, seed=n, dtype=dtype)
     with torch.no_grad():
         p.original.copy_(x)
         layer.parametrizations.weight.original.copy_(x)
     # The same operations on a base that was read back from ours.
     limit = 20 * n**0.5 * linalg.eps(dtype)
     torch.testing.assert_close(p.matrix(), layer.weight, rtol=0, atol=limit)
-    weight = numbers(n, n, seed=5, dtype=dtype)
+    weight = normal(n, n, seed=5, dtype=dtype)
     (ours,) = torch.autograd.grad((p.matrix() * weight).sum(), p.original)
     (theirs,) = torch.autograd.grad(
         (layer.weight * weight).sum(), layer.parametrizations.weight.original
@@ -47,11 +43,11 @@ def test_is_what_geotorch_computes(n, triv, dtype):
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("triv", ["expm", "cayley"])
-def test_is_the_formula(n, triv):
+def test_matrix_equals_the_formula(n, triv):
     p = build(n, triv=triv)
     base = p.matrix().detach().numpy()
     with torch.no_grad():
-        p.original.copy_(numbers(n, n, seed=n))
+        p.original.copy_(normal(n, n, seed=n))
     lower = np.tril(p.original.detach().numpy(), -1)
     a, eye = lower - lower.T, np.eye(n)
     f = scipy.linalg.expm(a) if triv == "expm" else np.linalg.solve(eye - a / 2, eye + a / 2)
@@ -59,7 +55,7 @@ def test_is_the_formula(n, triv):
     np.testing.assert_allclose(p.matrix().detach().numpy(), base @ f, rtol=0, atol=2e-11)
 
 
-def test_assigning_its_own_matrix_is_the_update_of_the_base():
+def test_assign_of_its_own_matrix_equals_update_base():
     layer = torch.nn.Linear(5, 5, bias=False, dtype=F64)
     geotorch.orthogonal(layer, "weight")
     layer.to(F64)
@@ -67,14 +63,14 @@ def test_assigning_its_own_matrix_is_the_update_of_the_base():
     layer.weight = p.matrix().detach()
     with torch.no_grad():
         for x in (p.original, layer.parametrizations.weight.original):
-            x.copy_(numbers(5, 5, seed=3))
+            x.copy_(normal(5, 5, seed=3))
     geotorch.update_base(layer, "weight")
     p.assign_(p.matrix().detach())
     assert not p.original.any()
     torch.testing.assert_close(p.base, layer.parametrizations.weight[0].base, rtol=0, atol=1e-11)
 
 
-def test_the_manifold_takes_no_part_in_draws_and_state():
+def test_manifold_changes_neither_draws_nor_state():
     before = torch.random.get_rng_state()
     first = build(4).matrix()
     after = torch.random.get_rng_state()
@@ -85,12 +81,12 @@ def test_the_manifold_takes_no_part_in_draws_and_state():
     assert set(build(4).state_dict()) == {"original", "base"}
 
 
-def test_bad_map_is_refused():
+def test_triv_unknown_is_refused():
     with pytest.raises(ValueError, match=r"triv='qr'.*'cayley'"):
         build(3, triv="qr")
 
 
-def test_without_geotorch_it_is_listed_but_not_built(monkeypatch):
+def test_scheme_is_listed_but_not_built_without_geotorch(monkeypatch):
     monkeypatch.setitem(sys.modules, "geotorch", None)  # so import raises ImportError
     assert "geotorch_so" in Parametrization.names()
     assert Parametrization.get("geotorch_so").info.reach == "SO(n)"

@@ -1,3 +1,5 @@
+"""kronecker against numpy's Kronecker product of scipy's exponentials."""
+
 import functools
 import itertools
 import math
@@ -52,7 +54,7 @@ def dense_product(p):
 @pytest.mark.parametrize("factors", FACTORS, ids=str)
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_the_product_of_numpy(factors, field, dtype):
+def test_matrix_equals_the_product_of_numpy(factors, field, dtype):
     p = build(factors, field=field, dtype=dtype)
     wanted = dense_product(p)
     # Each factor is an exponential of a matrix of norm up to pi, right to 8 sqrt(P) eps, as
@@ -70,7 +72,7 @@ def test_equals_the_product_of_numpy(factors, field, dtype):
     ("n", "factors"),
     [(1, (1,)), (2, (2,)), (7, (7,)), (12, (2, 2, 3)), (49, (7, 7)), (64, (2,) * 6), (62, (2, 31))],
 )
-def test_default_factors_are_the_primes(n, factors):
+def test_factors_are_the_primes_by_default(n, factors):
     p = Parametrization.create("kronecker", n)
     assert p.factors == factors
     # 8 log2 n numbers for n a power of two in the paper, which stores 2 x 2 complex entries; a
@@ -100,7 +102,7 @@ def test_dimension_is_the_rank_of_the_tangents(factors, field):
 @pytest.mark.parametrize("factors", FACTORS, ids=str)
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("seed", range(3))
-def test_products_are_taken_apart(factors, field, seed):
+def test_assign_is_exact_for_products(factors, field, seed):
     """Whatever signs and phases the rearrangement hands to its two sides."""
     rng = np.random.default_rng(seed)
     group = scipy.stats.unitary_group if field == "complex" else scipy.stats.special_ortho_group
@@ -115,7 +117,7 @@ def test_products_are_taken_apart(factors, field, seed):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_two_factors_are_the_nearest_of_van_loan(field):
+def test_assign_nearest_is_a_local_optimum(field):
     """Near a product, no random move of the factors comes nearer than the assignment."""
     rng = np.random.default_rng(5)
     p = build((3, 4), field=field)
@@ -133,7 +135,7 @@ def test_two_factors_are_the_nearest_of_van_loan(field):
         assert np.linalg.norm(dense_product(p) - w) > best
 
 
-def test_foreign_matrices_are_refused():
+def test_assign_refuses_other_matrices():
     w = torch.tensor(scipy.stats.unitary_group.rvs(6, random_state=np.random.default_rng(1)))
     p = build((2, 3))
     with pytest.raises(NotRepresentableError, match="nearest=True"):
@@ -144,7 +146,7 @@ def test_foreign_matrices_are_refused():
     assert np.abs(p.matrix().detach().numpy() - np.eye(6)).max() <= 1e-15
 
 
-def test_a_prime_size_is_all_of_the_group():
+def test_prime_size_reaches_the_whole_group():
     w = torch.tensor(scipy.stats.unitary_group.rvs(7, random_state=np.random.default_rng(1)))
     p = build((7,))
     assert p.assign_(w) <= 1e-13
@@ -154,13 +156,13 @@ def test_a_prime_size_is_all_of_the_group():
 
 
 @pytest.mark.parametrize("factors", [(), (2, 2), (1, 6), (6, 1), (-2, -3), (5,), (2, 2, 2)])
-def test_bad_factors_are_refused(factors):
+def test_factors_unfit_are_refused(factors):
     with pytest.raises(ValueError, match=r"whose product is n=6, such as \(2, 3\)"):
         Parametrization.create("kronecker", 6, factors=factors)
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_each_factor_starts_from_the_haar_measure(field):
+def test_start_of_each_factor_is_haar(field):
     p = build((2, 3), field=field)
     generator = torch.Generator().manual_seed(0)
     traces = []
@@ -176,7 +178,7 @@ def test_each_factor_starts_from_the_haar_measure(field):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_large_n_takes_memory_of_order_n(field):
+def test_forward_and_backward_take_memory_of_order_n(field):
     n, batch = 16384, 2
     p = Parametrization.create("kronecker", n, field=field)
     h = torch.randn(batch, n, dtype=p.dtype)
@@ -187,7 +189,7 @@ def test_large_n_takes_memory_of_order_n(field):
     assert written.total <= 150 * batch * n
 
 
-def test_neighbouring_factors_are_multiplied_out_up_to_32():
+def test_prepare_multiplies_neighbouring_factors_up_to_32():
     # 2^14 = 32 * 32 * 16: three products instead of fourteen.
     q = Parametrization.create("kronecker", 16384).prepare()
     assert q.multiplications == 16384 * 80 * 4

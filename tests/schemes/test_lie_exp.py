@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from tests.oracles import as_numpy as numpy
+from tests.oracles import F64, as_numpy
 from tests.schemes.descent import (
     build,
     coordinate_basis,
@@ -19,15 +19,13 @@ from tests.schemes.descent import (
 )
 from unitary_zoo import attach
 
-F64, C128 = torch.float64, torch.complex128
-
 
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
-def test_lie_exp_with_sgd_is_the_exponential_update(n, field):
+def test_step_of_sgd_is_the_exponential_update(n, field):
     p, rate = build("lie_exp", n, field=field), 0.02
     target = target_for(p)
-    w = numpy(p.matrix())
+    w = as_numpy(p.matrix())
     optimizer = torch.optim.SGD(p.parameters(), lr=rate)
     attach(p, optimizer)
     for found in train(p, optimizer, 6, target):
@@ -39,7 +37,7 @@ def test_lie_exp_with_sgd_is_the_exponential_update(n, field):
 
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("optimizer", ["Adam", "RMSprop", "momentum"])
-def test_lie_exp_with_another_optimizer_is_the_exponential_of_its_step(optimizer, field):
+def test_step_of_another_optimizer_is_the_exponential_of_its_step(optimizer, field):
     def make(parameters):
         if optimizer == "momentum":
             return torch.optim.SGD(parameters, lr=0.02, momentum=0.9)
@@ -47,7 +45,7 @@ def test_lie_exp_with_another_optimizer_is_the_exponential_of_its_step(optimizer
 
     n = 3
     p = build("lie_exp", n, field=field)
-    target, w = target_for(p), numpy(p.matrix())
+    target, w = target_for(p), as_numpy(p.matrix())
     opt = make(p.parameters())
     attach(p, opt)
     basis = coordinate_basis(n, field)
@@ -66,12 +64,12 @@ def test_lie_exp_with_another_optimizer_is_the_exponential_of_its_step(optimizer
         assert np.abs(found - w).max() <= 1e-12
 
 
-def test_the_first_order_decrease_is_half_the_squared_norm():
+def test_step_of_sgd_decreases_the_cost_by_half_the_squared_norm():
     decreases, target = [], None
     for rate in (1e-4, 2e-4):
         p = build("lie_exp", 5)
         target = target_for(p)
-        w = numpy(p.matrix())
+        w = as_numpy(p.matrix())
         start = float(cost(torch.from_numpy(w), target))
         optimizer = torch.optim.SGD(p.parameters(), lr=rate)
         attach(p, optimizer)

@@ -1,3 +1,5 @@
+"""nnrnn against its formula entry by entry, its starts and assignment."""
+
 import math
 
 import numpy as np
@@ -5,9 +7,9 @@ import pytest
 import scipy.linalg
 import torch
 
+from tests.oracles import F64, normal
 from unitary_zoo import NotRepresentableError, Parametrization, linalg
 
-F64 = torch.float64
 SIZES = [1, 2, 3, 7, 8, 17, 33]
 
 
@@ -15,15 +17,11 @@ def build(n, **options):
     return Parametrization.create("nnrnn", n, dtype=F64, **options)
 
 
-def numbers(*shape, seed):
-    return torch.randn(shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
-
-
 @torch.no_grad()
 def anywhere(n, seed=0, scale=1.0):
     p = build(n)
     for q in p.parameters():
-        q.copy_(scale * numbers(*q.shape, seed=seed))
+        q.copy_(scale * normal(*q.shape, seed=seed))
     return p
 
 
@@ -55,7 +53,7 @@ def dense(p):
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_is_the_product_of_the_formula(n):
+def test_matrix_equals_the_formula(n):
     p = anywhere(n, seed=n)
     wanted = dense(p)
     # Three products of matrices of norm up to that of T; the exponentials differ by a few n eps.
@@ -64,7 +62,7 @@ def test_is_the_product_of_the_formula(n):
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_the_triangle_lies_below_the_blocks(n):
+def test_schur_is_lower_block_triangular(n):
     p, form = anywhere(n).schur()
     blocks = torch.arange(n) // 2
     assert not form[blocks[:, None] < blocks].any()
@@ -76,7 +74,7 @@ def test_the_triangle_lies_below_the_blocks(n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8])
-def test_eigenvalues_are_pinned_whatever_the_triangle(n):
+def test_eigenvalues_do_not_depend_on_the_transients(n):
     p = anywhere(n, scale=0.3)
     with torch.no_grad():
         p.gains.add_(1.0)
@@ -94,7 +92,7 @@ def test_eigenvalues_are_pinned_whatever_the_triangle(n):
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("init", ["haar", "henaff", "cayley", "torus", "identity"])
-def test_starts_orthogonal_as_the_initialiser_says(n, init):
+def test_start_is_the_matrix_of_the_initialiser(n, init):
     p = build(n)
     p.reset_parameters(init, generator=torch.Generator().manual_seed(3))
     q = Parametrization.create("lie_exp", n, dtype=F64)
@@ -107,7 +105,7 @@ def test_starts_orthogonal_as_the_initialiser_says(n, init):
 
 
 @pytest.mark.parametrize("n", [2, 3, 8])
-def test_starts_by_default_as_in_the_paper(n):
+def test_start_by_default_is_that_of_the_paper(n):
     p = build(n)
     assert p.info.default_init == "henaff"
     assert not p.skew.any()
@@ -131,7 +129,7 @@ def awkward(n, seed):
     ("n", "sign"),
     [*((n, 1) for n in (2, 3, 4, 7, 16, 17, 33)), *((n, -1) for n in (1, 3, 7, 17, 33))],
 )
-def test_takes_every_orthogonal_matrix_of_its_determinants(n, sign):
+def test_assign_is_exact_for_orthogonal_matrices(n, sign):
     # A determinant below 0 is for odd n only.
     p = build(n)
     for seed in range(3):
@@ -140,7 +138,7 @@ def test_takes_every_orthogonal_matrix_of_its_determinants(n, sign):
 
 
 @pytest.mark.parametrize("n", [3, 5, 8, 9, 17])
-def test_takes_permutations(n):
+def test_assign_is_exact_for_permutations(n):
     """Planes that are not turned at all, exactly, beside some that are."""
     w = torch.eye(n, dtype=F64)
     w[[0, 1, n - 1]] = w[[1, n - 1, 0]]
@@ -152,7 +150,7 @@ def test_takes_permutations(n):
 
 
 @pytest.mark.parametrize("n", [2, 4])
-def test_even_sizes_have_no_negative_determinant(n):
+def test_determinant_is_never_negative_if_n_is_even(n):
     w = torch.eye(n, dtype=F64)
     w[0, 0] = -1
     p = build(n)
@@ -166,11 +164,11 @@ def test_even_sizes_have_no_negative_determinant(n):
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
-def test_fits_others_of_its_matrices_near_the_group(n):
+def test_assign_fits_other_matrices_near_the_group(n):
     source = build(n)
     source.reset_parameters("haar", generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        source.transients.add_(0.02 * numbers(*source.transients.shape, seed=2))
+        source.transients.add_(0.02 * normal(*source.transients.shape, seed=2))
         source.gains.mul_(1.01)
     w = source.matrix().detach()
     start = float(torch.linalg.matrix_norm(w - linalg.polar(w), 2))
@@ -179,7 +177,7 @@ def test_fits_others_of_its_matrices_near_the_group(n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_penalty(n):
+def test_penalty_equals_the_formula(n):
     p = anywhere(n)
     gains, transients = p.gains.detach().numpy(), p.transients.detach().numpy()
     wanted = 0.15 * np.sum((gains - 1) ** 2) + 0.5 * 1e-4 * np.sum(transients**2)
@@ -191,7 +189,7 @@ def test_penalty(n):
     assert build(n).penalty(1.0, 1.0).item() == 0.0
 
 
-def test_only_real_matrices():
+def test_options_for_complex_matrices_are_refused():
     with pytest.raises(ValueError, match="complex"):
         build(4, field="complex")
     with pytest.raises(ValueError, match="determinant"):

@@ -6,20 +6,15 @@ import scipy.linalg
 import torch
 from torch.func import functional_call, grad, vmap
 
+from tests.oracles import F64, SIZES, as_numpy
 from unitary_zoo import Parametrization, attach, linalg
 
-F64, C128 = torch.float64, torch.complex128
-SIZES = [1, 2, 3, 7, 17, 33]
 fields = pytest.mark.parametrize("field", ["real", "complex"])
 
 
 def build(n, field="real", seed=0, dtype=F64, **options):
     torch.manual_seed(seed)
     return Parametrization.create("polar_newton_schulz", n, field=field, dtype=dtype, **options)
-
-
-def numpy(w):
-    return linalg.double(w.detach()).numpy()
 
 
 def random(n, field, condition, seed=1):
@@ -44,10 +39,10 @@ def put(p, x):
 @fields
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e4, 1e6, 1e10])
-def test_is_the_polar_factor(n, field, condition):
+def test_matrix_is_the_polar_factor(n, field, condition):
     for seed in range(3):
         x, w = random(n, field, condition, seed)
-        found = numpy(put(build(n, field), 3 * x).matrix())
+        found = as_numpy(put(build(n, field), 3 * x).matrix())
         # A perturbation of X by eps turns W by eps / (sigma_i + sigma_j): up to n eps condition.
         # The floor is that of a scaled step, which takes 1 to 0.1, a few times.
         assert np.abs(found - w).max() <= 2.3e-16 * (20 * condition + 200) * np.sqrt(n)
@@ -56,7 +51,7 @@ def test_is_the_polar_factor(n, field, condition):
 @fields
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 @pytest.mark.parametrize("condition", [1.0, 1e3, 1e5, 1e9, 1e20, np.inf])
-def test_is_unitary_whatever_the_condition(field, dtype, condition):
+def test_matrix_is_unitary_at_any_condition(field, dtype, condition):
     for n in SIZES:
         p = put(build(n, field, dtype=dtype), random(n, field, condition)[0])
         assert linalg.unitarity_defect(p.matrix()) <= p.info.tolerance(n, dtype)
@@ -67,7 +62,7 @@ def test_is_unitary_whatever_the_condition(field, dtype, condition):
     assert torch.isfinite(p.x.grad).all()
 
 
-def test_no_svd_up_to_the_condition_stated(monkeypatch):
+def test_matrix_takes_no_svd_up_to_the_condition_stated(monkeypatch):
     calls = []
     svd = torch.linalg.svd
     monkeypatch.setattr(torch.linalg, "svd", lambda *a: (calls.append(1), svd(*a))[1])
@@ -89,7 +84,7 @@ def test_gradient_is_that_of_the_polar_factor(n, field, condition):
     x, _ = random(n, field, condition)
     p, c = put(build(n, field), x), np.random.default_rng(5).standard_normal((n, n))
     (p.matrix() * torch.from_numpy(c)).real.sum().backward()
-    found = numpy(linalg.from_real_parts(p.x.grad, field))
+    found = as_numpy(linalg.from_real_parts(p.x.grad, field))
     # W (sigma_i + sigma_j)-weighted skew part of W^H C in the singular basis, the closed form.
     u, s, vh = np.linalg.svd(x)
     m = u.conj().T @ c @ vh.conj().T
@@ -100,7 +95,7 @@ def test_gradient_is_that_of_the_polar_factor(n, field, condition):
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_gradient_by_differences(n):
+def test_gradient_equals_differences(n):
     x, _ = random(n, "real", 10.0)
     p, c = put(build(n), x), np.random.default_rng(5).standard_normal((n, n))
     (p.matrix() * torch.from_numpy(c)).sum().backward()
@@ -116,7 +111,7 @@ def test_gradient_by_differences(n):
 
 @fields
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_the_size_of_x_does_not_matter(field, dtype):
+def test_matrix_ignores_the_size_of_x(field, dtype):
     p = build(5, field, dtype=dtype)
     w = p.matrix().detach()
     for factor in (2.0**-100, 2.0**-20, 2.0**100):
@@ -133,7 +128,7 @@ def test_the_size_of_x_does_not_matter(field, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64])
-def test_a_step_brings_a_vanishing_x_back_and_leaves_others(dtype):
+def test_step_rescales_a_vanishing_x_only(dtype):
     p = build(4, dtype=torch.float32).to(dtype)
     x = p.x.detach().clone()
     p.step_()
@@ -149,7 +144,7 @@ def test_a_step_brings_a_vanishing_x_back_and_leaves_others(dtype):
     assert torch.equal(ratio, torch.full_like(ratio, float(ratio[0, 0])))
 
 
-def test_weight_decay_for_long_leaves_w():
+def test_weight_decay_leaves_the_matrix():
     p = build(4, dtype=torch.float32)
     w = p.matrix().detach()
     opt = torch.optim.AdamW(p.parameters(), lr=0.5, weight_decay=0.9)
@@ -172,14 +167,14 @@ def test_determinant_option_takes_the_nearest_of_that_sign(determinant):
         signs = np.ones(5)
         signs[-1] = np.sign(np.linalg.det(u @ vh)) * determinant
         crossed += signs[-1] < 0
-        found = numpy(put(p, x).matrix())
+        found = as_numpy(put(p, x).matrix())
         assert np.abs(found - (u * signs) @ vh).max() < 1e-12
     assert 1 < crossed < 11
 
 
 @fields
 @pytest.mark.parametrize("condition", [3.0, 1e7])
-def test_transforms_of_torch_func_find_the_same(field, condition):
+def test_gradient_by_torch_func_is_the_same(field, condition):
     p = put(build(4, field), random(4, field, condition)[0])
     c = torch.randn(4, 4, dtype=F64)
 
@@ -196,16 +191,16 @@ def test_transforms_of_torch_func_find_the_same(field, condition):
     torch.testing.assert_close(both[1], p.x.grad, rtol=0, atol=limit)
 
 
-def test_assignment_is_exact_and_iterations_do_not_change_w():
+def test_matrix_and_assign_do_not_depend_on_iterations():
     x, w = random(7, "real", 50.0)
     for iterations in (0, 3, None, 25):
         p = put(build(7, iterations=iterations), x)
-        assert np.abs(numpy(p.matrix()) - w).max() < 1e-13
+        assert np.abs(as_numpy(p.matrix()) - w).max() < 1e-13
         p.assign_(torch.from_numpy(w))
-        assert np.abs(numpy(p.matrix()) - w).max() < 1e-13
+        assert np.abs(as_numpy(p.matrix()) - w).max() < 1e-13
 
 
 @pytest.mark.parametrize(("value", "kind"), [(-1, ValueError), (2.0, TypeError), (True, TypeError)])
-def test_bad_iterations_are_refused(value, kind):
+def test_iterations_out_of_range_are_refused(value, kind):
     with pytest.raises(kind, match=f"polar_newton_schulz: iterations={value!r}"):
         build(3, iterations=value)

@@ -7,12 +7,11 @@ import pytest
 import scipy.linalg
 import torch
 
+from tests.oracles import C128, F64, SIZES, as_numpy
+from tests.torch_internals import TorchDispatchMode
 from unitary_zoo import NotProjectedError, Parametrization, attach, linalg
-from unitary_zoo._torch import TorchDispatchMode
 
 NAMES = ["projunn_d", "projunn_t"]
-SIZES = [1, 2, 3, 7, 17, 33]
-F64, C128 = torch.float64, torch.complex128
 EPS = np.finfo(float).eps
 both = pytest.mark.parametrize("name", NAMES)
 fields = pytest.mark.parametrize("field", ["real", "complex"])
@@ -21,10 +20,6 @@ fields = pytest.mark.parametrize("field", ["real", "complex"])
 def build(name, n, field="real", seed=0, dtype=F64, **options):
     torch.manual_seed(seed)
     return Parametrization.create(name, n, field=field, dtype=dtype, **options)
-
-
-def numpy(w):
-    return linalg.double(w.detach()).numpy()
 
 
 def gaussian(*shape, field, seed=1):
@@ -51,56 +46,56 @@ def move(p, x):
 @pytest.mark.parametrize("sampler", ["lsi", "column"])
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("rank", [1, 3])
-def test_a_move_of_low_rank_is_taken_whole(name, field, sampler, n, rank):
+def test_step_of_low_rank_is_taken_whole(name, field, sampler, n, rank):
     p = build(name, n, field, rank=rank, sampler=sampler)
     k = min(rank, n)
     for seed, scale in enumerate((1e-6, 0.3, 1.0)):
         x = scale * gaussian(n, k, field=field, seed=seed) @ gaussian(k, n, field=field, seed=9)
         x = x / n
-        wanted = dense(name, numpy(p.matrix()), x.numpy())
+        wanted = dense(name, as_numpy(p.matrix()), x.numpy())
         move(p, x)
         # A few products and a basis; the polar factor is conditioned like 1 / sigma_min(W + X),
         # below 100 here.
-        assert np.abs(numpy(p.matrix()) - wanted).max() < 1e-12
+        assert np.abs(as_numpy(p.matrix()) - wanted).max() < 1e-12
 
 
 @both
 @fields
 @pytest.mark.parametrize("sampler", ["lsi", "column"])
-def test_fewer_directions_than_the_rank(name, field, sampler):
+def test_step_of_less_than_the_rank_is_taken_whole(name, field, sampler):
     p = build(name, 7, field, rank=3, sampler=sampler)
-    w = numpy(p.matrix())
+    w = as_numpy(p.matrix())
     x = torch.zeros(7, 7, dtype=p.dtype)
     move(p, x)
-    assert np.abs(numpy(p.matrix()) - w).max() < 10 * EPS
+    assert np.abs(as_numpy(p.matrix()) - w).max() < 10 * EPS
     x[:, 4] = gaussian(7, field=field)  # one column, of rank one
-    w = numpy(p.matrix())
+    w = as_numpy(p.matrix())
     move(p, x)
-    assert np.abs(numpy(p.matrix()) - dense(name, w, x.numpy())).max() < 1e-13
+    assert np.abs(as_numpy(p.matrix()) - dense(name, w, x.numpy())).max() < 1e-13
 
 
 @both
 @fields
-def test_from_rank_n_on_the_move_is_taken_whole(name, field):
+def test_step_is_taken_whole_from_rank_n_on(name, field):
     for n in (1, 2, 5):
         p = build(name, n, field, rank=5)
-        w, x = numpy(p.matrix()), 0.3 * gaussian(n, n, field=field)
+        w, x = as_numpy(p.matrix()), 0.3 * gaussian(n, n, field=field)
         move(p, x)
-        assert np.abs(numpy(p.matrix()) - dense(name, w, x.numpy())).max() < 1e-13
+        assert np.abs(as_numpy(p.matrix()) - dense(name, w, x.numpy())).max() < 1e-13
         assert p.info.retraction_order == (2 if name == "projunn_d" else float("inf"))
 
 
 @both
 @fields
 @pytest.mark.parametrize("sampler", ["lsi", "column"])
-def test_another_move_is_that_of_its_sketch(name, field, sampler):
+def test_step_of_high_rank_is_that_of_its_sketch(name, field, sampler):
     n, rank = 17, 2
     p = build(name, n, field, rank=rank, sampler=sampler)
-    w, x = numpy(p.matrix()), 0.1 * gaussian(n, n, field=field)
+    w, x = as_numpy(p.matrix()), 0.1 * gaussian(n, n, field=field)
     a, b = linalg.low_rank_factors(x, rank, sampler, torch.Generator().manual_seed(1))
     sketch = (a @ b.mH).numpy()
     move(p, x)
-    assert np.abs(numpy(p.matrix()) - dense(name, w, sketch)).max() < 1e-13
+    assert np.abs(as_numpy(p.matrix()) - dense(name, w, sketch)).max() < 1e-13
     # The sketch is X on a subspace of its rows or columns.
     assert np.linalg.matrix_rank(sketch) == rank
     q = scipy.linalg.orth(sketch if sampler == "column" else sketch.conj().T)
@@ -108,7 +103,7 @@ def test_another_move_is_that_of_its_sketch(name, field, sampler):
     np.testing.assert_allclose(sketch, inside, rtol=0, atol=1e-13)
 
 
-def test_lsi_is_near_the_best_sketch_of_a_decaying_matrix():
+def test_low_rank_factors_lsi_are_near_the_best():
     n, k, ratios = 40, 4, []
     u, v = (np.linalg.qr(np.random.default_rng(s).standard_normal((n, n)))[0] for s in (0, 1))
     s = 0.5 ** np.arange(n)
@@ -122,7 +117,7 @@ def test_lsi_is_near_the_best_sketch_of_a_decaying_matrix():
     assert np.median(ratios) < 4
 
 
-def test_columns_are_drawn_by_their_squared_norms():
+def test_low_rank_factors_draw_columns_by_squared_norms():
     norms = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=F64)
     x = torch.diag(norms)
     counts, draws = np.zeros(4), 2000
@@ -139,7 +134,7 @@ def test_columns_are_drawn_by_their_squared_norms():
 @both
 @fields
 @pytest.mark.parametrize("optimizer", ["SGD", "RMSprop", "momentum"])
-def test_training_takes_the_papers_update(name, field, optimizer):
+def test_step_of_an_optimizer_is_the_update_of_the_paper(name, field, optimizer):
     # The gradient of Re <W, u v^H> is u v^H, of rank one, and so is its entrywise sign if real.
     n, rate = 7, 0.05
     if optimizer == "RMSprop" and field == "complex":
@@ -153,7 +148,7 @@ def test_training_takes_the_papers_update(name, field, optimizer):
     }[optimizer]
     opt = make(p.parameters())
     attach(p, opt)
-    w, mean, speed = numpy(p.matrix()), 0.0, 0.0
+    w, mean, speed = as_numpy(p.matrix()), 0.0, 0.0
     for _ in range(12):
         opt.zero_grad()
         (p.matrix() * g.conj()).real.sum().backward()
@@ -164,18 +159,18 @@ def test_training_takes_the_papers_update(name, field, optimizer):
             x = x / np.sqrt(mean)
         speed = 0.5 * speed + x if optimizer == "momentum" else x
         w = dense(name, w, -rate * speed)
-        assert np.abs(numpy(p.matrix()) - w).max() < 1e-12
+        assert np.abs(as_numpy(p.matrix()) - w).max() < 1e-12
 
 
 @both
 @fields
-def test_inside_a_step_w_is_the_map_of_the_whole_move(name, field):
+def test_matrix_inside_a_step_is_that_of_the_whole_step(name, field):
     p = build(name, 5, field)
-    w, x = numpy(p.matrix()), 0.3 * gaussian(5, 5, field=field)
+    w, x = as_numpy(p.matrix()), 0.3 * gaussian(5, 5, field=field)
     p.begin_step_()
     with torch.no_grad():
         p.weight.add_(linalg.view_as_real_parts(x))
-    assert np.abs(numpy(p.matrix()) - dense(name, w, x.numpy())).max() < 1e-13
+    assert np.abs(as_numpy(p.matrix()) - dense(name, w, x.numpy())).max() < 1e-13
     p.step_()
 
 
@@ -184,42 +179,42 @@ def test_inside_a_step_w_is_the_map_of_the_whole_move(name, field):
 
 @pytest.mark.parametrize("rank", [1, 2, 9])
 @pytest.mark.parametrize("determinant", [1, -1])
-def test_projunn_d_with_a_determinant_takes_the_nearest_of_that_sign(rank, determinant):
+def test_projunn_d_step_keeps_the_determinant_option(rank, determinant):
     n, crossed = 7, 0
     p = build("projunn_d", n, determinant=determinant, rank=rank)
     free = build("projunn_d", n, rank=rank)
     for seed in range(12):
         r = min(rank, n)
         x = gaussian(n, r, field="real", seed=seed) @ gaussian(r, n, field="real", seed=seed + 50)
-        w = numpy(p.matrix())
+        w = as_numpy(p.matrix())
         free.assign_(p.matrix())
         u, _, vh = np.linalg.svd(w + x.numpy())
         signs = np.ones(n)
         signs[-1] = np.sign(np.linalg.det(u @ vh)) * determinant
         crossed += signs[-1] < 0
         move(free, x)
-        assert np.abs(numpy(free.matrix()) - u @ vh).max() < 1e-11
+        assert np.abs(as_numpy(free.matrix()) - u @ vh).max() < 1e-11
         move(p, x)
-        assert np.abs(numpy(p.matrix()) - (u * signs) @ vh).max() < 1e-11
+        assert np.abs(as_numpy(p.matrix()) - (u * signs) @ vh).max() < 1e-11
     assert crossed > 1
 
 
 @pytest.mark.parametrize("determinant", [1, -1])
-def test_projunn_t_never_leaves_its_component(determinant):
+def test_projunn_t_step_keeps_the_component(determinant):
     p = build("projunn_t", 6, determinant=determinant, rank=2)
     for seed in range(10):
         move(p, 10 * gaussian(6, 6, field="real", seed=seed))
-        assert np.linalg.det(numpy(p.matrix())) == pytest.approx(determinant, abs=1e-12)
+        assert np.linalg.det(as_numpy(p.matrix())) == pytest.approx(determinant, abs=1e-12)
 
 
-def test_a_singular_sum_still_gives_an_orthogonal_matrix():
+def test_projunn_d_step_to_a_singular_sum_is_orthogonal():
     p = build("projunn_d", 5)
     p.assign_(torch.eye(5, dtype=F64))
     x = torch.zeros(5, 5, dtype=F64)
     x[0, 0] = -1.0
     move(p, x)
     assert linalg.unitarity_defect(p.matrix()) < 1e-14
-    np.testing.assert_allclose(np.abs(numpy(p.matrix())), np.eye(5), atol=1e-14)
+    np.testing.assert_allclose(np.abs(as_numpy(p.matrix())), np.eye(5), atol=1e-14)
 
 
 # ------------------------------------------------------------------------- rounding and the cost
@@ -228,7 +223,7 @@ def test_a_singular_sum_still_gives_an_orthogonal_matrix():
 @both
 @fields
 @pytest.mark.parametrize(("n", "rank", "steps"), [(5, 1, 400), (33, 1, 600), (128, 2, 150)])
-def test_the_tolerance_holds_after_many_steps(name, field, n, rank, steps):
+def test_tolerance_holds_after_many_steps(name, field, n, rank, steps):
     p = build(name, n, field, dtype=torch.float32, rank=rank)
     limit, worst = p.info.tolerance(n, torch.float32), 0.0
     for seed in range(steps):
@@ -250,7 +245,7 @@ class Multiplications(TorchDispatchMode):
 
 @both
 @pytest.mark.parametrize("sampler", ["lsi", "column"])
-def test_a_step_costs_k_n_squared(name, sampler):
+def test_step_costs_k_n_squared(name, sampler):
     counts = []
     for n in (64, 256):
         p = build(name, n, dtype=torch.float32, rank=2, sampler=sampler)
@@ -267,7 +262,7 @@ def test_a_step_costs_k_n_squared(name, sampler):
 
 
 @both
-def test_draws_leave_the_global_state_alone_and_resume(name):
+def test_draws_leave_the_global_generator_and_resume(name):
     def step(p, seed):
         move(p, 0.1 * gaussian(9, 9, field="real", seed=seed))
 
@@ -289,7 +284,7 @@ def test_draws_leave_the_global_state_alone_and_resume(name):
 
 
 @both
-def test_successive_steps_draw_anew(name):
+def test_draws_differ_from_step_to_step(name):
     p = build(name, 9)
     w, x = p.matrix().detach(), 0.1 * gaussian(9, 9, field="real")
     found = []
@@ -298,24 +293,24 @@ def test_successive_steps_draw_anew(name):
             p.base.copy_(w)
             p.weight.copy_(w + x)
         p.step_()
-        found.append(numpy(p.matrix()))
+        found.append(as_numpy(p.matrix()))
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
 @both
 @fields
 @pytest.mark.parametrize(("old", "new"), [(torch.float32, F64), (F64, torch.float32)])
-def test_loading_from_another_precision(name, field, old, new):
+def test_load_state_dict_of_another_precision_is_unitary(name, field, old, new):
     source, p = build(name, 9, field, dtype=old), build(name, 9, field, seed=1, dtype=new)
     p.load_state_dict(source.state_dict())
     assert linalg.unitarity_defect(p.matrix()) <= p.info.tolerance(9, new)
-    assert np.abs(numpy(p.matrix()) - numpy(source.matrix())).max() < 1e-6
+    assert np.abs(as_numpy(p.matrix()) - as_numpy(source.matrix())).max() < 1e-6
     p.load_state_dict({"weight": build(name, 9, field, seed=2, dtype=new).weight}, strict=False)
     assert linalg.unitarity_defect(p.matrix()) <= p.info.tolerance(9, new)
 
 
 @both
-def test_a_loaded_base_that_is_not_unitary_is_refused(name):
+def test_load_state_dict_refuses_a_base_that_is_not_unitary(name):
     p, state = build(name, 4), build(name, 4).state_dict()
     state = {key: 1.01 * value if key != "steps" else value for key, value in state.items()}
     with pytest.raises(RuntimeError, match=r"base has unitarity defect 0\.02.*assign_"):
@@ -323,7 +318,7 @@ def test_a_loaded_base_that_is_not_unitary_is_refused(name):
 
 
 @both
-def test_a_changed_weight_is_refused_even_if_it_is_orthogonal(name):
+def test_guard_refuses_a_changed_weight_even_if_orthogonal(name):
     p = build(name, 4)
     with torch.no_grad():
         p.weight.neg_()
@@ -333,15 +328,15 @@ def test_a_changed_weight_is_refused_even_if_it_is_orthogonal(name):
 
 @both
 @fields
-def test_half_precision_parameters_step_from_the_full_base(name, field):
+def test_step_in_half_precision_starts_from_the_full_base(name, field):
     p = build(name, 8, field, dtype=torch.float32).to(torch.bfloat16)
     assert p.base.dtype == torch.float32
-    w = numpy(p.matrix().to(p.dtype))
+    w = as_numpy(p.matrix().to(p.dtype))
     for seed in range(20):
         move(p, 0.05 * gaussian(8, 8, field=field, seed=seed))
         start = linalg.from_real_parts(p.base, field)
         assert linalg.unitarity_defect(start) <= p.info.tolerance(8, torch.float32)
-    assert np.abs(numpy(p.matrix()) - w).max() > 0.1
+    assert np.abs(as_numpy(p.matrix()) - w).max() > 0.1
 
 
 @both
@@ -350,7 +345,7 @@ def test_half_precision_parameters_step_from_the_full_base(name, field):
     [({"rank": 0}, ValueError), ({"rank": 1.5}, TypeError), ({"rank": True}, TypeError),
      ({"sampler": "svd"}, ValueError)],
 )  # fmt: skip
-def test_bad_options_are_refused(name, options, kind):
+def test_options_out_of_range_are_refused(name, options, kind):
     ((key, value),) = options.items()
     with pytest.raises(kind, match=f"{name}: {key}={value!r}"):
         Parametrization.create(name, 4, **options)

@@ -1,3 +1,5 @@
+"""qr against Gram and Schmidt in numpy, also near and at singular matrices."""
+
 import math
 
 import numpy as np
@@ -7,11 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.oracles import FIELDS, SIZES, as_numpy
 from unitary_zoo import Parametrization
 
-SIZES = [1, 2, 3, 7, 17, 33]
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
-FIELDS = ["real", "complex"]
 
 
 def build(n, field="real", dtype=torch.float64, seed=0, **options):
@@ -19,13 +20,8 @@ def build(n, field="real", dtype=torch.float64, seed=0, **options):
     return Parametrization.create("qr", n, field=field, dtype=dtype, **options)
 
 
-def numpy(w):
-    w = w.detach()
-    return w.to(torch.complex128 if w.is_complex() else torch.float64).numpy()
-
-
 def matrix_of(p):
-    x = numpy(p.x)
+    x = as_numpy(p.x)
     return x[..., 0] + 1j * x[..., 1] if p.field == "complex" else x
 
 
@@ -45,7 +41,7 @@ def gram_schmidt(x):
     seed=st.integers(0, 2**31 - 1),
 )  # fmt: skip
 @settings(max_examples=50)
-def test_is_gram_and_schmidt(n, field, dtype, seed):
+def test_matrix_equals_gram_schmidt(n, field, dtype, seed):
     p = build(n, field, dtype, seed)
     with torch.no_grad():
         p.x.add_(0.3 * torch.randn_like(p.x))
@@ -53,74 +49,74 @@ def test_is_gram_and_schmidt(n, field, dtype, seed):
     unit = x / np.linalg.norm(x, axis=0)
     # The first derivative of Q is at most the condition of x with unit columns.
     limit = 20 * math.sqrt(n) * np.linalg.cond(unit) * EPS[dtype]
-    assert np.abs(numpy(p.matrix()) - gram_schmidt(x)).max() <= limit
+    assert np.abs(as_numpy(p.matrix()) - gram_schmidt(x)).max() <= limit
     if dtype == torch.float64 and field == "real":
         q, r = scipy.linalg.qr(x)
-        assert np.abs(numpy(p.matrix()) - q * np.sign(np.diag(r))).max() <= limit
+        assert np.abs(as_numpy(p.matrix()) - q * np.sign(np.diag(r))).max() <= limit
 
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("dtype", list(EPS))
 @pytest.mark.parametrize("n", [2, 7, 17])
-def test_lengths_of_columns_and_what_stands_before_them_do_not_matter(n, dtype, field):
+def test_matrix_ignores_lengths_and_multiples_of_earlier_columns(n, dtype, field):
     p = build(n, field, dtype)
     with torch.no_grad():
         p.x.add_(0.1 * torch.randn_like(p.x))
-    w = numpy(p.matrix())
+    w = as_numpy(p.matrix())
     # Squares of the longest and the shortest are out of range. A power of 2 rounds nothing.
     most = 100 if dtype == torch.float32 else 800
     lengths = 2.0 ** torch.linspace(-most, most, n, dtype=dtype).round()
     with torch.no_grad():
         p.x.mul_(lengths[:, None] if field == "complex" else lengths)
     limit = 100 * n * EPS[dtype]  # the condition of a matrix near a unitary one is a few units
-    np.testing.assert_allclose(numpy(p.matrix()), w, rtol=0, atol=limit)
+    np.testing.assert_allclose(as_numpy(p.matrix()), w, rtol=0, atol=limit)
     with torch.no_grad():
         p.x.div_(lengths[:, None] if field == "complex" else lengths)
         p.x[:, 1:] += 0.5 * p.x[:, :-1]
-    np.testing.assert_allclose(numpy(p.matrix()), w, rtol=0, atol=limit)
+    np.testing.assert_allclose(as_numpy(p.matrix()), w, rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(("field", "determinant"), [("real", 1), ("real", -1), ("complex", 1)])
-def test_the_last_column_alone_makes_up_the_determinant(n, field, determinant):
+def test_determinant_option_changes_the_last_column_only(n, field, determinant):
     p = build(n, field, determinant=determinant)
     for seed in range(6):
         with torch.no_grad():
             torch.manual_seed(seed)
             p.x.copy_(torch.randn_like(p.x))
-        w, plain = numpy(p.matrix()), gram_schmidt(matrix_of(p))
+        w, plain = as_numpy(p.matrix()), gram_schmidt(matrix_of(p))
         assert np.linalg.det(w) == pytest.approx(determinant, abs=1e-12)
         factor = determinant / np.linalg.det(plain)
         np.testing.assert_allclose(w[:, :-1], plain[:, :-1], rtol=0, atol=1e-11)
         np.testing.assert_allclose(w[:, -1], plain[:, -1] * factor, rtol=0, atol=1e-11)
 
 
-def test_a_step_through_a_singular_matrix_crosses_to_the_other_component():
+def test_determinant_changes_sign_through_a_singular_x():
     p, q = build(3), build(3, determinant=1)
     for one in (p, q):
         with torch.no_grad():
             one.x.copy_(torch.diag(torch.tensor([1.0, 1.0, -0.1], dtype=torch.float64)))
-    assert np.linalg.det(numpy(p.matrix())) == pytest.approx(-1)
-    assert np.linalg.det(numpy(q.matrix())) == pytest.approx(1)
+    assert np.linalg.det(as_numpy(p.matrix())) == pytest.approx(-1)
+    assert np.linalg.det(as_numpy(q.matrix())) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("dtype", list(EPS))
 @pytest.mark.parametrize("n", [1, 2, 7, 17])
-def test_a_singular_x_is_refused_and_never_silent(n, dtype, field):
+def test_matrix_of_a_singular_x_is_refused(n, dtype, field):
     def zero(x):
         x.zero_()
 
     def last(x):
         x[:, -1] = 0
 
-    def twin(x):
+    def multiple(x):
         x[:, -1] = 3 * x[:, 0]
 
-    def sums(x):
+    def total(x):
         x[:, -1] = x[:, :-1].sum(1)
 
-    for fault in (zero, last) if n == 1 else (zero, last, twin, sums):
+    for fault in (zero, last) if n == 1 else (zero, last, multiple, total):
         p = build(n, field, dtype)
         with torch.no_grad():
             fault(p.x)
@@ -131,7 +127,7 @@ def test_a_singular_x_is_refused_and_never_silent(n, dtype, field):
 
 
 @pytest.mark.parametrize("dtype", list(EPS))
-def test_near_a_singular_x_the_matrix_is_orthogonal_and_the_gradient_large_but_finite(dtype):
+def test_gradient_is_large_but_finite_near_a_singular_x(dtype):
     p = build(5, dtype=dtype)
     gap = 100 * EPS[dtype]
     with torch.no_grad():
@@ -139,7 +135,7 @@ def test_near_a_singular_x_the_matrix_is_orthogonal_and_the_gradient_large_but_f
         p.x[:, 3] = p.x[:, 2]
         p.x[3, 3] += gap
     w = p.matrix()
-    np.testing.assert_allclose(numpy(w), np.eye(5), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(as_numpy(w), np.eye(5), rtol=0, atol=1e-6)
     # What stands out of the earlier columns is of length ``gap``: a change dx_43 turns it by
     # dx_43 / gap.
     w[4, 3].backward()
@@ -149,7 +145,7 @@ def test_near_a_singular_x_the_matrix_is_orthogonal_and_the_gradient_large_but_f
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("n", SIZES)
-def test_assigning_stores_the_matrix(n, field):
+def test_assign_stores_the_matrix(n, field):
     p = build(n, field)
     rng = np.random.default_rng(n)
     g = rng.standard_normal((n, n)) + (
@@ -159,13 +155,13 @@ def test_assigning_stores_the_matrix(n, field):
     w = w * np.exp(-1j * np.angle(np.linalg.det(w))) if field == "complex" else -w
     p.assign_(torch.from_numpy(w))
     np.testing.assert_allclose(matrix_of(p), w, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(numpy(p.matrix()), w, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(as_numpy(p.matrix()), w, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
     ("field", "determinant"), [("real", None), ("complex", None), ("complex", 1)]
 )
-def test_derivatives_of_first_and_second_order(field, determinant):
+def test_matrix_has_first_and_second_derivatives(field, determinant):
     p = build(4, field, determinant=determinant)
     x = (p.x.detach() + 0.2 * torch.randn_like(p.x)).requires_grad_()
 
@@ -178,7 +174,7 @@ def test_derivatives_of_first_and_second_order(field, determinant):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_diagonal_of_a_large_complex_r_is_positive_with_any_number_of_threads(threads):
+def test_matrix_has_a_positive_r_with_any_number_of_threads(threads):
     """With two threads and n of 100 or more torch.linalg.qr may give R a diagonal with phases."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

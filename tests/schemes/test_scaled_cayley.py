@@ -1,3 +1,5 @@
+"""scaled_cayley against its formula, the gradient of the paper, and the choice of signs."""
+
 import math
 
 import numpy as np
@@ -7,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.oracles import SIZES
 from unitary_zoo import Parametrization, linalg
 
-SIZES = [1, 2, 3, 7, 17, 33]
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
 
 
@@ -35,7 +37,7 @@ def wanted(p):
     scale=st.sampled_from([1e-3, 1.0, 30.0]),
 )  # fmt: skip
 @settings(max_examples=40)
-def test_equals_the_formula(n, dtype, seed, scale):
+def test_matrix_equals_the_formula(n, dtype, seed, scale):
     p = build(n, dtype, seed)
     with torch.no_grad():
         p.theta.add_(scale * torch.randn_like(p.theta))
@@ -45,7 +47,7 @@ def test_equals_the_formula(n, dtype, seed, scale):
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 17])
-def test_gradient_is_the_formula_of_the_paper(n):
+def test_gradient_is_that_of_the_paper(n):
     p = build(n)
     with torch.no_grad():
         p.theta.add_(0.3 * torch.randn_like(p.theta))
@@ -58,7 +60,7 @@ def test_gradient_is_the_formula_of_the_paper(n):
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_starts_as_the_paper_does(n):
+def test_start_is_that_of_the_paper(n):
     p = build(n)
     half = n // 2
     m = p.negative_ones
@@ -74,7 +76,7 @@ def test_starts_as_the_paper_does(n):
     np.testing.assert_allclose(a, blocks, rtol=0, atol=1e-15)
 
 
-def test_angles_of_the_start_are_uniform():
+def test_start_angles_are_uniform():
     large = build(4001)
     angles = 2 * large.theta.detach().abs().arctan()
     angles = angles[angles > 0]
@@ -84,7 +86,7 @@ def test_angles_of_the_start_are_uniform():
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_signs_and_determinant_agree(n):
+def test_signs_give_the_determinant(n):
     for m in range(n + 1):
         p = build(n, negative_ones=m)
         assert np.linalg.det(p.matrix().detach().numpy()) == pytest.approx((-1) ** m, abs=1e-12)
@@ -97,7 +99,7 @@ def test_signs_and_determinant_agree(n):
         assert (-1) ** p.negative_ones == determinant
 
 
-def test_a_number_that_contradicts_the_determinant_is_refused():
+def test_negative_ones_unfit_are_refused():
     assert build(5, negative_ones=3, determinant=-1).negative_ones == 3
     with pytest.raises(ValueError, match=r"negative_ones=3 gives determinant -1.*determinant=\+1"):
         build(5, negative_ones=3, determinant=1)
@@ -124,7 +126,7 @@ def orthogonal_points(n):
 
 
 @pytest.mark.parametrize("n", [*SIZES, 64])
-def test_every_orthogonal_matrix_is_assigned_with_entries_of_a_at_most_one(n):
+def test_assign_is_exact_with_entries_of_at_most_one(n):
     for w in orthogonal_points(n):
         p = build(len(w))
         assert p.assign_(torch.from_numpy(w)) <= 100 * n * EPS[torch.float64]
@@ -141,7 +143,7 @@ def test_every_orthogonal_matrix_is_assigned_with_entries_of_a_at_most_one(n):
                 assert abs(np.linalg.det(np.eye(len(w)) + w * e)) <= best * (1 + 1e-5)
 
 
-def test_the_fixed_signs_do_not_learn_and_go_with_the_checkpoint():
+def test_signs_are_fixed_and_in_the_state_dict():
     p, q = build(5), build(5)
     assert [name for name, _ in p.named_parameters()] == ["theta"]
     p.reset_parameters("haar")
@@ -151,7 +153,7 @@ def test_the_fixed_signs_do_not_learn_and_go_with_the_checkpoint():
 
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
 @pytest.mark.parametrize("field", ["real", "complex"])
-def test_the_inverse_does_not_change_its_argument(n, field):
+def test_inverse_scaled_cayley_leaves_its_argument(n, field):
     w = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64)).Q
     w = w.to(torch.complex128) if field == "complex" else w
     before = w.clone()

@@ -1,3 +1,5 @@
+"""scaled_cayley_unitary against its formula and the gradient of the paper."""
+
 import math
 
 import numpy as np
@@ -7,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.oracles import SIZES
 from unitary_zoo import Parametrization
 
-SIZES = [1, 2, 3, 7, 17, 33]
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
 
 
@@ -39,7 +41,7 @@ def wanted(p):
     scale=st.sampled_from([1e-3, 1.0, 30.0]),
 )  # fmt: skip
 @settings(max_examples=40)
-def test_equals_the_formula(n, dtype, seed, scale):
+def test_matrix_equals_the_formula(n, dtype, seed, scale):
     p = build(n, dtype, seed)
     with torch.no_grad():
         p.theta.add_(scale * torch.randn_like(p.theta))
@@ -49,7 +51,7 @@ def test_equals_the_formula(n, dtype, seed, scale):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
-def test_gradients_are_the_formulas_of_the_paper(n):
+def test_gradient_is_that_of_the_paper(n):
     p = build(n)
     with torch.no_grad():
         p.theta.add_(0.3 * torch.randn_like(p.theta))
@@ -74,7 +76,7 @@ def test_gradients_are_the_formulas_of_the_paper(n):
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_starts_as_the_paper_does(n):
+def test_start_is_that_of_the_paper(n):
     a, _ = factors(build(n))
     assert not a.imag.any()
     angles = -2 * np.arctan(np.diagonal(a.real, 1)[::2])
@@ -88,7 +90,7 @@ def test_starts_as_the_paper_does(n):
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_every_unitary_matrix_is_assigned_with_entries_of_a_at_most_one(n):
+def test_assign_is_exact_with_entries_of_at_most_one(n):
     rng = np.random.default_rng(n)
     haar = np.linalg.qr(rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n)))[0]
     turned = haar @ np.diag(np.where(np.arange(n) % 2, -1, 1)) @ haar.conj().T
@@ -101,7 +103,7 @@ def test_every_unitary_matrix_is_assigned_with_entries_of_a_at_most_one(n):
         np.testing.assert_allclose(wanted(p), w, rtol=0, atol=1e-13 * n)
 
 
-def test_its_numbers_are_n_more_than_the_dimension():
+def test_parameters_are_n_more_than_the_dimension():
     p = build(6)
     assert sum(q.numel() for q in p.parameters()) == 42
     assert p.info.dimension(6) == 36

@@ -1,3 +1,5 @@
+"""spectral_band against its formula, its band of singular values and assignment."""
+
 import math
 
 import numpy as np
@@ -7,19 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.oracles import F64, SIZES, normal
 from unitary_zoo import NotRepresentableError, Parametrization, linalg
 from unitary_zoo.testing.strategies import seeds
-
-F64 = torch.float64
-SIZES = [1, 2, 3, 7, 17, 33]
 
 
 def build(n, **options):
     return Parametrization.create("spectral_band", n, dtype=F64, **options)
-
-
-def numbers(*shape, seed):
-    return torch.randn(shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 
 
 def dense_cayley(theta, n, field):
@@ -40,11 +36,11 @@ def dense_cayley(theta, n, field):
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("radius", [0.01, 0.1, 1.0])
-def test_is_the_product_of_the_formula(n, field, radius):
+def test_matrix_equals_the_formula(n, field, radius):
     p = build(n, field=field, radius=radius)
     with torch.no_grad():
-        p.theta.copy_(numbers(*p.theta.shape, seed=n))
-        p.spectrum.copy_(3 * numbers(n, seed=n + 1))
+        p.theta.copy_(normal(*p.theta.shape, seed=n))
+        p.spectrum.copy_(3 * normal(n, seed=n + 1))
     u, v = (dense_cayley(theta, n, field) for theta in p.theta.detach().numpy())
     s = 1 + 2 * radius * (1 / (1 + np.exp(-p.spectrum.detach().numpy())) - 0.5)
     # Solves with I + A, of condition n or so, in another order of rounding.
@@ -65,7 +61,7 @@ def test_singular_values_stay_in_the_band(n, field, radius, scale, seed):
     p = build(n, field=field, radius=radius)
     with torch.no_grad():
         for q in p.parameters():
-            q.copy_(scale * numbers(*q.shape, seed=seed))
+            q.copy_(scale * normal(*q.shape, seed=seed))
     s = scipy.linalg.svdvals(p.matrix().detach().numpy())
     # Values at the edge, rounded with two unitary factors whose defects are a few n eps.
     slack = 1e-14 * n
@@ -77,7 +73,7 @@ def test_singular_values_stay_in_the_band(n, field, radius, scale, seed):
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("field", ["real", "complex"])
-def test_starts_unitary_with_small_coordinates(n, field):
+def test_start_is_unitary_with_small_coordinates(n, field):
     p = build(n, field=field)
     limit = p.info.tolerance(n, p.dtype)
     assert linalg.unitarity_defect(p.matrix()) <= limit
@@ -93,7 +89,7 @@ def test_starts_unitary_with_small_coordinates(n, field):
     radius=st.sampled_from([0.1, 1.0]),
     seed=seeds(),
 )
-def test_takes_every_matrix_of_the_band(n, field, radius, seed):
+def test_assign_is_exact_in_the_band(n, field, radius, seed):
     rng = np.random.default_rng(seed)
 
     def orthonormal():
@@ -110,7 +106,7 @@ def test_takes_every_matrix_of_the_band(n, field, radius, seed):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
-def test_takes_a_matrix_whose_factors_have_the_eigenvalue_minus_one(n):
+def test_assign_is_exact_if_factors_have_the_eigenvalue_minus_one(n):
     # One SVD of -S is (-I) S I, another has S on the other side: neither -I is a Cayley map.
     s = torch.linspace(0.95, 1.05, n, dtype=F64)
     w = torch.diag(-s)
@@ -121,10 +117,10 @@ def test_takes_a_matrix_whose_factors_have_the_eigenvalue_minus_one(n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_the_nearest_matrix_clips(n):
+def test_assign_nearest_clips_singular_values(n):
     p = build(n, radius=0.1)
     s = torch.linspace(0.5, 2.0, n, dtype=F64)
-    q = torch.linalg.qr(numbers(n, n, seed=1)).Q
+    q = torch.linalg.qr(normal(n, n, seed=1)).Q
     w = q @ torch.diag(s) @ q.mT
     with pytest.raises(NotRepresentableError, match="spectral_band"):
         p.assign_(w)
@@ -134,7 +130,7 @@ def test_the_nearest_matrix_clips(n):
     np.testing.assert_allclose(p.matrix().detach(), wanted, rtol=0, atol=1e-12)
 
 
-def test_a_negative_determinant_is_refused():
+def test_assign_refuses_a_negative_determinant():
     p = build(3)
     w = torch.diag(torch.tensor([1.0, 1.05, -0.95], dtype=F64))
     with pytest.raises(NotRepresentableError):
@@ -143,11 +139,11 @@ def test_a_negative_determinant_is_refused():
 
 
 @pytest.mark.parametrize("radius", [0, -0.1, 1.5, math.nan, math.inf])
-def test_a_bad_radius_is_refused(radius):
+def test_radius_out_of_range_is_refused(radius):
     with pytest.raises(ValueError, match=rf"radius={radius}.*\(0, 1\]"):
         build(3, radius=radius)
 
 
-def test_the_info_names_the_radius_chosen():
+def test_info_states_the_radius():
     assert "0.25" in build(3, radius=0.25).info.deviation
     assert "0.25" in repr(build(3, radius=0.25).describe())

@@ -8,7 +8,7 @@ import scipy.linalg
 import torch
 
 from tests.base.common import haar
-from tests.oracles import as_numpy as numpy
+from tests.oracles import as_numpy
 from tests.schemes.descent import (
     build,
     gradient,
@@ -17,14 +17,12 @@ from tests.schemes.descent import (
 )
 from unitary_zoo import NotProjectedError, NotRepresentableError, Parametrization, attach
 
-F64, C128 = torch.float64, torch.complex128
-
 
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 17])
-def test_svd_projection_is_the_polar_factor_of_the_step(n, field):
+def test_step_of_sgd_is_the_polar_factor(n, field):
     p, rate = build("svd_projection", n, field=field), 0.02
-    target, w = target_for(p), numpy(p.matrix())
+    target, w = target_for(p), as_numpy(p.matrix())
     optimizer = torch.optim.SGD(p.parameters(), lr=rate)
     attach(p, optimizer)
     for found in train(p, optimizer, 6, target):
@@ -33,9 +31,9 @@ def test_svd_projection_is_the_polar_factor_of_the_step(n, field):
 
 
 @pytest.mark.parametrize("field", ["real", "complex"])
-def test_the_contractive_variant_clips_the_singular_values_of_the_step(field):
+def test_contractive_step_clips_singular_values(field):
     p, rate = build("svd_projection", 5, field=field, contractive=True), 0.1
-    target, w = 0.6 * target_for(p), numpy(p.matrix())
+    target, w = 0.6 * target_for(p), as_numpy(p.matrix())
     optimizer = torch.optim.SGD(p.parameters(), lr=rate)
     attach(p, optimizer)
     clipped = 0
@@ -49,7 +47,7 @@ def test_the_contractive_variant_clips_the_singular_values_of_the_step(field):
     assert s.min() < 0.99  # not merely unitary
 
 
-def test_svd_projection_with_a_determinant_takes_the_nearest_rotation():
+def test_determinant_option_gives_the_nearest_rotation():
     from scipy.spatial.transform import Rotation
 
     p = Parametrization.create("svd_projection", 3, determinant=1, dtype=torch.float64)
@@ -64,11 +62,11 @@ def test_svd_projection_with_a_determinant_takes_the_nearest_rotation():
 
 
 @pytest.mark.parametrize("field", ["real", "complex"])
-def test_contractions_are_taken_as_they_are_and_the_rest_is_clipped(field):
+def test_contractive_assign_is_exact_for_contractions(field):
     p = build("svd_projection", 4, field=field, contractive=True)
     x = 0.7 * haar(4, field) + 0.1 * haar(4, field, seed=1)
     assert p.assign_(x) <= 1e-14
-    assert np.abs(numpy(p.matrix()) - x.numpy()).max() <= 1e-14
+    assert np.abs(as_numpy(p.matrix()) - x.numpy()).max() <= 1e-14
     with pytest.raises(NotRepresentableError):
         p.assign_(3 * x)
     s = np.linalg.svd(3 * x.numpy(), compute_uv=False)
@@ -76,11 +74,11 @@ def test_contractions_are_taken_as_they_are_and_the_rest_is_clipped(field):
     assert p.info.exact is False
 
 
-def test_the_contractive_variant_minds_the_outside_of_the_ball_only():
+def test_contractive_guard_refuses_norms_above_one_only():
     p = build("svd_projection", 4, contractive=True)
     with torch.no_grad():
         p.weight.mul_(0.5)
-    assert np.linalg.norm(numpy(p.matrix()), 2) == pytest.approx(0.5, abs=1e-14)
+    assert np.linalg.norm(as_numpy(p.matrix()), 2) == pytest.approx(0.5, abs=1e-14)
     with torch.no_grad():
         p.weight.mul_(3.0)
     with pytest.raises(NotProjectedError):
@@ -90,7 +88,7 @@ def test_the_contractive_variant_minds_the_outside_of_the_ball_only():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("field", ["real", "complex"])
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 17, 33])
-def test_what_a_step_clips_is_read_without_complaint(n, field, dtype):
+def test_contractive_guard_accepts_what_a_step_leaves(n, field, dtype):
     # Every singular value is clipped, so all of what rounding adds to them counts.
     generator = torch.Generator().manual_seed(n)
     p = Parametrization.create("svd_projection", n, field=field, contractive=True, dtype=dtype)
@@ -99,12 +97,12 @@ def test_what_a_step_clips_is_read_without_complaint(n, field, dtype):
             noise = torch.randn(p.weight.shape, dtype=dtype, generator=generator)
             p.weight.mul_(1.01).add_(1e-3 * noise)
         p.step_()
-        s = np.linalg.svd(numpy(p.matrix()).astype(complex), compute_uv=False)
+        s = np.linalg.svd(as_numpy(p.matrix()).astype(complex), compute_uv=False)
         # Two products of orthonormal bases and the rounding of W: each moves a value by few eps.
         assert s.max() <= 1 + 4 * math.sqrt(n) * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("determinant", [1, -1])
-def test_contractive_with_a_determinant_is_refused(determinant):
+def test_contractive_is_refused_with_a_determinant(determinant):
     with pytest.raises(ValueError, match=rf"determinant={determinant} with contractive=True"):
         Parametrization.create("svd_projection", 4, contractive=True, determinant=determinant)

@@ -1,3 +1,5 @@
+"""torch_orthogonal against torch's own parametrization and its formula."""
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -5,10 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from tests.oracles import F64, SIZES, normal
 from unitary_zoo import Parametrization, linalg
 
-F64 = torch.float64
-SIZES = [1, 2, 3, 7, 17, 33]
 OPTIONS = [
     {"orthogonal_map": kind, "use_trivialization": base, "field": field}
     for kind in ("matrix_exp", "cayley", "householder")
@@ -20,10 +21,6 @@ OPTIONS = [
 
 def build(n, dtype=F64, **options):
     return Parametrization.create("torch_orthogonal", n, dtype=dtype, **options)
-
-
-def numbers(*shape, seed, dtype=F64):
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def host(w, orthogonal_map, use_trivialization):
@@ -38,7 +35,7 @@ def host(w, orthogonal_map, use_trivialization):
 
 def moved(p, seed):
     """New values of ``original``, the integer diagonal of "householder" left alone."""
-    x = p.original.detach() + 0.7 * numbers(*p.original.shape, seed=seed, dtype=p.original.dtype)
+    x = p.original.detach() + 0.7 * normal(*p.original.shape, seed=seed, dtype=p.original.dtype)
     if p.orthogonal_map == "householder":
         x.diagonal().copy_(p.original.detach().diagonal())
     return x
@@ -47,7 +44,7 @@ def moved(p, seed):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_is_what_torch_computes(n, options, dtype):
+def test_matrix_and_gradient_equal_torch(n, options, dtype):
     p = build(n, dtype, **options)
     field = options["field"]
     layer = host(p.matrix().detach(), options["orthogonal_map"], options["use_trivialization"])
@@ -59,7 +56,7 @@ def test_is_what_torch_computes(n, options, dtype):
     # The base that torch keeps was read back from ours, so it may differ by a rounding.
     limit = 20 * n**0.5 * linalg.eps(dtype)
     torch.testing.assert_close(p.matrix(), wanted, rtol=0, atol=limit)
-    weight = numbers(n, n, seed=5, dtype=dtype)
+    weight = normal(n, n, seed=5, dtype=dtype)
     (ours,) = torch.autograd.grad((p.matrix() * weight).real.sum(), p.original)
     (theirs,) = torch.autograd.grad(
         (wanted * weight).real.sum(), layer.parametrizations.weight.original
@@ -72,12 +69,12 @@ def test_is_what_torch_computes(n, options, dtype):
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("field", ["real", "complex"])
-def test_is_the_formula(n, field):
+def test_matrix_equals_the_formula(n, field):
     p = build(n, field=field)
     p.reset_parameters("haar", generator=torch.Generator().manual_seed(1))
     base = p.matrix().detach().numpy()
     with torch.no_grad():
-        p.original.copy_(numbers(*p.original.shape, seed=n))
+        p.original.copy_(normal(*p.original.shape, seed=n))
     x = np.tril(linalg.from_real_parts(p.original.detach(), field).numpy())
     wanted = base @ scipy.linalg.expm(x - x.conj().T)
     # torch.matrix_exp stops its series early: see the tolerance.
@@ -86,7 +83,7 @@ def test_is_the_formula(n, field):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("n", SIZES)
-def test_takes_every_matrix_of_its_group(n, options):
+def test_assign_is_exact_for_matrices_of_the_group(n, options):
     p = build(n, **options)
     rng = np.random.default_rng(n)
     g = rng.standard_normal((n, n))
@@ -100,14 +97,14 @@ def test_takes_every_matrix_of_its_group(n, options):
     assert p.assign_(w, nearest=True) <= limit
 
 
-def test_the_base_keeps_the_sign_of_the_determinant():
+def test_determinant_is_that_of_the_base():
     for sign in (1.0, -1.0):
         p = build(4)
         w = torch.eye(4, dtype=F64)
         w[0, 0] = sign
         p.assign_(w)
         with torch.no_grad():
-            p.original.add_(numbers(4, 4, seed=1))
+            p.original.add_(normal(4, 4, seed=1))
         assert torch.linalg.det(p.matrix()).item() == pytest.approx(sign, abs=1e-9)
 
 
@@ -130,7 +127,7 @@ def test_weight_decay_zeroes_columns_under_householder():
     assert not p.matrix().any()
 
 
-def test_the_series_of_a_single_matrix_is_cut_short():
+def test_matrix_exp_of_a_single_matrix_is_within_the_truncation():
     # Why the tolerance has a term of its own; that term bounds the worst angle.
     worst = 0.0
     p = build(2, torch.float32)
@@ -148,12 +145,12 @@ def test_the_series_of_a_single_matrix_is_cut_short():
         ({"orthogonal_map": "householder", "field": "complex"}, r"'householder'.*'complex'"),
     ],
 )
-def test_bad_options_are_refused(options, message):
+def test_options_unknown_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(3, **options)
 
 
-def test_the_state_is_ours_alone():
+def test_state_dict_holds_original_and_base_alone():
     p = build(3)
     assert set(p.state_dict()) == {"original", "base"}
     assert set(build(3, use_trivialization=False).state_dict()) == {"original"}
