@@ -131,12 +131,14 @@ class SchemeCore(UnitaryBuffers, ABC):
         """:math:`W^H h` for each row: ``h @ W.conj()``, shapes (..., n) -> (..., n)."""
         return self.prepare().adjoint(h)
 
+    def _identity_parts(self, dtype: torch.dtype) -> Tensor:
+        """Return I of size n as real parts, in a real dtype."""
+        eye = torch.eye(self.n, dtype=dtype, device=self._factory["device"])
+        return torch.stack([eye, torch.zeros_like(eye)], -1) if self.field == "complex" else eye
+
     def _free_matrix(self) -> nn.Parameter:
         """Return a learnable n x n matrix as real parts, at first the identity."""
-        eye = torch.eye(self.n, **self._factory)
-        if self.field == "complex":
-            eye = torch.stack([eye, torch.zeros_like(eye)], dim=-1)
-        return nn.Parameter(eye)
+        return nn.Parameter(self._identity_parts(self._factory["dtype"]))
 
     def _promoted(self, x: Tensor) -> Tensor:
         """Return a parameter in the precision of the computation: float32 or better."""

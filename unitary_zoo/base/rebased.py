@@ -43,9 +43,7 @@ class Rebased(Parametrization):
         self.rebase_every = every
         d = linalg.skew_dimension(n, self.field)
         self.theta = nn.Parameter(torch.zeros(d, **self._factory))
-        eye = torch.eye(n, dtype=self._promoted(self.theta).dtype, device=self.device)
-        eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
-        self.register_buffer("base", linalg.view_as_real_parts(eye).clone())
+        self.register_buffer("base", self._identity_parts(self._promoted(self.theta).dtype))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
         self._started = False
 

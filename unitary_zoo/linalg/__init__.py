@@ -28,7 +28,12 @@ from unitary_zoo.linalg._group import (
     with_unit_determinant,
 )
 from unitary_zoo.linalg._householder import compact_reflections, householder
-from unitary_zoo.linalg._logarithm import log_unitary, unitary_eigh
+from unitary_zoo.linalg._logarithm import (
+    away_from_minus_one,
+    log_unitary,
+    phases_with_sum,
+    unitary_eigh,
+)
 from unitary_zoo.linalg._low_rank import low_rank_factors, low_rank_retraction
 from unitary_zoo.linalg._polar import contract, newton_schulz_step, polar, polar_with_determinant
 from unitary_zoo.linalg._qr import gram_schmidt
@@ -42,6 +47,7 @@ from unitary_zoo.linalg._skew import (
 __all__ = [
     "SingularMatrixError",
     "as_real",
+    "away_from_minus_one",
     "cayley",
     "compact_reflections",
     "completed",
@@ -62,6 +68,7 @@ __all__ = [
     "low_rank_factors",
     "low_rank_retraction",
     "newton_schulz_step",
+    "phases_with_sum",
     "polar",
     "polar_with_determinant",
     "real_dtype",

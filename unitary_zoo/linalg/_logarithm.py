@@ -1,4 +1,4 @@
-"""Eigenvectors and logarithm of a unitary matrix."""
+"""Eigenvectors, phases and logarithm of a unitary matrix."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unitary_zoo.linalg._cayley import cayley_transform
 from unitary_zoo.linalg._dtypes import double
+from unitary_zoo.linalg._exponential import expm_skew
 from unitary_zoo.linalg._polar import polar
 
 
@@ -36,6 +37,25 @@ def unitary_eigh(w: Tensor) -> tuple[Tensor, Tensor]:
     return torch.einsum("ij,ik,kj->j", v.conj(), w, v).angle(), v
 
 
+def phases_with_sum(phases: Tensor, total: float) -> Tensor:
+    """The phases with full turns added or taken away, so that their sum is nearest to ``total``.
+
+    The phases farthest to one side are moved back by one turn each.
+
+    Args:
+        phases: Shape (n), in [-pi, pi].
+        total: The sum wanted; at most n turns from that of ``phases``.
+
+    Returns:
+        Shape (n).
+    """
+    turns = round(float(phases.sum() - total) / (2 * math.pi))
+    order = phases.argsort(descending=turns > 0)[: abs(turns)]
+    phases = phases.clone()
+    phases[order] -= math.copysign(2 * math.pi, turns)
+    return phases
+
+
 def log_unitary(w: Tensor, *, traceless: bool = False) -> Tensor:
     r"""Principal logarithm: skew A with :math:`\exp(A) = W` and eigenphases in [-pi, pi].
 
@@ -44,8 +64,8 @@ def log_unitary(w: Tensor, *, traceless: bool = False) -> Tensor:
 
     Args:
         w: One unitary or special orthogonal matrix, shape (n, n).
-        traceless: Return the logarithm of trace 0 of a complex matrix of determinant 1. The
-            phases farthest to one side are then moved back by a full turn.
+        traceless: Return the logarithm of trace 0 of a complex matrix of determinant 1, see
+            :func:`phases_with_sum`.
 
     Returns:
         Shape (n, n), double precision, real if ``w`` is real.
@@ -56,9 +76,7 @@ def log_unitary(w: Tensor, *, traceless: bool = False) -> Tensor:
     phases, v = unitary_eigh(w)
     if w.is_complex():
         if traceless:
-            turns = round(float(phases.sum()) / (2 * math.pi))
-            order = phases.argsort(descending=turns > 0)[: abs(turns)]
-            phases[order] -= math.copysign(2 * math.pi, turns)
+            phases = phases_with_sum(phases, 0.0)
         return (v * (1j * phases)) @ v.mH
     # Split off the planes that turn by more than pi - 1/2, at the widest gap above that angle.
     size, order = phases.abs().sort()
@@ -78,6 +96,24 @@ def log_unitary(w: Tensor, *, traceless: bool = False) -> Tensor:
         k = _real_skew(*unitary_eigh(-(basis.mT @ double(w) @ basis)))
         a = a + basis @ (k - math.pi * _complex_structure(k)) @ basis.mT
     return a
+
+
+def away_from_minus_one(w: Tensor, margin: float) -> Tensor:
+    """W itself; if an eigenvalue is within the margin of -1, W with its angles shrunk by it.
+
+    At the eigenvalue -1 the inverse Cayley map has a pole, and near it the large coordinates drown
+    the others.
+
+    Args:
+        w: One unitary or special orthogonal matrix, shape (n, n), double precision.
+        margin: The least distance from -1, and the share of each angle that is taken away.
+
+    Returns:
+        Shape (n, n).
+    """
+    if (torch.linalg.eigvals(w) + 1).abs().min() < margin:
+        return expm_skew(log_unitary(w) * (1 - margin))
+    return w
 
 
 def _real_skew(phases: Tensor, v: Tensor) -> Tensor:

@@ -16,6 +16,17 @@ from unitary_zoo.base import LinearMap
 WIDTH = 32
 
 
+def prime_factors(n: int) -> tuple[int, ...]:
+    """Return the prime factors of ``n`` in ascending order; (1,) for 1."""
+    factors, p = [], 2
+    while p * p <= n:
+        while n % p == 0:
+            factors.append(p)
+            n //= p
+        p += 1
+    return (*factors, n) if n > 1 or not factors else tuple(factors)
+
+
 class KroneckerMap(LinearMap):
     """The factors, each applied along its own axis of the rows."""
 

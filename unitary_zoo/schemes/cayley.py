@@ -70,9 +70,6 @@ class Cayley(Static):
         return DenseMap(linalg.cayley(a))
 
     def _assign(self, w: Tensor) -> None:
-        # Within sqrt(eps) of -1 the coordinates, of size 2/sqrt(eps), would drown the others: all
-        # angles are shrunk by that factor. Away from -1 the inverse map is exact.
-        margin = linalg.eps(self.theta.dtype) ** 0.5
-        if (torch.linalg.eigvals(w) + 1).abs().min() < margin:
-            w = linalg.expm_skew(linalg.log_unitary(w) * (1 - margin))
+        # At this margin the largest coordinate, 2 / sqrt(eps), leaves half the digits to others.
+        w = linalg.away_from_minus_one(w, linalg.eps(self.theta.dtype) ** 0.5)
         self.theta.copy_(linalg.skew_to_coordinates(linalg.inverse_cayley(w)))

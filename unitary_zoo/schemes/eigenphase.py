@@ -20,6 +20,7 @@ from unitary_zoo.base import (
     Static,
     Tolerance,
 )
+from unitary_zoo.schemes._circulant import CirculantMap, in_fourier_basis
 
 
 def _half(n: int) -> int:
@@ -32,26 +33,6 @@ def _half_less_one(n: int) -> int:
 
 def _all(n: int) -> int:
     return n
-
-
-class CirculantMap(LinearMap):
-    r""":math:`W = F^H \Lambda F` applied by two FFTs, F the unitary DFT."""
-
-    def __init__(self, eigenvalues: Tensor) -> None:
-        self._eigenvalues = eigenvalues
-        self.n, self.dtype = eigenvalues.numel(), eigenvalues.dtype
-        self.device = eigenvalues.device
-
-    @property
-    def multiplications(self) -> float:
-        """Two transforms of 2 n log2 n, and a diagonal of 4 n."""
-        return 4 * self.n * math.log2(self.n) + 4 * self.n
-
-    def _multiply(self, h: Tensor) -> Tensor:
-        return torch.fft.ifft(self._eigenvalues * torch.fft.fft(h))
-
-    def _multiply_adjoint(self, h: Tensor) -> Tensor:
-        return torch.fft.ifft(self._eigenvalues.conj() * torch.fft.fft(h))
 
 
 @Parametrization.register("eigenphase")
@@ -179,7 +160,7 @@ class Eigenphase(Static):
     def _assign(self, w: Tensor) -> None:
         # Each column (pair) gets the phase that maximises Re tr(W(phi)^H w): the nearest matrix.
         if self.circulant:
-            spectrum = torch.fft.fft(torch.fft.ifft(w, dim=1), dim=0)
+            spectrum = in_fourier_basis(w)
         else:
             q = linalg.double(self._q())
             spectrum = q.mH @ w @ q

@@ -75,8 +75,7 @@ class GeotorchSO(Static):
             raise ValueError(f"geotorch_so: triv={triv!r}; choose one of ['expm', 'cayley']")
         super().__init__(n, **options)
         self.original = nn.Parameter(torch.zeros(n, n, **self._factory))
-        dtype = self._promoted(self.original).dtype
-        self.register_buffer("base", torch.eye(n, dtype=dtype, device=self.device))
+        self.register_buffer("base", self._identity_parts(self._promoted(self.original).dtype))
         # In a tuple, so that geotorch's own base, of size 1, is no part of the state.
         self._manifold = (_manifold(triv),)
         self.reset_parameters()

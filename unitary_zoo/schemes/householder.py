@@ -180,10 +180,7 @@ class Householder(Static):
         else:
             v, phases = reflectors_and_phases(w, self.reflections)
             if self._is_special_unitary:
-                excess = phases.sum() - self.reflections * math.pi
-                turns = round(float(excess) / (2 * math.pi))
-                order = phases.argsort(descending=turns > 0)[: abs(turns)]
-                phases[order] -= math.copysign(2 * math.pi, turns)
+                phases = linalg.phases_with_sum(phases, self.reflections * math.pi)
             self.phases.copy_(phases)
         self.reflectors.copy_(linalg.view_as_real_parts(v))
 

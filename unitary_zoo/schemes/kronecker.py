@@ -22,22 +22,11 @@ from unitary_zoo.base import (
     Tolerance,
 )
 from unitary_zoo.initializers import haar
-from unitary_zoo.schemes._kronecker import WIDTH, KroneckerMap, nearest_product
-
-
-def _primes(n: int) -> tuple[int, ...]:
-    """Return the prime factors in order; (1,) for 1."""
-    factors, p = [], 2
-    while p * p <= n:
-        while n % p == 0:
-            factors.append(p)
-            n //= p
-        p += 1
-    return (*factors, n) if n > 1 or not factors else tuple(factors)
+from unitary_zoo.schemes._kronecker import WIDTH, KroneckerMap, nearest_product, prime_factors
 
 
 def _dimension(n: int, field: str, factors: tuple[int, ...] | None = None) -> int:
-    sizes = factors or _primes(n)
+    sizes = factors or prime_factors(n)
     parameters = sum(linalg.skew_dimension(p, field) for p in sizes)
     # A phase can go from one factor to another.
     return parameters - (len(sizes) - 1) * (field == "complex")
@@ -47,9 +36,9 @@ def _dimension(n: int, field: str, factors: tuple[int, ...] | None = None) -> in
 class Kronecker(Static):
     r""":math:`W = W_0 \otimes \cdots \otimes W_{F-1}`, :math:`W_f = \exp(A_f)`, :math:`A_f` skew.
 
-    Sizes P_0 P_1 ... P_{F-1} = n. One application costs n (P_0 + ... + P_{F-1}): O(n log n) for
-    small factors, but O(n^2) for a prime n, where W is one dense factor. The paper keeps its
-    factors near unitary by a penalty; here they are unitary.
+    The product of the sizes P_0, ..., P_{F-1} is n. One application costs n (P_0 + ... + P_{F-1}):
+    O(n log n) for small factors, but O(n^2) for a prime n, where W is one dense factor. The paper
+    keeps its factors near unitary by a penalty; here they are unitary.
 
     Learnable: ``theta``, the coordinates of the A_f one after the other, see
     :func:`unitary_zoo.linalg.skew_from_coordinates`. ``reset_parameters("kronecker")``, the
@@ -117,11 +106,11 @@ class Kronecker(Static):
         **options: Any,
     ) -> None:
         super().__init__(n, **options)
-        sizes = _primes(n) if factors is None else tuple(factors)
+        sizes = prime_factors(n) if factors is None else tuple(factors)
         if math.prod(sizes) != n or (n > 1 and min(sizes, default=0) < 2):
             raise ValueError(
                 f"kronecker: factors={factors!r}; pass integers of at least 2 whose product is "
-                f"n={n}, such as {_primes(n)}"
+                f"n={n}, such as {prime_factors(n)}"
             )
         self.factors = sizes
         claims = replace(

@@ -19,7 +19,7 @@ from unitary_zoo.base import (
     Static,
     Tolerance,
 )
-from unitary_zoo.schemes._planes import is_block_diagonal, real_planes
+from unitary_zoo.schemes._planes import is_block_diagonal, real_planes, schur_form
 
 
 def _dimension(n: int) -> int:
@@ -111,30 +111,12 @@ class NonNormal(Static):
 
     def schur(self) -> tuple[Tensor, Tensor]:
         r"""Return P and :math:`\Lambda + T`, each (n, n)."""
-        lower = self._schur_form()
+        angles, gains = self._promoted(self.angles), self._promoted(self.gains)
+        lower = schur_form(angles, gains, self._promoted(self.transients))
         if self.n < 3:
             return linalg.identity_like(lower), lower
         a = linalg.skew_from_coordinates(self._promoted(self.skew), self.n, "real")
         return linalg.expm_skew(a), lower
-
-    def _schur_form(self) -> Tensor:
-        k = self.n // 2
-        gains, transients = self._promoted(self.gains), self._promoted(self.transients)
-        c, s = (
-            gains[:k] * self._promoted(self.angles).cos(),
-            gains[:k] * self._promoted(self.angles).sin(),
-        )
-        rotations = torch.stack([c, -s, s, c], dim=-1)
-        row, column = torch.tril_indices(k, k, -1, device=c.device)
-        below = transients[: 4 * len(row)].reshape(-1, 4)
-        diagonal = torch.arange(k, device=c.device) * (k + 1)
-        where = torch.cat([row * k + column, diagonal])
-        blocks = c.new_zeros(k * k, 4).index_copy(0, where, torch.cat([below, rotations]))
-        form = blocks.reshape(k, k, 2, 2).transpose(1, 2).reshape(2 * k, 2 * k)
-        if self.n % 2 == 0:
-            return form
-        last = torch.cat([transients[4 * len(row) :], gains[k:]])
-        return torch.cat([torch.cat([form, form.new_zeros(2 * k, 1)], dim=1), last[None]])
 
     def _prepare(self) -> LinearMap:
         p, lower = self.schur()

@@ -115,9 +115,7 @@ class TorchOrthogonal(Static):
         self.original = nn.Parameter(torch.zeros(shape, **self._factory))
         self.register_buffer("base", None)
         if use_trivialization:
-            eye = torch.eye(n, dtype=self._promoted(self.original).dtype, device=self.device)
-            eye = eye.to(eye.dtype.to_complex()) if self.field == "complex" else eye
-            self.base = linalg.view_as_real_parts(eye).clone()
+            self.base = self._identity_parts(self._promoted(self.original).dtype)
         # The module has neither parameters nor B, so any shape will do. Torch's module with B would
         # keep B complex and round it with the parameters.
         example = torch.zeros(1, 1, dtype=torch.complex64 if self.field == "complex" else None)
@@ -145,10 +143,7 @@ class TorchOrthogonal(Static):
         """Return the skew A with f(A) = W."""
         if self.orthogonal_map == "matrix_exp":
             return linalg.log_unitary(w)
-        # Near an eigenvalue -1 its coordinates would drown the others: stop just short of it.
-        margin = linalg.eps(self.original.dtype) ** 0.5
-        if (torch.linalg.eigvals(w) + 1).abs().min() < margin:
-            w = linalg.expm_skew(linalg.log_unitary(w) * (1 - margin))
+        w = linalg.away_from_minus_one(w, linalg.eps(self.original.dtype) ** 0.5)
         return -2 * linalg.inverse_cayley(w)
 
 
