@@ -1,4 +1,4 @@
-"""Initialisers: the distributions and the exact angles they promise, as scipy sees them."""
+"""Initialisers against the matrices and distributions of scipy."""
 
 import math
 
@@ -42,7 +42,7 @@ def block_angles(w):
 
 
 def is_uniform(sample, low, high):
-    """Kolmogorov-Smirnov: of a thousand uniform samples, one would fail."""
+    """The Kolmogorov-Smirnov test, which one uniform sample in a thousand fails."""
     return scipy.stats.kstest(sample, scipy.stats.uniform(low, high - low).cdf).pvalue > 1e-3
 
 

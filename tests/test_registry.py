@@ -1,4 +1,4 @@
-"""The registry: misses are explained, names are owned, claims are filters."""
+"""Registry by itself; the registry of the schemes, and its claims as filters."""
 
 from dataclasses import replace
 

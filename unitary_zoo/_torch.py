@@ -118,11 +118,11 @@ class ConversionHooks(nn.Module, ABC):
 
     @abstractmethod
     def _after_conversion(self, before: Any) -> None:
-        """Mend what a change of precision has broken."""
+        """Repair what the change of precision has broken."""
 
     @abstractmethod
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
-        """Mend or refuse what ``load_state_dict`` has read.
+        """Repair or refuse what ``load_state_dict`` has read.
 
         Args:
             state: What was loaded; this module's entries are those with ``prefix``.
@@ -239,7 +239,7 @@ def without_computed_weights(
 
 
 def reset_compiler() -> None:
-    """Forget what ``torch.compile`` compiled; else it gives up after some modules of one class."""
+    """Forget what ``torch.compile`` compiled; it compiles only a few modules of one class."""
     torch._dynamo.reset()
 
 
@@ -276,7 +276,7 @@ def sigmoid_gradient(grad: Tensor, h: Tensor, out: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------ comparisons
 
 COMPILER = "torch._dynamo"
-"""The module that every optimizer imports; slow to import."""
+"""The name of a module that every optimizer imports, and that is slow to import."""
 
 
 def onednn_product(a: Tensor, b: Tensor) -> Tensor:

@@ -1,17 +1,17 @@
-"""Every public exception of the library."""
+"""Every public exception of the library, and the check of integer arguments that raises some."""
 
 from __future__ import annotations
 
 
 class UnknownSchemeError(LookupError):
-    """No scheme of that name is registered; the message suggests the nearest names."""
+    """No scheme has the name asked for; the message suggests the nearest names."""
 
 
 class NotRepresentableError(ValueError):
     """The scheme cannot represent the matrix it was asked to take.
 
     Attributes:
-        residual: Spectral norm of the difference to the nearest matrix it found.
+        residual: Spectral norm of the difference to the nearest matrix that the scheme found.
     """
 
     def __init__(self, message: str, residual: float) -> None:
@@ -35,20 +35,17 @@ class BoundExceededError(ValueError):
     """A sequence exceeds a bound for which a unitary network was built."""
 
 
-# ------------------------------------------------------------------------------------------- base
-
-
 def is_int(value: object) -> bool:
-    """Whether ``value`` is an int and no bool."""
+    """Whether ``value`` is an int, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_int(name: str, value: object, least: int) -> None:
-    """Refuse what is no int of at least ``least``.
+    """Raise an error unless ``value`` is an int of at least ``least``.
 
     Raises:
-        TypeError: ``value`` is no int.
-        ValueError: It is smaller.
+        TypeError: ``value`` is not an int.
+        ValueError: ``value`` is less than ``least``.
     """
     if not is_int(value):
         raise TypeError(f"{name}={value!r}; pass an int of at least {least}")

@@ -20,8 +20,8 @@ from unitary_zoo.registry import Registry
 class Initializer(Protocol):
     """A function that draws a unitary matrix (n, n).
 
-    ``field`` is "real" or "complex", ``dtype`` a real dtype, and ``determinant``, +1 or -1, the
-    one that a real matrix shall have.
+    ``field`` is "real" or "complex", and ``dtype`` a real dtype. ``determinant`` is +1 or -1, the
+    determinant of a real matrix; complex matrices ignore it.
     """
 
     def __call__(
@@ -40,7 +40,7 @@ INITIALIZERS: Registry[Initializer] = Registry("initialiser")
 
 
 def _component(w: Tensor, determinant: int) -> Tensor:
-    """Return ``w``; a real one with its last column negated if it has the other determinant."""
+    """Return ``w``, with its last column negated if it is real and of the other determinant."""
     if not w.is_complex() and torch.linalg.det(w) * determinant < 0:
         w = w.clone()
         w[:, -1].neg_()

@@ -1,4 +1,4 @@
-"""A small generic registry: register / names / get, with suggestions and entry points."""
+"""A generic registry of named objects, with suggestions for unknown names and entry points."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Registry(Generic[T]):
         """Return a decorator that enters an object under ``name``.
 
         Raises:
-            ValueError: The name is taken (the message names the owner) or is no plain name.
+            ValueError: The name is taken (the message names the owner), or it has characters other
+                than letters, digits and underscores.
         """
         if not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
             raise ValueError(
@@ -73,8 +74,8 @@ class Registry(Generic[T]):
         """Return the entry called ``name``.
 
         Raises:
-            LookupError: (the subclass given at construction) No such name; the message suggests
-                the nearest names.
+            LookupError: There is no such name; the message suggests the nearest names. The error
+                is of the subclass given to the constructor.
         """
         if not isinstance(name, str) or name not in self._entries:
             self._load_entry_points()
@@ -110,8 +111,8 @@ class Registry(Generic[T]):
                     f"{self.kind} {point.name!r} of entry point {point.value!r} failed to load: "
                     f"{type(error).__name__}: {error}"
                 )
-        # One broken plug-in must neither take the others down nor vanish silently. The warnings
-        # come last, since they may be errors.
+        # A broken plug-in must neither hide the others nor go unnoticed. The warnings come last,
+        # since a filter may turn them into errors.
         for failure in failures:
             warnings.warn(failure, RuntimeWarning, stacklevel=3)
 

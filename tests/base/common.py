@@ -25,7 +25,7 @@ every_whole_group = pytest.mark.parametrize(("name", "field"), WHOLE_GROUP)
 
 
 def build(name, n, field, dtype=torch.float64, seed=0, **options):
-    """One of the size wanted, or of the next that the scheme accepts."""
+    """A scheme of size ``n``, or of the next size that it accepts."""
     torch.manual_seed(seed)
     info = Parametrization.get(name).info
     n = next(k for k in range(n, 4 * n + 1) if info.accepts(k))
@@ -33,7 +33,7 @@ def build(name, n, field, dtype=torch.float64, seed=0, **options):
 
 
 def moved(name, n, field, dtype=torch.float64, **options):
-    """One whose parameters are away from the start, and cared for."""
+    """A scheme whose parameters were moved away from the start, and then ``step_``."""
     p = build(name, n, field, dtype, **options)
     with torch.no_grad():
         for q in p.parameters():
@@ -43,10 +43,12 @@ def moved(name, n, field, dtype=torch.float64, **options):
 
 
 def state(p):
+    """A copy of the state of ``p``."""
     return {key: value.clone() for key, value in p.state_dict().items()}
 
 
 def same(a, b):
+    """Whether two states are equal to the last bit."""
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 

@@ -16,8 +16,8 @@ from unitary_zoo.base.projected import Projected
 class ProjectedFromBase(Projected):
     """A projected scheme that keeps, beside the weight, the matrix that its last step left.
 
-    So a step knows where it started from, and a reading sees in O(n^2) whether the weight was
-    changed without one. ``base`` holds that matrix as real parts, in float32 or better.
+    A step thus knows where it started, and a read detects in O(n^2) a weight that was changed
+    without a step. ``base`` holds that matrix as real parts, in float32 or better.
     """
 
     base: Tensor

@@ -135,7 +135,7 @@ class Assignable(SchemeCore):
         return linalg.with_unit_determinant(w) if self._is_special_unitary else w
 
     def _nearest(self, w: Tensor) -> Tensor:
-        """Return the matrix nearest to ``w`` (n, n), double precision, that the scheme aims at."""
+        """Return the matrix, near ``w`` (n, n) in double precision, that assignment aims at."""
         return self._nearest_in_group(self._in_own_field(w))
 
     def _in_own_field(self, w: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class Assignable(SchemeCore):
         return w.to(torch.complex128)
 
     def _assign(self, w: Tensor) -> None:
-        """Set the parameters to the member of the group ``w``, as near as the scheme can.
+        """Set the parameters so that W is ``w``, a member of the group, or as near as it can be.
 
         This general method fits the parameters to ``w``; a scheme with an inverse map has its own.
         """

@@ -36,9 +36,9 @@ class Group(enum.Enum):
 class Determinant(enum.Enum):
     """What the determinant of a scheme's matrices can be; the value is the text for display.
 
-    FIXED is the sign of the start, +1 unless ``assign_`` was given another. EITHER is the same, but
-    a large step can change it. The members after UNIT_CIRCLE belong to schemes that are not
-    unitary.
+    FIXED is the sign that W has at its start, +1 unless ``assign_`` was given a matrix with -1.
+    EITHER is the same, but a large step can change it. The members after UNIT_CIRCLE are for
+    schemes that are not unitary.
     """
 
     PLUS_ONE = "+1"
@@ -78,8 +78,8 @@ class Tolerance:
     Rounding makes entries of W^H W - I of about eps. A matrix of n x n independent entries of size
     eps / sqrt(n) to eps has a norm that grows like sqrt(n) at most.
 
-    ``truncation`` is for a map that stops a series early: the defect that this adds at any n, for
-    each real dtype.
+    ``truncation`` is for a map that stops a series early. It holds, for each real dtype, the
+    defect that this adds at any n.
     """
 
     factor: float

@@ -62,7 +62,8 @@ class Parametrization(Startable):
 
     Raises:
         ValueError: n, field or determinant is not one that the scheme accepts.
-        TypeError: n is no int, dtype no real floating-point dtype, or an option is unknown.
+        TypeError: n is not an int, dtype is not a real floating-point dtype, or an option is
+            unknown.
     """
 
     _stepping: bool = False  # between begin_step_ and step_
@@ -80,7 +81,7 @@ class Parametrization(Startable):
 
         Raises:
             ValueError: The name is taken, or is not the name in the class's info.
-            TypeError: The class is no Parametrization or states no info.
+            TypeError: The class is not a Parametrization or states no info.
         """
         return cast(Callable[[S], S], SCHEMES.register(name))
 
@@ -114,14 +115,14 @@ class Parametrization(Startable):
     # ---------------------------------------------------------------------------- training hooks
 
     def begin_step_(self) -> None:
-        """What the optimizer hook calls before a step; nothing for most schemes."""
+        """Prepare for a step of the optimizer; does nothing for most schemes."""
 
     def cancel_step_(self) -> None:
         """End a step that raised an error, and leave what is stored as it is."""
         self._stepping = False
 
     def step_(self) -> None:
-        """What the optimizer hook calls after a step: retract or rebase."""
+        """Retract or rebase; the optimizer hook calls it after a step."""
 
     def retract_(self) -> None:
         """Return to the group after a change that was no optimizer step, such as an average."""
@@ -155,6 +156,6 @@ class Parametrization(Startable):
 class Static(Parametrization):
     """W = f(theta): the parameters alone determine W, and every value of them is valid.
 
-    No step needs after-care for the sake of W. A scheme may still have a ``step_`` that keeps its
-    parameters in the range of their dtype and leaves W as it is.
+    W stays valid without ``step_``. A scheme may still define one that keeps its parameters in the
+    range of their dtype and leaves W as it is.
     """

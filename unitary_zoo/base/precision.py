@@ -19,10 +19,10 @@ def promoted(x: Tensor) -> Tensor:
 
 
 class UnitaryBuffers(ConversionHooks, ABC):
-    """A module with constant unitary factors, which change of precision leaves unitary.
+    """A module with constant unitary factors that stay unitary when their precision changes.
 
-    ``_unitary_buffers`` names the buffers. They are kept as real parts, since distributed back
-    ends fail on complex buffers. A buffer that comes from another precision, by ``.to()`` or by
+    ``_unitary_buffers`` names the buffers. They are kept as real parts, since distributed
+    backends fail on complex buffers. A buffer that comes from another precision, by ``.to()`` or by
     ``load_state_dict``, is replaced by its polar factor in float32 or better.
     """
 

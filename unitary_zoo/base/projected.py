@@ -39,9 +39,9 @@ class Projected(Parametrization):
     attached optimizer is inside its step (a closure evaluated several times), reading gives the
     projection of the stored matrix, differentiably.
 
-    A scheme defines ``_project``. It may define what is nearest to a foreign matrix
-    (``_nearest_member``), what a step makes of the stored one (``_stepped``), and what the guard
-    measures (``_violation``).
+    A scheme defines ``_project``. It may also define which point of the group is nearest to a
+    matrix of any origin (``_nearest_member``), with which matrix a step ends (``_stepped``), and
+    how far from the group the stored matrix is (``_violation``).
     """
 
     def __init__(self, n: int, **options: Any) -> None:
@@ -54,7 +54,7 @@ class Projected(Parametrization):
         """Return the point of the group nearest to ``x`` (n, n), differentiable."""
 
     def _nearest_member(self, x: Tensor) -> Tensor:
-        """Return the point of the group nearest to ``x`` (n, n), wherever ``x`` comes from."""
+        """Return the point of the group nearest to ``x`` (n, n), a matrix of any origin."""
         return self._project(x)
 
     def _stepped(self) -> Tensor:
@@ -77,12 +77,11 @@ class Projected(Parametrization):
         self._check_started()
         x = self._stored_matrix()
         if not self._stepping:
-            # Judged by the data: fused optimizers and writes by way of .data escape the version
-            # counter.
+            # The data decide: fused optimizers and writes through .data escape the version counter.
             violation = self._violation(x.detach())
             x = _checked(x, violation, self._violation_limit(), self.info.name)
-        through = self._stepping or linalg.is_low_precision(self.weight.dtype)
-        return DenseMap(self._project(x) if through else x)
+        project = self._stepping or linalg.is_low_precision(self.weight.dtype)
+        return DenseMap(self._project(x) if project else x)
 
     def _nearest(self, w: Tensor) -> Tensor:
         return self._nearest_member(self._in_own_field(w))
@@ -100,7 +99,7 @@ class Projected(Parametrization):
         self._transform_gradient()
 
     def _transform_gradient(self) -> None:
-        """Put something else in the place of the gradient before the optimizer uses it."""
+        """Replace the gradient before the optimizer uses it; does nothing for most schemes."""
 
     @torch.no_grad()
     def step_(self) -> None:
@@ -113,7 +112,7 @@ class Projected(Parametrization):
 
     @torch.no_grad()
     def retract_(self) -> None:
-        """Return what is stored to the group, wherever it came from."""
+        """Return what is stored, a matrix of any origin, to the group."""
         self._store(self._nearest_member(self._stored_matrix()))
 
     def _before_conversion(self) -> Any:
@@ -127,6 +126,6 @@ class Projected(Parametrization):
         buffers, dtype, on_group = before
         super()._after_conversion(buffers)
         if self.weight.dtype != dtype and on_group:
-            # Unitary to the old precision only: projected again in the new one.
+            # W is unitary to the old precision only, so it is projected again in the new one.
             with torch.no_grad():
                 self._store(self._project(self._stored_matrix()))

@@ -48,7 +48,7 @@ class Startable(Assignable):
         self._reset_state()
 
     def _start_own(self, generator: torch.Generator | None) -> None:
-        """Start from the draw called ``_own_init``, made of parameters instead of a matrix."""
+        """Start from the initialiser called ``_own_init``, which draws parameters, not a matrix."""
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
         """Start from the matrix of the initialiser called ``init``."""
@@ -71,7 +71,7 @@ class Startable(Assignable):
             )
 
     def _random_source(self, generator: torch.Generator | None) -> dict[str, Any]:
-        """Return the options ``generator`` and ``device`` of a draw; the device is the former's."""
+        """Return the options ``generator`` and ``device`` of a draw, on the generator's device."""
         device = generator.device if generator is not None else self.device
         return {"generator": generator, "device": device}
 

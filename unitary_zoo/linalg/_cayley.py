@@ -21,8 +21,8 @@ def cayley(a: Tensor) -> Tensor:
 
     W never has the eigenvalue -1 at finite A. The inverse loses as many digits as the norm of A has
     (the defect is 3000 eps at a norm of 1e4). If a column of A is longer than 2, a Newton-Schulz
-    step restores them; if the norm is above eps^(-1/2), where that step may not converge, W is
-    first replaced by its polar factor.
+    step restores the digits. If the norm is above eps^(-1/2), where that step may not converge, W
+    is first replaced by its polar factor.
 
     Args:
         a: Skew, shape (..., n, n), float32 or float64, real or complex.
@@ -158,8 +158,8 @@ def inverse_scaled_cayley(w: Tensor) -> tuple[Tensor, Tensor]:
     Source: O'Dorney, Minimizing the Cayley transform of an orthogonal matrix by multiplying by
     signature matrices, 2014, which treats the pairs of real matrices.
     """
-    # Gaussian elimination of W + diag(d), with each d chosen so that its pivot is at least 1: the
-    # start is regular.
+    # Gaussian elimination of W + diag(d), with each d chosen so that its pivot is at least 1. Hence
+    # the search starts with a regular matrix.
     rest, phases = w.clone(), []
     for j in range(w.shape[-1]):
         pivot = rest[j, j].clone()
@@ -169,8 +169,8 @@ def inverse_scaled_cayley(w: Tensor) -> tuple[Tensor, Tensor]:
     d = torch.stack(phases)
     a = inverse_cayley(w * d.conj())
     one = identity_like(a)
-    # Changes below these limits could be undone by rounding. If complex, a phase gains 0.5 % at
-    # least and a pair 1 %.
+    # Changes below these limits could be undone by rounding. In a complex matrix a change of a
+    # phase gains at least 0.5 % and one of a pair 1 %.
     limit = 1.01 if w.is_complex() else 1 + 1e-6
     while True:
         size = a.diagonal().abs()

@@ -30,7 +30,7 @@ def unitarity_defect(w: Tensor) -> Tensor:
 
 
 def with_unit_determinant(w: Tensor) -> Tensor:
-    r""":math:`W \det(W)^{-1/n}`, with the root nearest to 1: of unitary W, a matrix in SU(n)."""
+    r""":math:`W \det(W)^{-1/n}`, with the root nearest to 1; it is in SU(n) if W is unitary."""
     angle = -torch.linalg.det(w).angle() / w.shape[-1]
     return w * torch.polar(torch.ones_like(angle), angle)[..., None, None]
 
@@ -74,6 +74,7 @@ def _reunitarized(w: Tensor) -> Tensor:
     return w if max_entry(frobenius_gap(w)) <= limit else polar(w)
 
 
+# The operator keeps the name by which exported programs refer to it.
 _REUNITARIZED = MatrixMap(
     "restored", lambda w: (_reunitarized(w).clone(),), torch.zeros_like, eager=_reunitarized
 )

@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def add_identity_(x: Tensor, c: float) -> Tensor:
-    """X + c I in place of X, without an identity matrix in memory."""
+    """Write X + c I over X, without an identity matrix in memory."""
     x.diagonal(dim1=-2, dim2=-1).add_(c)
     return x
 
 
 def add_product(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
-    """Beta C + alpha X Y, in one pass unless C has more than three dimensions."""
+    r""":math:`\beta C + \alpha X Y`, in one pass unless C has more than three dimensions."""
     if c.ndim == 2:
         return torch.addmm(c, x, y, alpha=alpha, beta=beta)
     if c.ndim == 3:
@@ -22,7 +22,7 @@ def add_product(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0, beta: float
 
 
 def add_product_(c: Tensor, x: Tensor, y: Tensor, alpha: float = 1.0) -> Tensor:
-    """C + alpha X Y in place of C."""
+    """Write C + alpha X Y over C."""
     if c.ndim == 2:
         return c.addmm_(x, y, alpha=alpha)
     if c.ndim == 3:

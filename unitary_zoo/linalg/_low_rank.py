@@ -39,7 +39,8 @@ def low_rank_factors(
         r = torch.randn(shape, dtype=dtype, generator=generator).to(x)
         b = torch.linalg.qr(x.mH @ r).Q
         return x @ b, b
-    # The largest values of log p + Gumbel noise are such a draw; columns of norm 0 come last.
+    # The places of the largest values of log p + Gumbel noise are such a draw; columns of norm 0
+    # come last.
     noise = -torch.empty(n, dtype=torch.float64).exponential_(generator=generator).log()
     keys = 2 * torch.linalg.vector_norm(x, dim=0).log() + noise.to(x.device, real_dtype(x.dtype))
     a = torch.linalg.qr(x[:, keys.topk(rank).indices]).Q

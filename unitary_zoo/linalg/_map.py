@@ -22,10 +22,10 @@ from unitary_zoo._torch import (
 )
 
 Factors = Callable[[Tensor], tuple[Any, ...]]
-"""From X to the value and what the adjoint needs: first numbers, if any, then tensors."""
+"""Takes X; returns the value and what the adjoint needs: first numbers, if any, then tensors."""
 
 Adjoint = Callable[..., Tensor]
-"""From the gradient in the value, and what the factors kept for it, to the gradient in X."""
+"""Takes the gradient in the value and what the factors kept for it; returns the gradient in X."""
 
 
 class MatrixMap:
@@ -38,9 +38,9 @@ class MatrixMap:
 
     Args:
         name: Name of the operator.
-        factors: From X to ``(value, *numbers, *tensors)``.
-        adjoint: From ``(grad, *numbers, *tensors)`` to the gradient in X.
-        shape: From X to the shape of the value.
+        factors: Takes X and returns ``(value, *numbers, *tensors)``.
+        adjoint: Takes ``(grad, *numbers, *tensors)`` and returns the gradient in X.
+        shape: Takes X and returns the shape of the value.
         eager: An implementation whose own derivatives torch gets right. Everything but the
             operator uses it in place of the factors.
         transformed: An implementation for transforms, for a map with factors that torch cannot
@@ -113,7 +113,7 @@ def _apply_adjoint(ctx: Any, grad: Tensor, *tensors: Tensor) -> tuple[Tensor, No
 def functional(factors: Factors, adjoint: Adjoint) -> Callable[[Tensor], Tensor]:
     """Return the map of these factors for transforms of ``torch.func``, with their adjoint.
 
-    The factors must give tensors only, and take the same way whatever the entries of X are.
+    The factors must return tensors only, and must not branch on the entries of X.
     """
     return lambda x: _FunctionalMap.apply(x, factors, adjoint)[0]
 

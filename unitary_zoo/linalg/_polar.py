@@ -39,8 +39,8 @@ def polar(x: Tensor) -> Tensor:
     return _POLAR(x)
 
 
-# A limit for the 2-norm of X^H X - I. Below it, a few products cost less than an SVD, and so do the
-# terms of the series of the derivative.
+# The limit of the 2-norm of X^H X - I up to which X counts as near the group: the products for W
+# and for its derivative cost less than an SVD.
 _NEAR = 0.2
 
 
@@ -150,7 +150,7 @@ def contract(x: Tensor) -> Tensor:
 
 
 class _Contraction(torch.autograd.Function):
-    # Tracers record the operations of its SVD, and torch.func refuses it; so it is no MatrixMap.
+    # This is no MatrixMap: tracers record the operations of its SVD, and torch.func refuses it.
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

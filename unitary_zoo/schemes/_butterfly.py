@@ -26,10 +26,10 @@ def butterfly_strides(n: int) -> list[int]:
 def butterfly_angles(w: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
     r"""Return angles with which :math:`W = D F_L \cdots F_1`, strides 1, 2, 4, ....
 
-    By halves: rows i and i + s of W, s the largest stride, are combinations of row i of the one
-    and row i of the other diagonal block of :math:`F_{L-1} \cdots F_1`, so each half of the two
-    rows has rank one. For a matrix that is no such product these formulas
-    give a product nearby.
+    The matrix is split by halves. With s the largest stride, rows i and i + s of W are combinations
+    of row i of the one and row i of the other diagonal block of :math:`F_{L-1} \cdots F_1`, so each
+    half of the two rows has rank one. For a matrix that is no such product, the angles are those of
+    a product nearby.
 
     Args:
         w: Shape (n, n), double precision; a real W that is such a product has determinant 1.
@@ -79,7 +79,7 @@ def _split(w: Tensor, at: int, theta: list[Tensor], phi: list[Tensor], omega: Te
     q = z * d - angle.sin().unsqueeze(-1) * b
     _split(p, at, theta, phi, omega)
     _split(q, at + s, theta, phi, omega)
-    # The phases left over on the left of the two blocks move through the rotations.
+    # The phases that remain on the left of the two blocks move through the rotations.
     pairs = slice(at // 2, at // 2 + k)
     left, right = omega[at : at + k], omega[at + s : at + m]
     if w.is_complex():
@@ -91,7 +91,7 @@ def _split(w: Tensor, at: int, theta: list[Tensor], phi: list[Tensor], omega: Te
 
 
 def _absorb_signs(sign: Tensor, strides: list[int], theta: list[Tensor]) -> None:
-    """Turn rotations by pi until D = diag(sign) is I; the determinant is left, at unit 0.
+    """Absorb D = diag(sign) into the rotations, but for its determinant, which stays at unit 0.
 
     R(theta + pi) changes the signs of a pair. Signs move through a later rotation if that turns
     the other way where they differ.

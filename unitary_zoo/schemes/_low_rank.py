@@ -39,8 +39,8 @@ class LowRank(ProjectedFromBase):
         options: ``field``, ``determinant``, ``device`` and ``dtype``.
 
     Raises:
-        ValueError: ``rank`` or ``sampler`` is not one of these.
-        TypeError: ``rank`` is no int.
+        ValueError: ``rank`` is less than 1, or ``sampler`` unknown.
+        TypeError: ``rank`` is not an int.
     """
 
     steps: Tensor
@@ -58,11 +58,11 @@ class LowRank(ProjectedFromBase):
             self.info = replace(self.info, retraction_order=self._whole_order)
 
     def _violation(self, x: Tensor) -> Tensor:
-        # The mean of two models has a mean for its weight and the same one for its base.
-        missing = linalg.frobenius_gap(x)
+        # In the mean of two models the weight equals the base, but neither is unitary.
+        gap = linalg.frobenius_gap(x)
         # The roundings of the steps since the last refresh do not average out.
         limit = self.info.tolerance.factor * self.n * linalg.eps(self.weight.dtype)
-        return self._displacement(x).norm() + (missing - limit).clamp(min=0)
+        return self._displacement(x).norm() + (gap - limit).clamp(min=0)
 
     @abstractmethod
     def _retract(self, m: Tensor) -> Tensor:

@@ -70,8 +70,9 @@ def reflectors_of_rank(q: Tensor, k: int) -> Tensor:
         v = gaps[:, j] / far.sqrt()
         q = q - 2 * torch.outer(v, v @ q)
         columns.append(v)
-    # I is left. If q is square, its determinant is 1, so an even number of reflections is left:
-    # pairs that undo each other. Else they may move the columns that are not wanted.
+    # What remains of q is I. If q is square, its determinant was 1, so an even number of
+    # reflections remains, and they form pairs that undo each other. If it is tall, they may move
+    # the columns that q leaves free.
     left = k - len(columns)
     idle = _idle(n, left // 2, 0, q).repeat_interleave(2, 1) if m == n else _idle(n, left, m, q)
     return torch.cat([*(v.unsqueeze(1) for v in columns), idle], dim=1)

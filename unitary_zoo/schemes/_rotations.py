@@ -123,7 +123,7 @@ class PairsMap(LinearMap):
     def _multiply_adjoint(self, h: Tensor) -> Tensor:
         h = h if self._reversal is None else h[..., self._reversal]  # its own inverse
         for diagonal, off, stride, start in reversed(self._layers):
-            # Off its diagonal, the transposed block has the number of the other unit.
+            # Off its diagonal, the transposed block has the entry that belongs to the other unit.
             across = exchange_pairs(off.conj() * h, stride, start)
             h = torch.addcmul(across, diagonal.conj(), h)
         return h
@@ -133,13 +133,12 @@ class PairProduct(Static):
     r""":math:`W = D F_L \cdots F_1` with :math:`D = \mathrm{diag}(e^{i\omega})`, 1 if real.
 
     Learnable: ``theta`` and ``phi``, one number for each block, layer after layer, and ``omega``
-    (n); real: ``theta`` alone. The default start draws all uniform in (-pi, pi).
+    (n); real: ``theta`` alone. The default start draws all uniform in (-pi, pi). The constructor
+    of a scheme calls ``_create_angles`` once its layouts are known.
 
     Args:
         n: Size of W.
         options: ``field``, ``device`` and ``dtype``.
-
-    A constructor calls ``_create_angles`` once its layouts are known.
     """
 
     def _create_angles(self) -> None:

@@ -10,9 +10,10 @@ _LARGEST_FACTOR = 1.69770248526
 
 
 def _scaling(least: float) -> float:
-    # With this factor a step takes [least, 1] to the interval [p, 1] of the highest lower end: both
-    # ends go to p. For a small least value the step would take 1 to almost 0, and the digits of
-    # those singular vectors with it; the bound keeps it from going below 0.1.
+    # With this factor a step takes both ends of [least, 1] to the same p, and the interval to
+    # [p, 1]; no other factor gives a larger p. For a small least value the step would take 1 to
+    # almost 0, and the digits of those singular vectors would be lost; with the bound on the factor
+    # it ends at 0.1.
     return min(math.sqrt(3 / (1 + least + least**2)), _LARGEST_FACTOR)
 
 

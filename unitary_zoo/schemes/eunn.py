@@ -109,22 +109,19 @@ class EUNN(PairProduct):
         self.reset_parameters(generator=generator)
 
     def _claim(self) -> None:
-        """State what so many layers reach."""
-        full = {"complex": UNITARY, "real": SPECIAL_ORTHOGONAL}
-        dimension = {"complex": _complex_dimension, "real": _real_dimension}[self.field]
-        all_of_it = angle_count(self.n, self.capacity) >= self.n * (self.n - 1) // 2
-        claims = (
-            full[self.field]
-            if all_of_it
-            else replace(
-                self.info.claims[self.field],
-                dimension=partial(dimension, capacity=self.capacity),
+        """State in the info what this number of layers reaches."""
+        whole = angle_count(self.n, self.capacity) >= self.n * (self.n - 1) // 2
+        if whole:
+            claims = {"complex": UNITARY, "real": SPECIAL_ORTHOGONAL}[self.field]
+        else:
+            dimension = {"complex": _complex_dimension, "real": _real_dimension}[self.field]
+            claims = replace(
+                self.info.claims[self.field], dimension=partial(dimension, capacity=self.capacity)
             )
-        )
         self.info = replace(
             self.info,
             claims={**self.info.claims, self.field: claims},
-            assignable=all_of_it,
+            assignable=whole,
             tolerance=replace(self.info.tolerance, factor=8.0 * (self.capacity + 1)),
         )
 

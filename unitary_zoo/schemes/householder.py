@@ -53,8 +53,9 @@ class Householder(Static):
 
     With k = n or n - 1, W is any matrix of the group. With fewer, :math:`W S^{-1}` differs from I
     on k dimensions only; W is applied in O(n k), and for k < n/2 without being formed. ``assign_``
-    is then exact for every real matrix of that kind. For another real matrix each reflection takes
-    the column that is farthest from its place there; a complex one is fitted from the present W.
+    is then exact for every real matrix of that kind. For another real matrix, each reflection moves
+    the column that is farthest from its place to that place; a complex matrix is fitted, starting
+    from the present W.
     The length of a v does not matter, so weight decay does not change W. A column of zeros stands
     for the identity (and so changes the sign of the determinant), and its gradient is zero. At real
     W with :math:`W S^{-1} = H(v_1) H(v_1) H(v_2) H(v_2) \cdots`, such as I, the reflectors span k/2
@@ -79,7 +80,7 @@ class Householder(Static):
 
     Raises:
         ValueError: ``reflections`` is not in 1..n.
-        TypeError: ``reflections`` is no int.
+        TypeError: ``reflections`` is not an int.
 
     Source: Mhammedi, Hellicar, Rahman and Bailey, Efficient orthogonal parametrisation of recurrent
     neural networks using Householder reflections, 2017. There the first i - 1 entries of the i-th
@@ -195,7 +196,7 @@ class Householder(Static):
         else:
             q = nearest_columns(q.to(torch.complex128))
             v, phases = reflectors_and_phases(q, self.reflections)
-            # The other columns' phases are free, and their sum makes the determinant 1, if asked.
+            # The phases of the other columns are free; this sum makes the determinant 1.
             free = (self.reflections * math.pi - phases.sum()) / (self.n - k)
             self.phases.copy_(torch.cat([phases, free.expand(self.n - k)]))
         self.reflectors.copy_(linalg.view_as_real_parts(v))

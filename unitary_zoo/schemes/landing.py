@@ -60,7 +60,7 @@ class Landing(ProjectedFromBase):
     Source: Ablin and Peyre, Fast and accurate optimization on the orthogonal manifold without
     retraction, 2022; the safe step after Ablin, Vary, Gao and Absil, Infeasible deterministic,
     stochastic, and variance-reduction algorithms for optimization under orthogonality
-    constraints, 2023, who bound it where the exact factor is taken here.
+    constraints, 2023. They bound the factor of the step; here it is exact.
     """
 
     info = SchemeInfo(

@@ -45,8 +45,8 @@ class NonNormal(Static):
 
     The paper writes T below the diagonal. Its code applies matrices to rows, stores T above the
     diagonal and lets it reach into the blocks too; here it does not. A triangle above gives the
-    same set of W, with the blocks in the reverse order. The paper starts from A = 0 but for
-    rotations within the blocks, which do not matter, and uniform angles: that is init="henaff".
+    same set of W, with the blocks in the reverse order. The paper starts from uniform angles and
+    from A = 0, apart from rotations within the blocks, which change nothing: init="henaff".
 
     ``assign_`` takes orthogonal matrices in closed form, of determinant 1 if n is even: a block
     has the determinant gamma^2. For others it fits the parameters and finds a local optimum.

@@ -34,8 +34,8 @@ def _by_steps(y: Tensor) -> Tensor:
 
 
 def _tangent(w: Tensor, grad: Tensor) -> Tensor:
-    # The gradient of a polar factor is W times a skew matrix. What else there is, is rounding
-    # that the steps before, taken backwards, have magnified by as much as the least value.
+    # The gradient of a polar factor is W times a skew matrix. Any other part is rounding, which the
+    # backward pass has magnified as much as the steps magnify the least singular value.
     m = w.mH @ grad
     return w @ ((m - m.mH) / 2)
 
@@ -62,15 +62,15 @@ class PolarNewtonSchulz(Static):
         n: Size of W.
         iterations: Number of scaled steps; None is 10. More serve a larger condition number.
         field: "real" (default) or "complex".
-        determinant: +1 or -1 keeps it there, by turning the direction of the least singular value
-            where the determinant of X has the other sign, at the cost of an SVD; None lets X
-            cross.
+        determinant: +1 or -1 keeps W in that component, by reversing the direction of the least
+            singular value where the determinant of X has the other sign, at the cost of an SVD;
+            with None, W changes its component with X.
         device: Device.
         dtype: Real dtype of the parameters.
 
     Raises:
         ValueError: ``iterations`` is negative.
-        TypeError: ``iterations`` is no int.
+        TypeError: ``iterations`` is not an int.
 
     Source: Bjorck and Bowie, An iterative algorithm for computing the best estimate of an
     orthogonal matrix, 1971; the scaling after Chen and Chow, A stable scaling of Newton-Schulz
@@ -130,7 +130,7 @@ class PolarNewtonSchulz(Static):
         return DenseMap(linalg.newton_schulz_step(w))
 
     def _turned(self, w: Tensor, x: Tensor) -> Tensor:
-        """Return the matrix of the determinant wanted nearest to ``x``, with polar factor ``w``."""
+        """Return the matrix nearest to ``x`` with the determinant wanted; ``w`` is polar(x)."""
         # There is no branch on values. The steps keep singular vectors, but not the order of the
         # values, so the least value is taken from X; it takes no part in derivatives.
         v = torch.linalg.svd(x).Vh[-1]

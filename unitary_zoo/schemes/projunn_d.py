@@ -35,8 +35,8 @@ class ProjUNND(LowRank):
         rank: k; with k >= n, X is taken whole, and the step is that of ``svd_projection``.
         sampler: "lsi", the rows of a random projection, or "column", columns by their norms.
         field: "real" (default) or "complex".
-        determinant: +1 or -1 keeps it there; with None, a step that crosses
-            a singular matrix ends in the other component.
+        determinant: +1 or -1 keeps W in that component; with None, a step through a singular
+            matrix ends in the other one.
         device: Device.
         dtype: Real dtype of the parameters.
 

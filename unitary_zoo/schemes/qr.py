@@ -31,14 +31,14 @@ class QR(Static):
     A step of X through a singular matrix changes the sign of the determinant. At a singular X,
     where a column depends on those before it up to rounding, W and its derivative do not exist
     and reading it raises; near one the derivative is large, like :math:`1 / R_{jj}` over the length
-    of the column. Inside the transforms of ``torch.func``, where no value is looked at, W is some
-    orthogonal matrix there and the gradient is not finite or huge.
+    of the column. Inside the transforms of ``torch.func``, which read no values, W is some unitary
+    matrix at a singular X, and the gradient is huge or not finite.
 
     Args:
         n: Size of W.
         field: "real" (default) or "complex".
-        determinant: +1 or -1 keeps it there: the last column is multiplied by what is missing, a
-            sign if real, a phase if complex (SU(n), +1 only).
+        determinant: +1 or -1 fixes it: the last column is multiplied by the factor that is missing,
+            a sign if real, a phase if complex (SU(n), +1 only).
         device: Device.
         dtype: Real dtype of the parameters.
 

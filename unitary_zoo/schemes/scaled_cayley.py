@@ -45,7 +45,7 @@ class ScaledCayley(Static):
 
     Raises:
         ValueError: ``negative_ones`` is not in 0..n, or its parity contradicts ``determinant``.
-        TypeError: ``negative_ones`` is no int.
+        TypeError: ``negative_ones`` is not an int.
 
     Source: Helfrich, Willmott and Ye, Orthogonal recurrent neural networks with scaled Cayley
     transform, 2018.

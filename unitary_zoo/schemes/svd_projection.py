@@ -35,8 +35,8 @@ class SVDProjection(Projected):
         n: Size of W.
         contractive: Clip the singular values at 1 instead of setting them to 1.
         field: "real" (default) or "complex".
-        determinant: +1 or -1 keeps it there; with None, a step that crosses
-            a singular matrix ends in the other component.
+        determinant: +1 or -1 keeps W in that component; with None, a step through a singular
+            matrix ends in the other one.
         device: Device.
         dtype: Real dtype of the parameters.
 
