@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 
 class UnknownSchemeError(LookupError):
     """No scheme has the name asked for; the message suggests the nearest names."""
@@ -35,7 +37,7 @@ class BoundExceededError(ValueError):
     """A sequence exceeds a bound for which a unitary network was built."""
 
 
-def is_int(value: object) -> bool:
+def is_int(value: object) -> TypeGuard[int]:
     """Whether ``value`` is an int, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -49,5 +51,5 @@ def check_int(name: str, value: object, least: int) -> None:
     """
     if not is_int(value):
         raise TypeError(f"{name}={value!r}; pass an int of at least {least}")
-    if value < least:  # type: ignore[operator]
+    if value < least:
         raise ValueError(f"{name}={value!r}; pass an int of at least {least}")
