@@ -1,4 +1,4 @@
-"""cayley and its inverse against scipy and closed forms."""
+"""cayley and its inverses against scipy and closed forms."""
 
 import math
 
@@ -69,6 +69,18 @@ def test_inverse_cayley_inverts_cayley(dtype, norm):
         # Cayley map, see above, or of the second solve, with the same condition.
         limit = rounding(n, dtype, 20) * math.hypot(1.0, norm) * (1 + norm**2)
         assert gap(back, a) <= limit
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12])
+@pytest.mark.parametrize("field", FIELDS)
+def test_inverse_scaled_cayley_leaves_its_argument(n, field):
+    w = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64)).Q
+    w = w.to(torch.complex128) if field == "complex" else w
+    before = w.clone()
+    a, d = linalg.inverse_scaled_cayley(w)
+    assert torch.equal(w, before)
+    assert (a + a.mH).abs().max() == 0
+    assert (d.abs() - 1).abs().max() <= 1e-15
 
 
 @pytest.mark.parametrize("field", FIELDS)

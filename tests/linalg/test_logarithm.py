@@ -1,4 +1,4 @@
-"""unitary_eigh and log_unitary against numpy and scipy."""
+"""unitary_eigh, log_unitary and what becomes of phases, against numpy and scipy."""
 
 import math
 import warnings
@@ -160,3 +160,28 @@ def test_log_unitary_inverts_the_exponential_below_pi(n, dtype, seed, field):
     )
     # Of the input's own precision, and 1/(pi - 3) = 7 for the nearness of the cut.
     assert gap(linalg.log_unitary(w), a) <= 100 * n * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("turns", [0, 1, -2, 5])
+def test_phases_with_sum_differ_by_a_full_turn_at_most(turns):
+    phases = torch.tensor([3.0, -2.9, 0.1, 1.5, -0.7], dtype=F64)
+    before, total = phases.clone(), float(phases.sum()) - 2 * math.pi * turns
+    found = linalg.phases_with_sum(phases, total)
+    assert torch.equal(phases, before)
+    assert float(found.sum()) == pytest.approx(total, abs=1e-13)
+    moved = (phases - found) / (2 * math.pi)
+    # Those farthest to the side of the turns are moved, each by one.
+    order = phases.argsort(descending=turns > 0)
+    np.testing.assert_allclose(moved[order][: abs(turns)], np.sign(turns), atol=1e-14)
+    assert not moved[order][abs(turns) :].any()
+
+
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_away_from_minus_one_shrinks_the_angles_within_the_margin_only(dtype):
+    margin, q = 1e-3, random_unitary(4, dtype).numpy()
+    for angle, factor in ((math.pi - 1e-6, 1 - margin), (3.0, 1.0)):
+        w = torch.from_numpy(q @ plane_rotations([angle, 0.4], 4) @ q.conj().T)
+        wanted = q @ plane_rotations([factor * angle, factor * 0.4], 4) @ q.conj().T
+        found = linalg.away_from_minus_one(w, margin)
+        assert gap(found, wanted) <= 1e-13
+        assert (found is w) == (factor == 1.0)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import SIZES
-from unitary_zoo import Parametrization, linalg
+from unitary_zoo import Parametrization
 
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
 
@@ -149,15 +149,3 @@ def test_signs_are_fixed_and_in_the_state_dict():
     p.reset_parameters("haar")
     q.load_state_dict(p.state_dict())
     assert torch.equal(q.matrix(), p.matrix())
-
-
-@pytest.mark.parametrize("n", [1, 2, 5, 12])
-@pytest.mark.parametrize("field", ["real", "complex"])
-def test_inverse_scaled_cayley_leaves_its_argument(n, field):
-    w = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64)).Q
-    w = w.to(torch.complex128) if field == "complex" else w
-    before = w.clone()
-    a, d = linalg.inverse_scaled_cayley(w)
-    assert torch.equal(w, before)
-    assert (a + a.mH).abs().max() == 0
-    assert (d.abs() - 1).abs().max() <= 1e-15
