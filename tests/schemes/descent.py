@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tests.oracles import as_numpy
-from unitary_zoo import Parametrization
+from unitary_zoo import Parametrization, attach
 
 
 def build(name, n=4, dtype=torch.float64, seed=0, **options):
@@ -46,6 +46,25 @@ def train(p, optimizer, steps, target):
         optimizer.step()
         found.append(as_numpy(p.matrix()))
     return found
+
+
+def first_order_decrease(name):
+    """The change of the cost by a step of SGD, divided by its rate, and |G W^H - W G^H|.
+
+    Two rates extrapolate the quotient to the rate 0.
+    """
+    changes = []
+    for rate in (1e-4, 2e-4):
+        p = build(name, 5)
+        target = target_for(p)
+        w = as_numpy(p.matrix())
+        start = float(cost(torch.from_numpy(w), target))
+        optimizer = torch.optim.SGD(p.parameters(), lr=rate)
+        attach(p, optimizer)
+        (w_next,) = train(p, optimizer, 1, target)
+        changes.append((float(cost(torch.from_numpy(w_next), target)) - start) / rate)
+    slope = 2 * changes[0] - changes[1]  # the curvature, linear in the rate, taken out
+    return slope, np.linalg.norm(tangent(gradient(w, target), w))
 
 
 def coordinate_basis(n, field):

@@ -9,6 +9,7 @@ import scipy.linalg
 import torch
 
 from tests.oracles import FIELDS, SIZES, as_numpy
+from tests.schemes.descent import cost, skew, target_for, train
 from unitary_zoo import Parametrization, attach
 
 OPTIMIZERS = {
@@ -25,16 +26,6 @@ FIRST = {"Adam": "exp_avg", "AdamW fused": "exp_avg", "Adamax": "exp_avg"}
 def build(n, seed=0, **options):
     torch.manual_seed(seed)
     return Parametrization.create("dtriv", n, dtype=torch.float64, **options)
-
-
-def coordinates_to_skew(theta, n, field):
-    theta, (i, j) = np.asarray(theta.detach()), np.triu_indices(n, 1)
-    m, a = len(i), np.zeros((n, n), complex if field == "complex" else float)
-    a[i, j] = theta[:m] + (1j * theta[m : 2 * m] if field == "complex" else 0)
-    a = a - a.conj().T
-    if field == "complex":
-        a[np.diag_indices(n)] = 1j * math.sqrt(2) * theta[2 * m :]
-    return a
 
 
 def skew_to_coordinates(a):
@@ -54,21 +45,6 @@ def reference(map, a):
     return scipy.linalg.expm(a) if map == "expm" else np.linalg.solve(one - a / 2, one + a / 2)
 
 
-def cost(w, target):
-    return (w - target).abs().square().sum() + 0.3 * (w @ w * target).real.sum()
-
-
-def target_for(p, seed=1):
-    return torch.randn(p.n, p.n, dtype=p.dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def train(p, optimizer, target, steps):
-    for _ in range(steps):
-        optimizer.zero_grad()
-        cost(p.matrix(), target).backward()
-        optimizer.step()
-
-
 @pytest.mark.parametrize("map", ["expm", "cayley"])
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("n", SIZES)
@@ -77,7 +53,7 @@ def test_matrix_equals_the_formula(n, field, map):
     for scale in (0.01, 1.0):
         with torch.no_grad():
             p.theta.copy_(scale / math.sqrt(n) * torch.randn_like(p.theta))
-        a = coordinates_to_skew(p.theta, n, field)
+        a = skew(as_numpy(p.theta), n, field)
         wanted = reference(map, a) @ base_of(p)
         # |A| is at most about 3, and both maps and their references round by a few eps of it.
         assert np.abs(as_numpy(p.matrix()) - wanted).max() <= 100 * math.sqrt(n) * 2.3e-16
@@ -95,7 +71,7 @@ def test_map_derivative_at_zero_is_the_identity(field, map):
         p.theta.copy_(-t * direction)
     found = (above - as_numpy(p.matrix())) / (2 * t) @ base_of(p).conj().T
     # Left over: t^2 |A|^3 / 6, and rounding over t.
-    wanted = coordinates_to_skew(direction, n, field)
+    wanted = skew(as_numpy(direction), n, field)
     assert np.abs(found - wanted).max() <= 1e-8
 
 
@@ -115,7 +91,7 @@ def test_training_without_rebases_equals_the_static_scheme(rebase_every):
         w = torch.matrix_exp(upper - upper.mT) @ torch.from_numpy(base)
         cost(w, target).backward()
         own.step()
-    train(p, optimizer, target, 150)
+    train(p, optimizer, 150, target)
     assert int(p.steps) == 150
     np.testing.assert_array_equal(base_of(p), base)
     np.testing.assert_allclose(p.theta.detach(), theta.detach(), rtol=0, atol=1e-8)
@@ -132,7 +108,7 @@ def test_training_with_a_rebase_each_step_is_riemannian_descent(field):
         cost(x, target).backward()
         g = x.grad.numpy() @ w.conj().T
         w = scipy.linalg.expm(-rate * (g - g.conj().T)) @ w
-        train(p, optimizer, target, 1)
+        train(p, optimizer, 1, target)
         assert np.abs(as_numpy(p.matrix()) - w).max() <= 1e-13
 
 
@@ -143,22 +119,22 @@ def test_rebase_transports_first_moments_and_keeps_the_rest(optimizer, field, ma
     p = build(4, field=field, map=map, rebase_every=5)
     target, opt = target_for(p), OPTIMIZERS[optimizer](p.parameters())
     handle = attach(p, opt)
-    train(p, opt, target, 4)
+    train(p, opt, 4, target)
     # The fifth step, once without the rebase, on a copy.
     handle.remove()
-    unmoved = copy.deepcopy(p)
-    alone = OPTIMIZERS[optimizer](unmoved.parameters())
+    unrebased = copy.deepcopy(p)
+    alone = OPTIMIZERS[optimizer](unrebased.parameters())
     alone.load_state_dict(copy.deepcopy(opt.state_dict()))
-    train(unmoved, alone, target, 1)
+    train(unrebased, alone, 1, target)
     attach(p, opt)
-    train(p, opt, target, 1)
+    train(p, opt, 1, target)
     assert not p.theta.any()
-    before, after = alone.state[unmoved.theta], opt.state[p.theta]
+    before, after = alone.state[unrebased.theta], opt.state[p.theta]
     first = FIRST.get(optimizer, "momentum_buffer")
-    a = coordinates_to_skew(unmoved.theta, 4, field)
+    a = skew(as_numpy(unrebased.theta), 4, field)
     assert np.linalg.norm(a, 2) > 0.05  # far enough to tell
     e = reference(map, a / 2)
-    m = e @ coordinates_to_skew(before[first], 4, field) @ e.conj().T
+    m = e @ skew(as_numpy(before[first]), 4, field) @ e.conj().T
     found = after[first].numpy()
     np.testing.assert_allclose(found, skew_to_coordinates(m), rtol=0, atol=1e-13)
     assert np.linalg.norm(found) == pytest.approx(float(before[first].norm()), rel=1e-12)
@@ -198,7 +174,7 @@ def test_moments_are_kept_if_every_step_rebases():
     optimizer = torch.optim.Adam(p.parameters(), lr=0.05)
     attach(p, optimizer)
     target = target_for(p)
-    train(p, optimizer, target, 2)
+    train(p, optimizer, 2, target)
     kept = optimizer.state[p.theta]["exp_avg"].clone()
     optimizer.zero_grad()
     cost(p.matrix(), target).backward()
@@ -212,16 +188,16 @@ def test_checkpoint_between_rebases_resumes_exactly(optimizer):
     p = build(4, rebase_every=4)
     target, opt = target_for(p), OPTIMIZERS[optimizer](p.parameters())
     attach(p, opt)
-    train(p, opt, target, 6)
+    train(p, opt, 6, target)
     assert p.theta.any()
     state, moments = copy.deepcopy(p.state_dict()), copy.deepcopy(opt.state_dict())
-    train(p, opt, target, 7)
+    train(p, opt, 7, target)
     q = build(4, seed=5, rebase_every=4)
     own = OPTIMIZERS[optimizer](q.parameters())
     attach(q, own)
     q.load_state_dict(state)
     own.load_state_dict(moments)
-    train(q, own, target, 7)
+    train(q, own, 7, target)
     for key, value in p.state_dict().items():
         assert torch.equal(value, q.state_dict()[key]), key
 

@@ -9,7 +9,7 @@ import torch
 from tests.oracles import as_numpy
 from tests.schemes.descent import (
     build,
-    cost,
+    first_order_decrease,
     gradient,
     tangent,
     target_for,
@@ -31,20 +31,9 @@ def test_step_of_sgd_is_the_multiplicative_cayley_update(n):
 
 
 def test_step_of_sgd_decreases_the_cost_by_half_the_squared_norm():
-    decreases, target = [], None
-    for rate in (1e-4, 2e-4):
-        p = build("full_capacity", 5)
-        target = target_for(p)
-        w = as_numpy(p.matrix())
-        start = float(cost(torch.from_numpy(w), target))
-        optimizer = torch.optim.SGD(p.parameters(), lr=rate)
-        attach(p, optimizer)
-        (w_next,) = train(p, optimizer, 1, target)
-        decreases.append((float(cost(torch.from_numpy(w_next), target)) - start) / rate)
-    slope = 2 * decreases[0] - decreases[1]  # the curvature, linear in the rate, taken out
-    wanted = -0.5 * np.linalg.norm(tangent(gradient(w, target), w)) ** 2
-    # Left over: third derivatives, about wanted * (20 rate)^2; and rounding, 1e-13 / rate.
-    assert slope == pytest.approx(wanted, rel=1e-4)
+    slope, norm = first_order_decrease("full_capacity")
+    # Left over: third derivatives, about slope * (20 rate)^2; and rounding, 1e-13 / rate.
+    assert slope == pytest.approx(-0.5 * norm**2, rel=1e-4)
 
 
 def test_printed_form_of_the_update_does_not_descend():
