@@ -48,8 +48,8 @@ class SchemeCore(UnitaryBuffers, ABC):
             )
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(
-                f"{name}: dtype={dtype} is not a real floating-point dtype; parameters are real, "
-                "and complex schemes give the complex dtype of the same precision"
+                f"{name}: dtype={dtype} is not a real floating-point dtype; pass a real one, such "
+                "as torch.float64; complex schemes give the complex dtype of the same precision"
             )
         if field not in (None, self.info.field):
             self.info = replace(self.info, field=field)

@@ -19,7 +19,10 @@ S = TypeVar("S", bound=type["Parametrization"])
 
 def _check_scheme(name: str, scheme: type[Parametrization]) -> None:
     if not (isinstance(scheme, type) and issubclass(scheme, Parametrization)):
-        raise TypeError(f"{scheme!r} is not a subclass of Parametrization")
+        raise TypeError(
+            f"{scheme!r} is not a subclass of Parametrization; register a class derived from "
+            "Static, Rebased or Projected"
+        )
     info = getattr(scheme, "info", None)
     if not isinstance(info, SchemeInfo):
         raise TypeError(f"{scheme.__name__} states no info; set info = SchemeInfo(...)")
