@@ -2,6 +2,7 @@
 
 import functools
 import math
+from unittest import mock
 
 import pytest
 
@@ -39,6 +40,15 @@ def test_every_check_has_a_planted_fault():
     assert {check for check, _ in FAULTS} == set(CHECKS)
 
 
+@pytest.fixture
+def few_checks():
+    """Three quick checks instead of all: what the runner does with them is the same."""
+    few = {name: CHECKS[name] for name in ("unitary", "apply", "real_parameters")}
+    with mock.patch.dict(CHECKS, few, clear=True):
+        yield
+
+
+@pytest.mark.usefixtures("few_checks")
 def test_one_error_lists_every_failure():
     results = check_parametrization(TooLong, on_fail=None)
     failed = [result.check for result in results if result.status == "failed"]
@@ -56,12 +66,14 @@ def test_on_fail_is_checked():
         check_parametrization(Cayley, on_fail="shout")
 
 
+@pytest.mark.usefixtures("few_checks")
 @pytest.mark.filterwarnings("default")
 def test_on_fail_warns():
     with pytest.warns(UserWarning, match="TooLong fails"):
         check_parametrization(TooLong, on_fail="warn")
 
 
+@pytest.mark.usefixtures("few_checks")
 def test_expected_failures_are_strict(monkeypatch):
     from dataclasses import replace
 

@@ -133,7 +133,8 @@ class FieldClaims:
 
     def serves(self, determinant: int) -> bool:
         """Whether the option ``determinant`` may have this value."""
-        return determinant in self.determinants or determinant == 1 == self.determinant.sign
+        certain = self.determinant is Determinant.PLUS_ONE
+        return determinant in self.determinants or (determinant == 1 and certain)
 
     def restricted(self, determinant: int) -> FieldClaims:
         """Return the claims of the matrices with this determinant."""
