@@ -15,7 +15,6 @@ from tests.oracles import defect, haar
 from tests.weights.layers import FAMILIES, bound, linear
 from unitary_zoo import (
     NotProjectedError,
-    Parametrization,
 )
 from unitary_zoo._torch import reset_compiler
 
