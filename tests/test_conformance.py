@@ -39,7 +39,7 @@ def test_conformance(scheme, check):
         ("torch_orthogonal", {"orthogonal_map": "cayley", "use_trivialization": False}),
         ("torch_orthogonal", {"orthogonal_map": "householder"}),
         ("torch_orthogonal", {"orthogonal_map": "householder", "use_trivialization": False}),
-        ("eunn", {"capacity": 5}),
+        ("eunn", {"capacity": 3}),
         ("eunn_fft", {"permute": True, "field": "complex"}),
         ("householder", {"reflections": 1}),
         ("householder", {"determinant": -1, "field": "real"}),
