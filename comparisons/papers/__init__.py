@@ -73,7 +73,7 @@ class Paper:
         title: Its title.
         code: The repository the settings were read in.
         trainings: How it trained.
-        outcomes: What it reported; read from the CSV file.
+        published: What it reported; read from the CSV file.
         remarks: What a reader who compares our numbers with its should know.
         remarks_on: Such remarks by the task they are about.
         readings: Points of its figures on gradients and states; read from the other CSV file.
@@ -83,7 +83,7 @@ class Paper:
     title: str
     code: str
     trainings: tuple[Training, ...] = ()
-    outcomes: tuple[PublishedResult, ...] = ()
+    published: tuple[PublishedResult, ...] = ()
     remarks: tuple[str, ...] = ()
     remarks_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
@@ -132,7 +132,7 @@ class Papers(Mapping[str, Paper]):
             self._loaded[name] = replace(
                 paper,
                 trainings=tuple(replace(training, paper=name) for training in paper.trainings),
-                outcomes=read_results(beside / f"{name}.csv"),
+                published=read_results(beside / f"{name}.csv"),
                 readings=read_readings(beside / f"{name}.readings.csv"),
             )
         return self._loaded[name]

@@ -1,19 +1,20 @@
-"""What a paper reported, read from the CSV file beside its settings, one printed number a row.
+"""Read what a paper reported from the CSV file beside its settings, one printed number a row.
 
-The columns of ``NAME.csv``:
+The columns of ``NAME.csv``, first those that are compared with the printed table by eye:
 
-- ``where``: the table or figure, if that is known;
+- ``printed_in``: the table or figure, if that is known;
+- ``model``, ``size``: the paper's name for its model, and the number of its hidden units;
 - ``task``, ``variant``, ``length``: several lengths are separated by blanks;
-- ``model``, ``size``: the paper's name for its model, and its hidden units;
-- ``shown_as``: model and size in one, if not in this order;
-- ``ours``: our names for the model, separated by blanks;
-- ``setting``: NAME=VALUE pairs separated by semicolons;
 - ``quantity``, ``value``: a key of :data:`PHRASES`, and the number as printed;
-- ``validation``: the same on the validation set;
-- ``source``: a tag of :class:`Source`;
-- ``note``: what is said beside the number, or instead of one.
+- ``validation``: the value on the validation set;
+- ``tag``: the value of a :class:`Source`;
+- ``note``: what is said beside the number, or instead of one;
+- ``label``: how the report names model and size; empty for the model followed by the size;
+- ``ours``: our names for the model, separated by blanks;
+- ``setting``: NAME=VALUE pairs separated by semicolons.
 
-``NAME.readings.csv`` holds points of curves.
+The columns of ``NAME.readings.csv``, which holds points of curves, are the fields of
+:class:`Reading`; ``note`` is its text.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PHRASES = {
     "perplexity": "{}{:.2f}",
     "R²": "R² {}{:.3f}",
 }
-"""How a number of each quantity is shown, after the sign of what is not exact."""
+"""Phrases for the numbers of each quantity; "≈ " comes before a number that is not exact."""
 
 
 class Source(str, enum.Enum):
@@ -79,22 +80,23 @@ class PublishedResult:
     Attributes:
         task: Registered name.
         lengths: The lengths T it holds for.
-        model: The paper's name for its model, with the size.
-        ours: Our names for the same model, or for the nearest there is.
-        text: What was reported.
+        model: The paper's name for its model, without the size.
+        label: Model and size, as tables show them.
+        ours: Our names for the same model, or for the most similar one.
+        text: The result in words, with its number if it has one.
         tag: Where it was read.
-        size: Hidden units; None where it is not known or does not matter.
+        size: Number of hidden units; None where it is not known or does not matter.
         variant: Variant of the task; "" is its default.
         value: The number in the task's metric, for plots and tables; None where the text says
             more than a number can.
         setting: What tells its training from others of the same model and size, as pairs of name
             and value: fields of a :class:`Setting`, or the scheme's options.
-        series: The paper's name without the size: what a line over the sizes is of.
     """
 
     task: str
     lengths: tuple[int, ...]
     model: str
+    label: str
     ours: tuple[str, ...]
     text: str
     tag: Source
@@ -102,13 +104,6 @@ class PublishedResult:
     variant: str = ""
     value: float | None = None
     setting: tuple[tuple[str, Any], ...] = ()
-
-    series: str = ""
-
-    def __post_init__(self) -> None:  # old name: remove at integration, where all say both
-        object.__setattr__(self, "tag", Source(self.tag))
-        series = self.series or self.model.replace(f" {self.size}", "", 1).rstrip(",")
-        object.__setattr__(self, "series", series)
 
     @property
     def exact(self) -> bool:
@@ -121,11 +116,11 @@ class Reading:
     """One point of a curve in a published figure.
 
     Attributes:
-        panel: Of the figure; the script that draws ours has the same names.
+        panel: Panel of the figure, a key of ``experiments.norms.PANELS``.
         model: Our name for the model.
         step: t, counted from 0.
-        value: At that step.
-        text: What is seen there.
+        value: The value of the curve at that step.
+        text: What the figure shows there.
         tag: Where it was read.
     """
 
@@ -138,20 +133,20 @@ class Reading:
 
 
 def read_results(path: Path) -> tuple[PublishedResult, ...]:
-    """The rows of a file of published numbers; none if the file is not there."""
+    """The results in a file of published numbers; none if the file does not exist."""
     return tuple(map(_result, _rows(path)))
 
 
 def read_readings(path: Path) -> tuple[Reading, ...]:
-    """The rows of a file of points of curves; none if the file is not there."""
+    """The readings in a file of points of curves; none if the file does not exist."""
     return tuple(
         Reading(
-            row["panel"],
-            row["model"],
-            int(row["step"]),
-            float(row["value"]),
-            row["note"],
-            Source(row["source"]),
+            panel=row["panel"],
+            model=row["model"],
+            step=int(row["step"]),
+            value=float(row["value"]),
+            text=row["note"],
+            tag=Source(row["tag"]),
         )
         for row in _rows(path)
     )
@@ -165,25 +160,24 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _result(row: dict[str, str]) -> PublishedResult:
-    series, size, value = row["model"], row["size"], row["value"]
-    source = Source(row["source"])
+    model, size, value, tag = row["model"], row["size"], row["value"], Source(row["tag"])
     text = row["note"]
     if value:
-        text = PHRASES[row["quantity"]].format("" if source.exact else "≈ ", float(value))
+        text = PHRASES[row["quantity"]].format("" if tag.exact else "≈ ", float(value))
         text += f" (validation {row['validation']})" if row.get("validation") else ""
         text += f", {row['note']}" if row["note"] else ""
     return PublishedResult(
-        row["task"],
-        tuple(map(int, row["length"].split())),
-        row["shown_as"] or " ".join(part for part in (series, size) if part),
-        tuple(row["ours"].split()),
-        text,
-        source,
-        int(size) if size else None,
-        row["variant"],
-        float(value) if value else None,
-        tuple(map(_pair, filter(None, row["setting"].split("; ")))),
-        series,
+        task=row["task"],
+        lengths=tuple(map(int, row["length"].split())),
+        model=model,
+        label=row["label"] or " ".join(part for part in (model, size) if part),
+        ours=tuple(row["ours"].split()),
+        text=text,
+        tag=tag,
+        size=int(size) if size else None,
+        variant=row["variant"],
+        value=float(value) if value else None,
+        setting=tuple(map(_pair, filter(None, row["setting"].split("; ")))),
     )
 
 

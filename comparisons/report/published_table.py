@@ -37,7 +37,7 @@ class PublishedLine:
     Attributes:
         where: Data and lengths.
         cite: The paper.
-        model: The paper's name for its model.
+        model: The paper's name for its model, with the size.
         text: The result.
         exact: Whether the text may be shown as the paper's own.
         standing: How the result is known.
@@ -92,7 +92,7 @@ def published_table(task: str, comparisons: Sequence[Comparison]) -> PublishedTa
             PublishedLine(
                 where=_where(published),
                 cite=item.cite,
-                model=published.model,
+                model=published.label,
                 text=published.text,
                 exact=published.exact,
                 standing=f"[{published.tag}] {published.tag.meaning}",

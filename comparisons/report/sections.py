@@ -183,7 +183,7 @@ def _chapters(
     )
     tasks = {name for name, _, _ in groups}
     if paper is not None:
-        tasks |= {published.task for published in paper.outcomes} & set(TASKS.names())
+        tasks |= {published.task for published in paper.published} & set(TASKS.names())
     chapters = []
     for name in sorted(tasks):
         own = [group for (task, _, _), group in sorted(groups.items()) if task == name]

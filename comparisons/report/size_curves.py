@@ -95,7 +95,7 @@ def _published(
 def _values(task: Task, paper: Paper) -> dict[tuple[str, str], dict[int, float]]:
     """The paper's values of the metric by size, for each of our models and its name for them."""
     found: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    for published in paper.outcomes:
+    for published in paper.published:
         if (
             published.task == task.name
             and task.length in published.lengths
@@ -104,5 +104,5 @@ def _values(task: Task, paper: Paper) -> dict[tuple[str, str], dict[int, float]]
             and published.value is not None
         ):
             for model in published.ours:
-                found[model, published.series][published.size] = published.value
+                found[model, published.model][published.size] = published.value
     return found

@@ -79,7 +79,7 @@ def compare(
     """
     listed, left_out = [], 0
     for source in PAPERS.values() if paper is None else [paper]:
-        for published in source.outcomes:
+        for published in source.published:
             if published.task != task:
                 continue
             ours = _counterparts(published, summaries, any_data=paper is not None)
@@ -96,7 +96,7 @@ def published_for(summary: Summary, paper: Paper) -> str:
     same: list[str] = []
     others: dict[int, list[str]] = {}
     n = summary.setting.model.hidden_size
-    for published in paper.outcomes:
+    for published in paper.published:
         if published.task != summary.task.name or summary.model not in published.ours:
             continue
         # Without its tag a number would pass for exact.
@@ -125,10 +125,10 @@ def _nearest(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons without those whose model was also published in a size nearer to ours."""
     groups: dict[tuple[Any, ...], list[tuple[Comparison, float]]] = defaultdict(list)
     for item in comparisons:
-        told = item.published
-        key = (item.cite, told.series, told.lengths, told.variant, told.setting)
-        sizes = [ours.summary.setting.model.hidden_size for ours in item.ours]
-        distance = min(abs(math.log((told.size or size) / size)) for size in sizes)
+        theirs = item.published
+        key = (item.cite, theirs.model, theirs.lengths, theirs.variant, theirs.setting)
+        sizes = [own.summary.setting.model.hidden_size for own in item.ours]
+        distance = min(abs(math.log((theirs.size or size) / size)) for size in sizes)
         groups[key].append((item, distance))
     return [
         item

@@ -14,7 +14,6 @@ from comparisons.models import BASELINES, SequenceModel, check_model
 from comparisons.models.sequence_model import NORMALIZE
 from comparisons.papers import (
     PAPERS,
-    PublishedResult,
     Source,
     find_paper,
     mnist_iterations,
@@ -114,23 +113,23 @@ def test_results_name_existing_things(name):
     trainings = PAPERS[name].trainings
     known = {option for training in trainings for option, _ in training.setting.model.options}
     known |= set(trainings[0].setting.values()) if trainings else set()
-    for outcome in PAPERS[name].outcomes:
-        TASKS.get(outcome.task).check_variant(outcome.variant)
-        for model in outcome.ours:
+    for result in PAPERS[name].published:
+        TASKS.get(result.task).check_variant(result.variant)
+        for model in result.ours:
             assert check_model(model) == model
-        assert {key for key, _ in outcome.setting} <= known, outcome
+        assert {key for key, _ in result.setting} <= known, result
 
 
 @every_paper
 def test_inexact_numbers_are_marked(name):
-    for outcome in PAPERS[name].outcomes:
-        if not outcome.exact and any(c.isdigit() for c in outcome.text):
-            assert "≈" in outcome.text or not {".", "%"} & set(outcome.text), outcome
-        if outcome.value is not None:
+    for result in PAPERS[name].published:
+        if not result.exact and any(c.isdigit() for c in result.text):
+            assert "≈" in result.text or not {".", "%"} & set(result.text), result
+        if result.value is not None:
             # The text says the number too, as it was printed.
-            forms = (f"{outcome.value:{form}}" for form in ("g", ".2f", ".3g", ".3f"))
-            assert any(form in outcome.text for form in forms), outcome
-            assert outcome.value > 0
+            forms = (f"{result.value:{form}}" for form in ("g", ".2f", ".3g", ".3f"))
+            assert any(form in result.text for form in forms), result
+            assert result.value > 0
 
 
 def test_results_at_two_learning_rates_match_two_trainings():
@@ -141,13 +140,13 @@ def test_results_at_two_learning_rates_match_two_trainings():
         for t in paper.trainings
         if (t.task, t.models) == ("permuted_mnist", ("rnn",))
     }
-    told = [
-        (dict(o.setting)["optimizer"], o.size)
-        for o in paper.outcomes
-        if (o.task, o.ours) == ("permuted_mnist", ("rnn",))
+    published = [
+        (dict(result.setting)["optimizer"], result.size)
+        for result in paper.published
+        if (result.task, result.ours) == ("permuted_mnist", ("rnn",))
     ]
-    assert set(told) == trained
-    assert len(told) == len(trained) == 12
+    assert set(published) == trained
+    assert len(published) == len(trained) == 12
 
 
 @pytest.mark.parametrize(("tokens", "batch", "length"), [(100, 3, 7), (1000, 20, 35), (22, 2, 10)])
@@ -161,34 +160,34 @@ def test_source_has_meaning_and_refuses_unknown_tag():
     assert all(source.meaning for source in Source)
     assert {source.value for source in Source if source.exact} == {"V", "V2"}
     with pytest.raises(ValueError, match="M-X"):
-        PublishedResult("copying", (100,), "model", (), "text", "M-X")
+        Source("M-X")
 
 
 @pytest.mark.parametrize(
     ("line", "text", "value", "setting"),
     [
-        ("t,copying,,100 200,uRNN,128,,arjovsky,,,,,F,at ≈ 0", "at ≈ 0", None, ()),
+        ("t,uRNN,128,copying,,100 200,,,,F,at ≈ 0,,arjovsky,", "at ≈ 0", None, ()),
         (
-            "t,word_lm,ptb,,RNN,,,rnn,layer=rnn,perplexity,705.28,754.65,V,",
+            "t,RNN,,word_lm,ptb,,perplexity,705.28,754.65,V,,,rnn,layer=rnn",
             "705.28 (validation 754.65)", 705.28, (("layer", "rnn"),),
         ),
         (
-            "t,pixel_mnist,mnist,784,dtriv,170,,dtriv,rebase_every=null,accuracy,98.0,,M-L,",
+            "t,dtriv,170,pixel_mnist,mnist,784,accuracy,98.0,,M-L,,,dtriv,rebase_every=null",
             "≈ 98 %", 98.0, (("rebase_every", None),),
         ),
         (
-            "t,contractive_system,20dB,9,RNN,2,,rnn,optimizer=sgd 1 0.9; rank=2,R²,.915,,F,of 30",
+            "t,RNN,2,contractive_system,20dB,9,R²,.915,,F,of 30,,rnn,optimizer=sgd 1 0.9; rank=2",
             "R² ≈ 0.915, of 30", 0.915, (("optimizer", Optimizer("sgd", 1.0, 0.9)), ("rank", 2)),
         ),
     ],
 )  # fmt: skip
 def test_read_results_row(tmp_path, line, text, value, setting):
-    header = "where,task,variant,length,model,size,shown_as,ours,setting,quantity,value"
+    header = "printed_in,model,size,task,variant,length,quantity,value,validation,tag,note,label"
     file = tmp_path / "a.csv"
-    file.write_text(f"{header},validation,source,note\n{line}\n", "utf-8")
+    file.write_text(f"{header},ours,setting\n{line}\n", "utf-8")
     (result,) = read_results(file)
     assert (result.text, result.value, result.setting) == (text, value, setting)
-    assert result.model == f"{result.series} {result.size or ''}".strip()
+    assert result.label == f"{result.model} {result.size or ''}".strip()
     assert read_results(tmp_path / "none.csv") == ()
 
 
@@ -210,7 +209,7 @@ def test_paper_titles_name_error_of_broken_file(tmp_path, monkeypatch):
 @every_paper
 def test_remarks_are_on_tasks_of_paper(name):
     paper = PAPERS[name]
-    tasks = {outcome.task for outcome in paper.outcomes}
+    tasks = {result.task for result in paper.published}
     tasks |= {training.task for training in paper.trainings}
     assert set(paper.remarks_on) <= tasks
     assert paper.cite
@@ -282,7 +281,7 @@ def test_plan_error_hints_at_what_paper_has(flags, hint):
 @pytest.mark.parametrize("name", FOUNDING)
 def test_founding_paper_has_trainings_and_results(name):
     assert PAPERS[name].trainings
-    assert PAPERS[name].outcomes
+    assert PAPERS[name].published
 
 
 def test_nnrnn_penalty_is_mean_over_gains():

@@ -184,10 +184,10 @@ def test_chapter_of_a_paper_lists_all_that_it_published(make_result, build):
     report = build([result], "arjovsky2016")
     assert report.title == report.paper.cite == "Arjovsky et al. 2016"
     assert {chapter.name for chapter in report.chapters} == {
-        published.task for published in report.paper.outcomes
+        published.task for published in report.paper.published
     }
     lines = [line for chapter in report.chapters for line in chapter.published.lines]
-    assert len(lines) == len(report.paper.outcomes)
+    assert len(lines) == len(report.paper.published)
     assert {line.cite for line in lines} == {report.title}
     exact = [own.text for line in lines for own in line.ours if not own.differences]
     assert len(exact) == 1

@@ -13,10 +13,10 @@ from comparisons.tasks import TASKS
 from comparisons.tasks.copying import Copying
 
 
-def told(**changes):
+def reported(**changes):
     fixed = {
-        "task": "copying", "lengths": (5,), "model": "theirs", "ours": ("cayley",), "text": "9 %",
-        "tag": Source.PRINTED,
+        "task": "copying", "lengths": (5,), "model": "theirs", "label": "theirs",
+        "ours": ("cayley",), "text": "9 %", "tag": Source.PRINTED,
     }  # fmt: skip
     return PublishedResult(**{**fixed, **changes})
 
@@ -52,7 +52,7 @@ def test_compare_takes_the_summaries_that_differ_least(make_result, changes, sou
         Summary((make_result("cayley", source=source, **form),), Copying(5))
         for source, form in forms.items()
     ]
-    paper = Paper("A", "B", "C", outcomes=(told(**changes),))
+    paper = Paper("A", "B", "C", published=(reported(**changes),))
     ((comparison,), left_out) = compare("copying", summaries, paper)
     assert left_out == 0
     assert [own.summary.setting.source for own in comparison.ours] == sources
@@ -65,9 +65,11 @@ def test_difference_reads_as_a_phrase():
 
 
 def test_compare_lists_the_published_size_nearest_to_ours(make_result, monkeypatch):
-    sizes = {size: told(model=f"theirs {size}", size=size, text=f"{size} %") for size in (4, 8, 32)}
-    other = told(model="another 99", size=99)
-    paper = Paper("A", "B", "C", outcomes=(*sizes.values(), other))
+    sizes = {
+        size: reported(label=f"theirs {size}", size=size, text=f"{size} %") for size in (4, 8, 32)
+    }
+    other = reported(model="another", label="another 99", size=99)
+    paper = Paper("A", "B", "C", published=(*sizes.values(), other))
     monkeypatch.setattr(published, "PAPERS", {"paper": paper})
     summaries = [Summary((make_result("cayley", hidden_size=24),), Copying(5))]
     listed, left_out = compare("copying", summaries, None)
@@ -77,7 +79,7 @@ def test_compare_lists_the_published_size_nearest_to_ours(make_result, monkeypat
     listed, left_out = compare("copying", summaries, None)
     assert [item.published.size for item in listed] == [8, 99]  # 8 is ours as well
     listed, left_out = compare("copying", summaries, paper)
-    assert [item.published for item in listed] == list(paper.outcomes)
+    assert [item.published for item in listed] == list(paper.published)
     assert left_out == 0
 
 
@@ -94,9 +96,9 @@ def test_compare_names_other_data_and_does_not_mix_them(make_result, monkeypatch
     result = make_result("cayley")
     own = replace(result, run=replace(result.run, task="two_variants", variant="large"))
     summary = Summary((own,), TwoVariants(5, "large"))
-    same = told(task="two_variants", variant="large")
-    other = told(task="two_variants", variant="small")
-    paper = Paper("A", "B", "C", outcomes=(same, other))
+    same = reported(task="two_variants", variant="large")
+    other = reported(task="two_variants", variant="small")
+    paper = Paper("A", "B", "C", published=(same, other))
     listed, _ = compare("two_variants", [summary], paper)
     differences = [item.ours[0].differences for item in listed]
     assert differences == [(), (Difference(Kind.DATA, "large"),)]
@@ -110,10 +112,10 @@ def test_published_for_takes_the_size_of_the_summary_or_the_nearest(make_result)
     summary = Summary((make_result("cayley"),), Copying(5))
 
     def text(*results):
-        return published_for(summary, Paper("A", "B", "C", outcomes=results))
+        return published_for(summary, Paper("A", "B", "C", published=results))
 
-    near, far = (told(size=size, text=f"{size} %") for size in (9, 32))
+    near, far = (reported(size=size, text=f"{size} %") for size in (9, 32))
     assert text(near, far) == "9 % (n = 9)"
-    assert text(near, told(size=8, text="8 %")) == "8 %"
-    assert text(told(lengths=(7,), size=8)) == ""  # another length is no nearby size
-    assert text(told(tag=Source.FIGURE)) == "9 % [F]"  # not printed, and so not shown as exact
+    assert text(near, reported(size=8, text="8 %")) == "8 %"
+    assert text(reported(lengths=(7,), size=8)) == ""  # another length is no nearby size
+    assert text(reported(tag=Source.FIGURE)) == "9 % [F]"  # not printed, and so not shown as exact
