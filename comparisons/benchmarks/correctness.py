@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from comparisons.benchmarks import recurrences
-from comparisons.benchmarks.recurrences import Recurrence, Tensors, Variant
+from comparisons.benchmarks.recurrences import Form, Recurrence, Tensors
 from unitary_zoo import UnitaryRNN
 
 KINDS = (("relu", False), ("tanh", False), ("modrelu", False), ("modrelu", True))
@@ -132,7 +132,7 @@ def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
     return margin, float(states.abs().max())
 
 
-def _truth(r: Recurrence, w: Tensors, x: Tensor) -> Variant:
+def _truth(r: Recurrence, w: Tensors, x: Tensor) -> Form:
     peer = recurrences.eager_loop if r.nonlinearity == "modrelu" else recurrences.torch_rnn
     return peer(r, w, x)
 

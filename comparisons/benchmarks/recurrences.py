@@ -47,8 +47,8 @@ class Recurrence:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A form of a recurrence, ready to be run.
+class Form:
+    """A form of a recurrence, ready to run.
 
     Attributes:
         forward: Returns the last states (B, n), or all of them (T, B, n).
@@ -112,19 +112,19 @@ def weights(layer: UnitaryRNN) -> dict[str, Tensor]:
     return {role: tensor.detach().clone().requires_grad_() for role, tensor in found.items()}
 
 
-def our_layer(layer: UnitaryRNN, x: Tensor) -> Variant:
+def our_layer(layer: UnitaryRNN, x: Tensor) -> Form:
     """UnitaryRNN, which builds W = exp(A) in every forward."""
 
     def forward() -> Tensor:
         states, last = layer(x)
         return last[0] if states is None else states
 
-    return Variant(forward, dict(layer.named_parameters()))
+    return Form(forward, dict(layer.named_parameters()))
 
 
 def our_recurrence(
     recurrence: Recurrence, w: Tensors, x: Tensor, checkpoint: int | None = None
-) -> Variant:
+) -> Form:
     """``recurrent_scan`` with W as a leaf, which corresponds to nn.RNN."""
     h0 = w["V"].new_zeros(recurrence.batch, recurrence.n)
 
@@ -141,10 +141,10 @@ def our_recurrence(
             checkpoint=checkpoint,
         )
 
-    return Variant(forward, w)
+    return Form(forward, w)
 
 
-def torch_rnn(recurrence: Recurrence, w: Tensors, x: Tensor) -> Variant:
+def torch_rnn(recurrence: Recurrence, w: Tensors, x: Tensor) -> Form:
     """nn.RNN with these weights; with tanh where it lacks the nonlinearity."""
     known = recurrence.nonlinearity in ("relu", "tanh")
     nonlinearity = recurrence.nonlinearity if known else "tanh"
@@ -158,13 +158,13 @@ def torch_rnn(recurrence: Recurrence, w: Tensors, x: Tensor) -> Variant:
     return _of_torch(rnn, leaves, x, recurrence.last_only)
 
 
-def torch_lstm(recurrence: Recurrence, x: Tensor) -> Variant:
+def torch_lstm(recurrence: Recurrence, x: Tensor) -> Form:
     """nn.LSTM of the same size; it has four times the weights."""
     lstm = nn.LSTM(INPUTS, recurrence.n, dtype=x.dtype)
     return _of_torch(lstm, dict(lstm.named_parameters()), x, recurrence.last_only)
 
 
-def _of_torch(rnn: nn.RNNBase, leaves: Tensors, x: Tensor, last_only: bool) -> Variant:
+def _of_torch(rnn: nn.RNNBase, leaves: Tensors, x: Tensor, last_only: bool) -> Form:
     def forward() -> Tensor:
         states, h_n = rnn(x)
         if not last_only:
@@ -172,32 +172,32 @@ def _of_torch(rnn: nn.RNNBase, leaves: Tensors, x: Tensor, last_only: bool) -> V
         # Not states[-1], whose backward pass would fill a whole sequence with zeros.
         return (h_n[0] if isinstance(rnn, nn.LSTM) else h_n)[0]
 
-    return Variant(forward, leaves)
+    return Form(forward, leaves)
 
 
-def eager_loop(recurrence: Recurrence, w: Tensors, x: Tensor) -> Variant:
+def eager_loop(recurrence: Recurrence, w: Tensors, x: Tensor) -> Form:
     """The loop in eager torch, with W as a leaf."""
     x = x.to(w["V"].dtype)  # once, not at every pass
 
     def forward() -> Tensor:
         return _loop(recurrence, x, w["W"], w["V"], w["b"], w.get("threshold"))
 
-    return Variant(forward, w)
+    return Form(forward, w)
 
 
-def geotorch_loop(recurrence: Recurrence, x: Tensor) -> Variant:
+def geotorch_loop(recurrence: Recurrence, x: Tensor) -> Form:
     """The loop with W from geotorch, built once per sequence."""
     return _orthogonal_loop(recurrence, x, geotorch.orthogonal)
 
 
-def torch_orthogonal_loop(recurrence: Recurrence, x: Tensor) -> Variant:
+def torch_orthogonal_loop(recurrence: Recurrence, x: Tensor) -> Form:
     """The loop with W from torch's ``parametrizations.orthogonal``, built once per sequence."""
     return _orthogonal_loop(recurrence, x, parametrizations.orthogonal)
 
 
 def _orthogonal_loop(
     recurrence: Recurrence, x: Tensor, constrain: Callable[[nn.Module, str], object]
-) -> Variant:
+) -> Form:
     cell = nn.RNNCell(INPUTS, recurrence.n, dtype=x.dtype)  # for its parameters alone
     del cell.bias_hh
     cell.register_parameter("bias_hh", None)
@@ -207,7 +207,7 @@ def _orthogonal_loop(
         with parametrize.cached():
             return _loop(recurrence, x, cell.weight_hh, cell.weight_ih, cell.bias_ih, None)
 
-    return Variant(forward, dict(cell.named_parameters()))
+    return Form(forward, dict(cell.named_parameters()))
 
 
 def _loop(

@@ -1,6 +1,6 @@
 """Forward and backward time of a recurrence against PyTorch's layers, loops and the GEMM limit.
 
-A correctness check comes first. Then the variants of a case take turns, round by round, and their
+A correctness check comes first. Then the forms of a case take turns, round by round, and their
 medians are compared. The limit is the time that 6 T B n^2 operations (24 T B n^2 if complex) take
 at the best rate of a matrix product, measured in the same run. Ours is timed twice: the recurrence
 with W given, which is what nn.RNN does and what the targets refer to, and the whole UnitaryRNN,
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from comparisons.benchmarks import recurrences
 from comparisons.benchmarks.correctness import check_recurrences
-from comparisons.benchmarks.recurrences import Recurrence, Variant
+from comparisons.benchmarks.recurrences import Form, Recurrence
 from comparisons.benchmarks.timing import Row, gemm_limit, medians
 from comparisons.cli.console import say, show
 from unitary_zoo import Parametrization
@@ -74,8 +74,8 @@ STRUCTURED_SIZES = (64, 128, 256, 512, 1024, 2048)
 # Of eigenphase only the circulant form has factors; the real one is a dense matrix.
 STRUCTURED: dict[str, dict[str, Any]] = {"arjovsky": {}, "eigenphase": {"basis": "dft"}}
 TINY_GEMM = (64,)
-# OpenMP threads spin for some milliseconds after their last operation. Each variant starts when
-# those of the previous one sleep, since our threads are others and would compete with them.
+# OpenMP threads spin for some milliseconds after their last operation. Each form starts
+# when those of the previous one sleep, because our threads are others and would compete with them.
 PAUSE = 0.02
 
 
@@ -86,11 +86,11 @@ def tiny(case: Case) -> Case:
     return replace(case, recurrence=small)
 
 
-def against(r: Recurrence) -> tuple[Variant, Variant, dict[str, Variant]]:
+def against(r: Recurrence) -> tuple[Form, Form, dict[str, Form]]:
     """Our recurrence, our layer, and the peers by name."""
     layer, x = recurrences.draw(r)
     w = recurrences.weights(layer)
-    peers: dict[str, Variant] = {}
+    peers: dict[str, Form] = {}
     if r.is_complex:
         peers[EAGER_COMPLEX] = recurrences.eager_loop(r, w, x)
     elif r.nonlinearity == "modrelu":
@@ -113,7 +113,7 @@ def measure(case: Case, rounds: int, limit: float) -> list[Row]:
     upstream = torch.randn_like(states)
     forms = {"recurrence": recurrence, "layer": layer, **peers}
     times = medians(
-        {name: partial(variant.results, upstream) for name, variant in forms.items()},
+        {name: partial(form.results, upstream) for name, form in forms.items()},
         rounds,
         PAUSE,
     )

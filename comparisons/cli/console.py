@@ -86,18 +86,18 @@ class ProgressBars:
             self._bars[run.id], completed=iteration, note=f"training loss {loss:.4g}"
         )
 
-    def finish(self, outcome: Result | Failure) -> None:
+    def finish(self, ended: Result | Failure) -> None:
         """Remove the bar of a run that ended, and print how it ended."""
-        bar = self._bars.pop(outcome.run.id, None)
+        bar = self._bars.pop(ended.run.id, None)
         if bar is not None:
             self._progress.remove_task(bar)
         self._progress.advance(self._all)
-        if isinstance(outcome, Failure):
-            line = f"[red]failed[/] {escape(f'{outcome.run}: {outcome.error}')}"
+        if isinstance(ended, Failure):
+            line = f"[red]failed[/] {escape(f'{ended.run}: {ended.error}')}"
         else:
             line = (
-                f"[green]done[/]   {outcome.run}: test loss {outcome.final.test_loss:.4g} "
-                f"(baseline {outcome.baseline:.4g}), {outcome.ms_per_step:.3g} ms per step"
+                f"[green]done[/]   {ended.run}: test loss {ended.final.test_loss:.4g} "
+                f"(baseline {ended.baseline:.4g}), {ended.ms_per_step:.3g} ms per step"
             )
         get_console().print(line, highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""Runs trained under the eyes of a person, and kept as they end."""
+"""Train runs under progress bars, and store each as it ends."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from comparisons.results.store import Store
 
 
 def execute(executor: Executor, runs: list[Run], store: Store, command: str) -> int:
-    """Train the runs, keep what comes of each when it comes, and count the failures."""
+    """Train the runs, store each result or failure as it comes, and count the failures."""
     failed = 0
     bars = console.ProgressBars(len(runs))
-    with bars, contextlib.closing(executor.execute(runs, bars.update)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, Failure):
+    with bars, contextlib.closing(executor.execute(runs, bars.update)) as ended_runs:
+        for ended in ended_runs:
+            if isinstance(ended, Failure):
                 failed += 1
-                store.save_failure(outcome)
+                store.save_failure(ended)
             else:
-                store.save(dataclasses.replace(outcome, command=command))
-            bars.finish(outcome)
+                store.save(dataclasses.replace(ended, command=command))
+            bars.finish(ended)
     return failed

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from comparisons.execution.executor import Executor, ExecutorError, OnProgress, Outcomes, attempt
+from comparisons.execution.executor import EndedRuns, Executor, ExecutorError, OnProgress, attempt
 from comparisons.execution.local import LocalExecutor
 from comparisons.execution.ray import RayExecutor
 
-__all__ = ["EXECUTORS", "Executor", "ExecutorError", "OnProgress", "Outcomes", "attempt"]
+__all__ = ["EXECUTORS", "EndedRuns", "Executor", "ExecutorError", "OnProgress", "attempt"]
 
 EXECUTORS: dict[str, Callable[[int], Executor]] = {"local": LocalExecutor, "ray": RayExecutor}
 """By the names of ``--executor``: builders that take the number of jobs."""

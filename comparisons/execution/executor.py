@@ -1,4 +1,4 @@
-"""What an executor must do, and one attempt at a run, which every executor makes in its workers."""
+"""The protocol of executors, and the attempt at a run that each makes in its workers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from comparisons.records import Failure, Result, Run
 from comparisons.training.trainer import Progress, train
 
 POLL_SECONDS = 0.2
-"""Time between two looks at what the workers have done."""
+"""Time between two readings of the workers' progress."""
 
 OnProgress = Callable[[Run, int, float], None]
 """Called with (run, iterations done, last training loss), a few times a second at most."""
 
-Outcomes = Generator[Result | Failure, None, None]
-"""A result or a failure of each run, as they end."""
+EndedRuns = Generator[Result | Failure, None, None]
+"""The result or the failure of each run, as it ends."""
 
 
 class ExecutorError(RuntimeError):
@@ -27,10 +27,10 @@ class ExecutorError(RuntimeError):
 
 
 class Executor(Protocol):
-    """What trains runs."""
+    """An object that trains runs."""
 
-    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> Outcomes:
-        """Train the runs; yield each one's outcome when it ends, in any order."""
+    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
+        """Train the runs; yield the result or failure of each as it ends, in any order."""
 
 
 def attempt(run: Run, threads: int, progress: Progress | None = None) -> Result | Failure:
@@ -44,7 +44,7 @@ def attempt(run: Run, threads: int, progress: Progress | None = None) -> Result 
 
 
 def failure(run: Run, error: str, trace: str = "") -> Failure:
-    """A failure that happened now."""
+    """The record of a failure that happened now."""
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return Failure(run, error, trace, date)
 

@@ -17,8 +17,8 @@ import pebble
 
 from comparisons.execution.executor import (
     POLL_SECONDS,
+    EndedRuns,
     OnProgress,
-    Outcomes,
     attempt,
     failure,
     one_line,
@@ -39,11 +39,11 @@ class LocalExecutor:
         self.jobs = jobs
         self.threads = max(1, usable_cpus() // jobs)
 
-    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> Outcomes:
+    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
         """Train the runs; closing the iterator stops the workers."""
         context = _context()
-        # Two numbers a run, written by its worker and read here. Plain shared memory: a queue or a
-        # lock would stay locked for everyone if its holder were killed.
+        # Two numbers for each run, written by its worker and read here. It is plain shared memory
+        # because a queue or a lock would stay locked for everyone if its holder were killed.
         counters = context.RawArray("d", 2 * len(runs))
         pool = pebble.ProcessPool(
             max_workers=min(self.jobs, len(runs)),
@@ -68,14 +68,14 @@ class LocalExecutor:
                         seen[index] = iteration
                         on_progress(run, int(iteration), loss)
                 for future in done:
-                    yield _outcome(pending.pop(future), future)
+                    yield _ended(pending.pop(future), future)
         finally:
             pool.stop()
             pool.join()
 
 
 def _context() -> BaseContext:
-    """Processes forked from a clean server that has torch loaded; fresh ones without fork."""
+    """A context that forks from a clean server with torch loaded; fresh processes without fork."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -84,15 +84,15 @@ def _context() -> BaseContext:
 
 
 def _preload() -> list[str]:
-    """What the server imports once, so that no worker spends seconds on it again."""
+    """Modules that the server imports once, so that no worker spends seconds on them again."""
     # Every optimizer imports the compiler, and the embedded digits come with scikit-learn.
     modules = [COMPILER, "sklearn.datasets"]
-    # The server looks for modules where it was started: elsewhere another copy of this may lie.
+    # The server imports from its working directory first, where another copy of this may lie.
     here = Path(__file__).resolve().parents[2]
     return [__name__, *modules] if Path.cwd().resolve() == here else modules
 
 
-def _outcome(run: Run, future: concurrent.futures.Future[Result | Failure]) -> Result | Failure:
+def _ended(run: Run, future: concurrent.futures.Future[Result | Failure]) -> Result | Failure:
     try:
         return future.result()
     except pebble.ProcessExpired as error:
@@ -110,7 +110,7 @@ def _death(exitcode: int) -> str:
     return f"killed by {names.get(-exitcode, f'signal {-exitcode}')}{hint}"
 
 
-# What a worker process was given when it started.
+# The counters of all runs, which a worker process gets when it starts.
 _counters: Any = None
 
 

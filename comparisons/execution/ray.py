@@ -12,9 +12,9 @@ from typing import Any
 import unitary_zoo
 from comparisons.execution.executor import (
     POLL_SECONDS,
+    EndedRuns,
     ExecutorError,
     OnProgress,
-    Outcomes,
     attempt,
     failure,
     one_line,
@@ -47,7 +47,7 @@ class RayExecutor:
         self._ray = ray
         self.threads = max(1, usable_cpus() // jobs)
 
-    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> Outcomes:
+    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
         """Train the runs; closing the iterator cancels what has not ended."""
         ray = self._ray
         packages = [Path(unitary_zoo.__file__).parent, Path(__file__).parents[1]]

@@ -41,8 +41,8 @@ class BoundError(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Case:
-    """The norms for one nonlinearity and one factor; all lists are by t = 0..T-1.
+class Norms:
+    """Norms and their bounds for one nonlinearity and one factor; all lists are by t = 0..T-1.
 
     Attributes:
         nonlinearity: Its name.
@@ -61,7 +61,7 @@ class Case:
     log_upper: list[float]
 
 
-def measure(nonlinearity: str, factor: float, n: int, x: Tensor, seed: int) -> Case:
+def measure(nonlinearity: str, factor: float, n: int, x: Tensor, seed: int) -> Norms:
     """Measure the norms of one case and compare them with their bounds.
 
     Raises:
@@ -88,7 +88,7 @@ def measure(nonlinearity: str, factor: float, n: int, x: Tensor, seed: int) -> C
             f"{float(largest[t]):.6g}, bounds {float(bounds.lower[t]):.6g} to "
             f"{float(bounds.upper[t]):.6g}"
         )
-    return Case(
+    return Norms(
         nonlinearity,
         factor,
         least.tolist(),
@@ -98,7 +98,7 @@ def measure(nonlinearity: str, factor: float, n: int, x: Tensor, seed: int) -> C
     )
 
 
-def draw(cases: Sequence[Case], caption: str) -> Figure:
+def draw(cases: Sequence[Norms], caption: str) -> Figure:
     """Draw a panel for each nonlinearity, with measured norms as bands and bounds as lines."""
     colors = dict(zip(dict.fromkeys(case.factor for case in cases), style.PALETTE, strict=False))
     panels = list(dict.fromkeys(case.nonlinearity for case in cases))

@@ -16,7 +16,6 @@ __all__ = [
     "is_baseline",
     "model_names",
     "relevant_setting",
-    "training_of",
 ]
 
 

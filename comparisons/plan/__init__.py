@@ -10,7 +10,7 @@ from functools import partial
 from comparisons.models import check_model, model_names
 from comparisons.papers import Training, find_paper
 from comparisons.plan.fitting import accepted_size, with_change
-from comparisons.plan.papers import describe_trainings, published
+from comparisons.plan.papers import describe_trainings, trainings_of
 from comparisons.plan.presets import DEFAULT_PRESET, PRESETS, Preset
 from comparisons.records import Run
 from comparisons.tasks import TASKS, Task
@@ -58,7 +58,9 @@ def plan(
     """
     runs: list[Run] = []
     try:
-        find = PRESETS[preset].trainings if paper is None else partial(published, find_paper(paper))
+        find = (
+            PRESETS[preset].trainings if paper is None else partial(trainings_of, find_paper(paper))
+        )
         for task in map(TASKS.get, tasks or TASKS.names()):
             for model in map(check_model, models or model_names()):
                 trainings = find(task.name, model)

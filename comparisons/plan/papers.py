@@ -14,10 +14,10 @@ NEIGHBOURS = {
     "complex": ("arjovsky", "full_capacity", "expm", "lie_exp", "svd_projection"),
     "baseline": ("lstm", "gru", "rnn", "tanh_rnn", "full_capacity"),
 }
-"""Whose settings a model without published ones takes: the first that has some on the task."""
+"""Models by field, of which the first with settings on a task lends them to one without any."""
 
 
-def published(paper: Paper, task: str, model: str) -> list[Training]:
+def trainings_of(paper: Paper, task: str, model: str) -> list[Training]:
     """How the paper trained the model on the task."""
     return [
         replace(training, models=(model,))
@@ -26,9 +26,9 @@ def published(paper: Paper, task: str, model: str) -> list[Training]:
     ]
 
 
-def published_or_borrowed(task: str, model: str) -> list[Training]:
-    """Every published training of the model on the task or, without any, its neighbour's."""
-    own = _published(task, model)
+def own_or_borrowed(task: str, model: str) -> list[Training]:
+    """The papers' trainings of the model on the task or, without any, those of a neighbour."""
+    own = _trainings(task, model)
     if own:
         return own
     for neighbour in NEIGHBOURS[field_of(model)]:
@@ -40,7 +40,7 @@ def published_or_borrowed(task: str, model: str) -> list[Training]:
                 seeds=(0,),
                 paper="",
             )
-            for training in _published(task, neighbour)
+            for training in _trainings(task, neighbour)
             if training.setting.model.layer == "rnn"
         ]
         if found:
@@ -48,12 +48,12 @@ def published_or_borrowed(task: str, model: str) -> list[Training]:
     return []
 
 
-def _published(task: str, model: str) -> list[Training]:
-    return [training for paper in PAPERS.values() for training in published(paper, task, model)]
+def _trainings(task: str, model: str) -> list[Training]:
+    return [t for paper in PAPERS.values() for t in trainings_of(paper, task, model)]
 
 
 def borrowed(setting: Setting, model: str, neighbour: str) -> Setting:
-    """The neighbour's setting for the model, without what is the neighbour's alone."""
+    """The neighbour's setting for the model, without what only the neighbour uses."""
     own = for_field(setting.changed(options=()), model)
     size, alone = setting.model.hidden_size, own.model.only_recurrent_weight
     if setting.model.only_recurrent_weight and not alone:
@@ -71,7 +71,7 @@ def borrowed(setting: Setting, model: str, neighbour: str) -> Setting:
 
 
 def describe_trainings(paper: str) -> str:
-    """The tasks and models that a paper trained, for a message."""
+    """The tasks and models that a paper trained, as a phrase for an error message."""
     models: dict[str, list[str]] = {}
     for training in PAPERS[paper].trainings:
         models[training.task] = sorted({*models.get(training.task, ()), *training.models})

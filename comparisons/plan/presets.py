@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from comparisons.papers import Training
 from comparisons.plan.fitting import fitted
-from comparisons.plan.papers import published_or_borrowed
+from comparisons.plan.papers import own_or_borrowed
 from comparisons.records import Optimizer, Setting
 
 
@@ -123,7 +123,7 @@ PRESETS = {
     "smoke": Preset("every model for a few iterations, within 90 seconds; no result", smoke),
     "quick": Preset("the difference in under fifteen minutes on two cores", quick),
     "paper": Preset(
-        "the papers' own sizes, lengths and optimizers; days on a CPU", published_or_borrowed
+        "the papers' own sizes, lengths and optimizers; days on a CPU", own_or_borrowed
     ),
 }
 DEFAULT_PRESET = "quick"

@@ -20,9 +20,7 @@ from comparisons.models import is_baseline
 from comparisons.records import Point
 from comparisons.report.sections import Section, Series
 from comparisons.report.size_curves import SizeCurve
-from comparisons.report.style import DASHES, LINE_MARKERS, MARKERS, PALETTE, RC, styles
-
-__all__ = ["DASHES", "PALETTE", "RC", "styles"]  # old names: remove at integration
+from comparisons.report.style import LINE_MARKERS, MARKERS, RC
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def drawings(section: Section) -> tuple[Drawing, ...]:
             section.size_curves,
             task.metric_name,
             None if math.isnan(best) else best,
-            task.twin_units,
+            task.halve_unitary_units,
         )
         return (Drawing(f"{name}-sizes", f"{task.metric_name} by size", figure),)
     arguments = (section.series, section.baseline, task.loss_name, task.optimum)
@@ -100,7 +98,7 @@ def loss_against_parameters(
 
 
 def metric_against_size(
-    curves: Sequence[SizeCurve], metric_name: str, optimum: float | None, twin_units: bool
+    curves: Sequence[SizeCurve], metric_name: str, optimum: float | None, halve_unitary_units: bool
 ) -> Figure:
     """Draw the metric against the number of hidden units: mean over the seeds ± standard error.
 
@@ -108,13 +106,14 @@ def metric_against_size(
         curves: Each is a line, or hollow markers where it is published.
         metric_name: Name of the metric, with its unit.
         optimum: The best possible value, drawn as a line; None draws none.
-        twin_units: Whether a second panel places unitary models at half their number of units.
+        halve_unitary_units: Whether a second panel places unitary models at half their
+            number of units.
     """
     with mpl.rc_context(RC):
         height = max(3.6, 0.18 * (len(curves) + 2))  # room for the legend beside the axes
-        width = 10.4 if twin_units else 7.2
+        width = 10.4 if halve_unitary_units else 7.2
         figure = Figure(figsize=(width, height), layout="constrained")
-        panels = figure.subplots(1, 2 if twin_units else 1, sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, 2 if halve_unitary_units else 1, sharey=True, squeeze=False)[0]
         for axes, halved in zip(panels, (False, True), strict=False):
             axes.set_xlabel("hidden units n" + ", of unitary models n / 2" * halved)
             for curve in curves:

@@ -177,7 +177,7 @@ def _chapters(
     shown = [summary for group in groups.values() for summary in group]
     # The curves over sizes go by the model alone.
     names = {name: summary.model for summary in shown for name in (summary.name, summary.model)}
-    looks = styles(
+    model_styles = styles(
         sorted(name for name in names if not is_baseline(names[name])),
         sorted(name for name in names if is_baseline(names[name])),
     )
@@ -187,7 +187,7 @@ def _chapters(
     chapters = []
     for name in sorted(tasks):
         own = [group for (task, _, _), group in sorted(groups.items()) if task == name]
-        sections = tuple(_section(group, looks, paper_name) for group in own)
+        sections = tuple(_section(group, model_styles, paper_name) for group in own)
         summaries = [summary for group in own for summary in group]
         compared, left_out = compare(name, summaries, paper)
         results_of_task = [result for summary in summaries for result in summary.results]
@@ -210,7 +210,9 @@ def _chapters(
     return tuple(chapters)
 
 
-def _section(summaries: Sequence[Summary], looks: Mapping[str, Style], paper_name: str) -> Section:
+def _section(
+    summaries: Sequence[Summary], model_styles: Mapping[str, Style], paper_name: str
+) -> Section:
     task = summaries[0].task
     results = [result for summary in summaries for result in summary.results]
     variant = task.variants.get(task.variant, task.variant)
@@ -219,7 +221,7 @@ def _section(summaries: Sequence[Summary], looks: Mapping[str, Style], paper_nam
     sources = tuple(dict.fromkeys(summary.setting.source for summary in summaries))
     numbers = {source: number for number, source in enumerate(sources, start=1)}
     deviations = {summary.model: summary.deviation for summary in summaries if summary.deviation}
-    lines = line_styles([summary.name for summary in summaries], looks)
+    lines = line_styles([summary.name for summary in summaries], model_styles)
     return Section(
         name="-".join(part for part in (task.name, task.variant, f"T{task.length}") if part),
         title=", ".join(part for part in (task.title, form) if part),
@@ -241,7 +243,7 @@ def _section(summaries: Sequence[Summary], looks: Mapping[str, Style], paper_nam
         ),
         # Files written before runs named their paper have that of the command alone.
         size_curves=size_curves(
-            task, results, looks, {result.run.paper or paper_name for result in results}
+            task, results, model_styles, {result.run.paper or paper_name for result in results}
         ),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from comparisons.models import is_baseline
@@ -75,12 +75,12 @@ def size_curves(
             ordered, line_styles([model for model, _ in ordered], styles), strict=True
         )
     ]
-    return (*ours, *_published(task, papers, styles, unitary))
+    return (*ours, *_published_curves(task, papers, styles, unitary))
 
 
-def _published(
+def _published_curves(
     task: Task, papers: Iterable[str], styles: Mapping[str, Style], unitary: Mapping[str, bool]
-) -> Iterable[SizeCurve]:
+) -> Iterator[SizeCurve]:
     named = set(papers)
     for paper in (paper for name, paper in PAPERS.items() if name in named):
         found = {key: values for key, values in _values(task, paper).items() if key[0] in unitary}

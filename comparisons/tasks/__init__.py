@@ -71,8 +71,8 @@ class Task(ABC):
         dataset: Those files.
         tokens: True where inputs are token numbers instead of features.
         per_step: True where every step has an output, False where only the last state is read.
-        twin_units: Whether figures over the size show unitary models at half their units as well:
-            a ReLU RNN of n units is a unitary one of 2n (Emami et al., 2019).
+        halve_unitary_units: Whether figures over the size also show unitary models at half their
+            units: a ReLU RNN of n units equals a unitary one of 2n (Emami et al., 2019).
         restarts: Whether seeds are starts on one and the same problem, of which papers report the
             best: it is shown beside the mean.
     """
@@ -90,7 +90,7 @@ class Task(ABC):
     dataset: ClassVar[DataSet | None] = None
     tokens: ClassVar[bool] = False
     per_step: ClassVar[bool]
-    twin_units: ClassVar[bool] = False
+    halve_unitary_units: ClassVar[bool] = False
     restarts: ClassVar[bool] = False
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:

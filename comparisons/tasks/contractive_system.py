@@ -133,7 +133,7 @@ class ContractiveSystem(Task):
     input_size = INPUTS
     output_size = OUTPUTS
     per_step = True
-    twin_units = True
+    halve_unitary_units = True
     data = "700 sequences of one random system for each seed, 300 for testing"
 
     @property

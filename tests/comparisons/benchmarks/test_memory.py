@@ -36,7 +36,7 @@ def test_forms_return_states():
         assert states.shape == ((5, 2, 3) if "sequence" in form else (2, 3)), form
 
 
-def test_cells_beyond_the_limit_are_not_measured(monkeypatch):
+def test_peaks_leave_out_sizes_beyond_the_limit(monkeypatch):
     asked = []
 
     def measure(form, r, threads):
@@ -45,11 +45,11 @@ def test_cells_beyond_the_limit_are_not_measured(monkeypatch):
 
     monkeypatch.setattr(memory, "measure", measure)
     sizes = [replace(memory.REQUIRED, batch=1, steps=steps) for steps in (100, 1, 10)]
-    rows = list(memory.cells(["fine"], sizes, limit_mb=50, threads=1))
+    rows = list(memory.peaks(["fine"], sizes, limit_mb=50, threads=1))
     assert asked == [1, 10]
     assert [row["peak_mb"] for row in rows] == [2.0, 20.0, None]
     assert "not run" in rows[-1]["note"]
-    rows = list(memory.cells(["broken"], sizes, limit_mb=50, threads=1))
+    rows = list(memory.peaks(["broken"], sizes, limit_mb=50, threads=1))
     assert [row["note"] for row in rows] == ["failed"] * 3
 
 

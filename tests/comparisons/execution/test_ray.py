@@ -21,7 +21,7 @@ def test_ray_executor_trains_runs_and_isolates_exception(make_run):
     bad = replace(good, task="no_such_task")
     news = []
     executor = EXECUTORS["ray"](2)
-    outcomes = {o.run: o for o in executor.execute([bad, good], lambda *u: news.append(u))}
-    assert isinstance(outcomes[good], Result)
-    assert isinstance(outcomes[bad], Failure)
+    ended_runs = {o.run: o for o in executor.execute([bad, good], lambda *u: news.append(u))}
+    assert isinstance(ended_runs[good], Result)
+    assert isinstance(ended_runs[bad], Failure)
     assert all(run == good for run, _, _ in news)

@@ -121,8 +121,8 @@ CURVES = (
 )
 
 
-def over_sizes(curves: Sequence[SizeCurve], optimum: float | None, twin_units: bool):
-    return figures.metric_against_size(curves, "R²", optimum, twin_units).axes
+def over_sizes(curves: Sequence[SizeCurve], optimum: float | None, halve_unitary_units: bool):
+    return figures.metric_against_size(curves, "R²", optimum, halve_unitary_units).axes
 
 
 def lines(axes):
@@ -137,7 +137,7 @@ def lines(axes):
 
 
 def test_metric_against_size_halves_the_units_of_unitary_models_in_the_second_panel():
-    left, right = over_sizes(CURVES, 0.9, twin_units=True)
+    left, right = over_sizes(CURVES, 0.9, halve_unitary_units=True)
     urnn, rnn = STYLES["urnn"].color.upper(), STYLES["rnn"].color.upper()
     means = [statistics.fmean(values) for values in CURVES[0].values.values()]
     assert lines(left)[urnn, "full"] == ([4, 6, 8], pytest.approx(means))
@@ -150,12 +150,12 @@ def test_metric_against_size_halves_the_units_of_unitary_models_in_the_second_pa
 
 
 def test_metric_against_size_without_optimum_draws_no_line():
-    (single,) = over_sizes(CURVES, None, twin_units=False)
+    (single,) = over_sizes(CURVES, None, halve_unitary_units=False)
     assert ("#C00000", "full") not in lines(single)
 
 
 def test_metric_against_size_shades_the_standard_error():
-    (axes,) = over_sizes(CURVES[:1], None, twin_units=False)
+    (axes,) = over_sizes(CURVES[:1], None, halve_unitary_units=False)
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     # 0.5 and 0.7: mean 0.6, standard deviation 0.1414, standard error 0.1
     assert heights.min() == pytest.approx(0.5)
