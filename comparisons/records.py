@@ -1,4 +1,7 @@
-"""What passes between the rooms: settings, runs, results and failures, all plain frozen records."""
+"""Records that pass between the rooms: settings, runs, results and failures, plain and frozen.
+
+The records of a setting are defined in :mod:`comparisons.settings`, to keep both files short.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +65,12 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Readable and stable: the same configuration has the same id in every place.
+        """A readable and stable name: the same configuration has the same id in every place.
 
-        The last eight digits are a hash of the configuration, so that two runs which differ
-        anywhere never share a file. What concerns the report alone does not count, nor do values at
-        their default, so that a field added later leaves the ids of old files alone.
+        The last eight digits are a hash of the configuration, so that two runs with
+        different configurations never share a file. Fields that concern the report alone do not
+        count, nor do values at their default, so that a new field leaves the ids of old files
+        alone.
         """
         config = {"device": self.device, "setting": self.setting.configuration()}
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
@@ -94,9 +98,9 @@ class Point:
         iteration: Optimizer steps taken so far.
         seconds: Time spent in them, evaluation and data generation excluded.
         train_loss: Mean over the iterations since the last evaluation; None before the first step.
-        test_loss: On the run's test set.
-        test_accuracy: On the run's test set; each task says what it counts.
-        valid_loss: On the task's validation set; None where it has none.
+        test_loss: Loss on the run's test set.
+        test_accuracy: Accuracy on the run's test set; each task says what it counts.
+        valid_loss: Loss on the task's validation set; None where it has none.
     """
 
     iteration: int
@@ -109,13 +113,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Result:
-    """All that a finished run leaves behind; one JSON file.
+    """The result of a finished run, stored as one JSON file.
 
     Attributes:
         run: The configuration.
         baseline: The analytic loss of the best predictor without memory.
         parameters: Trainable parameters of the whole model.
-        recurrent_parameters: Those of the recurrent matrix alone.
+        recurrent_parameters: Trainable parameters of the recurrent matrix alone.
         curve: The evaluations, the first one before training.
         ms_per_step: Median wall time of one iteration (forward, backward, optimizer).
         seconds: Wall time of the whole run, evaluation included.
@@ -123,7 +127,7 @@ class Result:
             allocator's peak); None where the platform does not tell.
         defect_start: Unitarity defect of the recurrent matrix at initialisation; None for models
             that do not claim to be unitary.
-        defect_end: The same after training.
+        defect_end: Unitarity defect after training.
         threads: CPU threads torch used.
         versions: The versions of Python, torch and this library.
         machine: CPU, cores, platform and GPU.

@@ -1,4 +1,4 @@
-"""How a model is trained on a task: three plain frozen records, and the setting made of them."""
+"""Settings of a training: three plain frozen records, and the `Setting` made of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The kind of an optimizer (see ``training``), its learning rate and, for RMSprop, decay."""
+    """Kind (a key of ``training.optimizers.OPTIMIZERS``), learning rate and RMSprop's decay."""
 
     kind: str
     lr: float
@@ -33,18 +33,18 @@ class ModelSettings:
         hidden_size: Units of the recurrent layer (complex units for a complex scheme).
         init: Initialiser of the unitary weight; None is the scheme's own.
         learn_h0: Whether the initial state is learned; for schemes only.
-        nonlinearity: That of the recurrent layer of a scheme or of the baseline ``rnn``; the other
-            baselines bring their own.
+        nonlinearity: Nonlinearity of the recurrent layer of a scheme or of the baseline ``rnn``;
+            the other baselines have their own.
         layer: "rnn" or "gru": a scheme in a `UnitaryRNN` or in a `UnitaryGRU`.
-        layers: Recurrent layers on top of each other.
+        layers: Number of recurrent layers on top of each other.
         bias: Whether the recurrent layer of a scheme has a bias.
-        embedding: Features of a token's embedding; None takes the hidden size.
+        embedding: Number of features of a token's embedding; None takes the hidden size.
         init_range: Embedding and read-out start uniform in ±init_range; None is N(0, 1) for the
             embedding and Glorot for the read-out.
         dropout: Probability that an entry of the embedding, of the features or between layers is
             dropped.
-        only_recurrent_weight: Whether everything but W is that of the system to be identified, and
-            fixed.
+        only_recurrent_weight: Whether W alone is learned; everything else is set to that of the
+            system to be identified, and fixed.
         options: The scheme's own options, as pairs of name and value.
     """
 
@@ -73,15 +73,15 @@ class TrainingSettings:
     Attributes:
         batch_size: Sequences per iteration.
         iterations: Optimizer steps.
-        optimizer: For everything but the unitary weight.
-        unitary_optimizer: For the unitary weight; None where there is none (the baselines).
+        optimizer: Optimizer of everything but the unitary weight.
+        unitary_optimizer: Optimizer of the unitary weight; None for baselines, which have none.
         clip: Largest absolute value of a gradient entry; None leaves gradients as they are.
         clip_norm: Largest norm of the whole gradient; None leaves it as it is.
         plateau_divisor: The learning rates are divided by it after an evaluation whose validation
             loss is not the best so far; None leaves them.
         lr_decay: The learning rates are multiplied by it after every ``decay_every`` iterations;
             None leaves them.
-        decay_every: Iterations.
+        decay_every: Number of iterations between two of these multiplications.
         penalty: Arguments of the scheme's own penalty, which is added to the training loss; None
             adds nothing.
     """
@@ -115,8 +115,8 @@ class EvaluationSettings:
     """What is measured, and which evaluation is reported.
 
     Attributes:
-        test_size: Sequences of the test set, drawn once per run; of a given test set, and of a
-            validation set, at most.
+        test_size: Number of sequences of the test set, which is drawn once per run; of a given
+            test set or validation set, the largest number that is taken.
         eval_every: Iterations between two evaluations.
         report_best_test: Whether the evaluation with the least test loss is reported, as some
             papers do, instead of the last one; no part of a run's id.
@@ -129,15 +129,15 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Setting:
-    """How one model is trained on one task: all that a paper's section "experiments" fixes.
+    """How one model is trained on one task: all that a paper's section on experiments states.
 
     No two of its records have a field of the same name, so that :meth:`of` and :meth:`changed`
     take the fields of all three without naming the record.
 
     Attributes:
-        model: Sizes, start and form.
+        model: Sizes, start and form of the model.
         training: Optimizers, schedules and clipping.
-        evaluation: What is measured.
+        evaluation: What is measured, and when.
         source: Where these values come from, in words; no part of a run's id.
     """
 
@@ -177,7 +177,7 @@ class Setting:
 
     @property
     def particulars(self) -> tuple[str, ...]:
-        """The optimizers, and all that is not at its default but for the sizes, each in words."""
+        """The optimizers and all else, except for sizes, that is not at its default, in words."""
         parts = [str(self.training.optimizer)]
         for record in (self.training, self.model):
             for f in _fields(record):
@@ -191,7 +191,7 @@ class Setting:
         return ", ".join(self.particulars)
 
     def configuration(self) -> dict[str, Any]:
-        """What :attr:`Run.id` depends on: values that differ from their default, by their keys.
+        """Values that :attr:`Run.id` depends on, by their keys: those not at their default.
 
         Fields that concern the report alone are left out.
         """
@@ -210,7 +210,7 @@ class Setting:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Setting:
-        """The inverse of :meth:`to_dict`; what a file does not have is at its default."""
+        """The inverse of :meth:`to_dict`; fields that a file lacks are at their default."""
         names = {_key(f): f.name for record in _RECORDS.values() for f in _fields(record)}
         values = {names.get(key, key): value for key, value in data.items()}
         for name in ("optimizer", "unitary_optimizer"):

@@ -16,7 +16,7 @@ from unitary_zoo import Parametrization
 
 LARGE = (16384,)
 CHECKED_SIZES = (18, 16)  # the first that a scheme accepts
-LIMITS = {torch.float32: 1e-4, torch.float64: 1e-11}  # of an error, by the largest entry
+LIMITS = {torch.float32: 1e-4, torch.float64: 1e-11}  # of an error, relative to the largest entry
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Configuration:
         name: Registered name.
         field: "real" or "complex".
         options: Options of the scheme.
-        structured: Whether it is applied in less than n^2, and so exists at large n.
+        structured: Whether an application takes less than n^2, so that it is timed at large n too.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Configuration:
             options["field"] = self.field
         if self.name != "eigenphase" or n < min(LARGE):
             return cls(n, **options)
-        # It would start from the spectrum of a dense matrix.
+        # Its usual start takes the spectrum of a dense matrix, which is too large here.
         p = cls(n, device="meta", **options).to_empty(device="cpu")
         with torch.no_grad():
             for x in p.parameters():
@@ -92,7 +92,7 @@ def check_maps(chosen: Sequence[Configuration]) -> None:
     """Check the maps of all configurations against their matrices.
 
     Raises:
-        CorrectnessError: It says what is how far off.
+        CorrectnessError: A result is off; the message says which, and the error.
     """
     for configuration in chosen:
         accepts = Parametrization.get(configuration.name).info.accepts

@@ -22,17 +22,17 @@ from comparisons.benchmarks.recurrences import Form, Recurrence, Tensors
 from unitary_zoo import UnitaryRNN
 
 KINDS = (("relu", False), ("tanh", False), ("modrelu", False), ("modrelu", True))
-SIZES = ((2, 2, 3), (7, 3, 9), (33, 26, 3), (67, 2, 9))  # n, B, T: off the sizes of tiles
+SIZES = ((2, 2, 3), (7, 3, 9), (33, 26, 3), (67, 2, 9))  # n, B, T: no multiples of tiles
 MANY = (64, 50, 100)
 SAFETY = 16  # factor between the errors of two correct implementations
 DRAWS = 100
-# Of the largest entry. A hundred steps of rounding in double precision stay orders below it, and
-# any mistake lies orders above.
+# Relative to the largest entry. The rounding of a hundred steps in double precision stays orders
+# below it, and any mistake lies orders above it.
 TOLERANCE_OF_MANY = 1e-9
 
 
 class CorrectnessError(Exception):
-    """Code that was to be timed computes something else; the message says what is how far off."""
+    """Code that was to be timed gives wrong results; the message says which, and the error."""
 
 
 def check_recurrences() -> None:
@@ -115,7 +115,7 @@ def _problem(r: Recurrence) -> tuple[UnitaryRNN, Tensor, dict[str, Tensor], Tens
 
 
 def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
-    """The least distance of a pre-activation from a kink, and the largest state."""
+    """The least distance of a pre-activation from a kink, and the largest entry of a state."""
     with torch.no_grad():
         whole = Recurrence(r.n, r.batch, r.steps, r.nonlinearity, False, r.is_complex)
         states = recurrences.eager_loop(whole, w, x).forward()
@@ -138,7 +138,7 @@ def _truth(r: Recurrence, w: Tensors, x: Tensor) -> Form:
 
 
 def _of_layer(layer: UnitaryRNN, gradients: Tensors) -> dict[str, Tensor]:
-    """Gradients of the layer's parameters, given those of W, V, b and the threshold."""
+    """Gradients in the layer's parameters, given those in W, V, b and the threshold."""
     cell = layer.cells[0]
     outputs = recurrences.by_role(cell)
     found = torch.autograd.grad(

@@ -2,7 +2,7 @@
 
 Lin and Wang (2019) report 2 ms, 1 to 10 % of a batch, for W <- exp(-alpha g) W in networks for word
 level PTB. Their sizes are not printed; here a batch is 20 sequences of 35 steps, one of their two
-lengths, with as many features as units. Of the networks the recurrent layer alone is timed:
+lengths, with as many features as units. Only the recurrent layer of the networks is timed:
 forward, backward and a step of SGD. With embedding and read-out the shares would be smaller.
 
 - ``exp``: W = exp(A), forward only; ``torch_exp`` is ``torch.matrix_exp`` of a skew matrix.
@@ -47,7 +47,7 @@ def check_exponential() -> None:
     """Check that the scheme's W is an exponential, and orthogonal.
 
     Raises:
-        CorrectnessError: It is not.
+        CorrectnessError: It is neither or only one of them.
     """
     p = Parametrization.create("expm", CHECKED_SIZE, dtype=torch.float64)
     w = p.matrix().clone()
@@ -65,7 +65,7 @@ def check_exponential() -> None:
 
 
 def training_step(rnn: nn.Module, x: Tensor, upstream: Tensor) -> Step:
-    """Forward, backward and a step of SGD."""
+    """A step of training: forward, backward and a step of SGD."""
     optimizer = torch.optim.SGD(rnn.parameters(), lr=LR)
     if isinstance(rnn, UnitaryRNN):
         attach(rnn, optimizer)
@@ -79,7 +79,7 @@ def training_step(rnn: nn.Module, x: Tensor, upstream: Tensor) -> Step:
 
 
 def building(p: Parametrization) -> Step:
-    """Forward and backward of W."""
+    """The forward and backward pass of W."""
     weight, leaves = torch.randn(p.n, p.n), list(p.parameters())
     return lambda: torch.autograd.grad(p.matrix(), leaves, weight)
 
@@ -94,7 +94,7 @@ def update(p: Parametrization) -> Step:
 
 
 def forward(p: Parametrization) -> None:
-    """W alone."""
+    """Compute W, without gradients."""
     with torch.no_grad():
         p.matrix()
 
@@ -133,16 +133,16 @@ def measure(sizes: Sequence[int], batch: int, steps: int, rounds: int) -> list[R
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """Milliseconds, and the share of a step, against n."""
+    """Draw milliseconds, and the share of a training step, against n."""
     sizes = [row["n"] for row in rows]
-    looks = styles(PARTS, NETWORKS)
+    style_of = styles(PARTS, NETWORKS)
     with mpl.rc_context(RC):
         figure = Figure(figsize=(9, 3.8), layout="constrained")
         times, shares = figure.subplots(1, 2)
         for name in (*PARTS, *NETWORKS):
-            style = looks[name]
-            look = {"color": style.color, "ls": style.dash, "marker": style.marker}
-            times.plot(sizes, [row[f"{name}_ms"] for row in rows], label=name, **look)
+            style = style_of[name]
+            line = {"color": style.color, "ls": style.dash, "marker": style.marker}
+            times.plot(sizes, [row[f"{name}_ms"] for row in rows], label=name, **line)
         low, high = PUBLISHED
         shares.axhspan(low, high, color="#e8e8e8", label=f"{low:g} to {high:g} %, Lin and Wang")
         for i, part in enumerate(("exp", "update")):

@@ -26,22 +26,22 @@ from unitary_zoo import linalg
 SIZES = (64, 128, 256, 512, 1024)
 TINY_SIZES = (8, 9)
 CHECKED_SIZES = (3, 100)
-LIMIT = 2e-6  # of the error of an entry in float32
+LIMIT = 2e-6  # largest error of an entry in float32
 
 Map = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One argument, the maps that all take it to the same W, and the target.
+    """An argument, maps that all take it to the same W, and a target ratio of times.
 
     Attributes:
         title: Name of the map, and what characterizes the argument.
         x: The argument, float64.
-        maps: Maps by name: ours, then the one of the target, then others.
-        target: How many times faster than the second ours shall be.
+        maps: Maps by name: ours, then the peer that the target is about, then others.
+        target: The ratio of the peer's time to ours that is to be reached.
         part: Projection of a gradient on the matrices that the map is defined for.
-        peer_differentiable: Whether the second has finite and accurate gradients at ``x``.
+        peer_differentiable: Whether the peer has finite and accurate gradients at ``x``.
     """
 
     title: str
@@ -72,7 +72,7 @@ def polar_by_svd(x: Tensor) -> Tensor:
 
 
 def geotorch_so(n: int, triv: str, factor: float) -> Map:
-    """The module of geotorch, its base the identity, as a map of the skew matrix A."""
+    """The module of geotorch, with the identity as its base, as a map of the skew matrix A."""
     module = geotorch.SO(torch.Size((n, n)), triv=triv)
     module.base = torch.eye(n)
     # The module reads the triangle below the diagonal and makes a skew matrix of it.
@@ -152,7 +152,7 @@ def check_maps() -> None:
     for n in CHECKED_SIZES:
         for case in cases(n):
             ours, peer = list(case.maps.values())[:2]
-            if not case.x.numel():  # an eighth of very few reflections
+            if not case.x.numel():  # no column is left in an eighth of very few
                 continue
             weight = torch.randn(n, n, dtype=torch.float64) / n
             found, gradient = value_and_gradient(ours, case.x, weight)

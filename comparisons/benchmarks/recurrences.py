@@ -1,8 +1,8 @@
 """One recurrence in the forms that are compared: ours, PyTorch's layers, and loops in eager torch.
 
-Every form is written as a careful user would write it. The loops read W once per sequence inside
-``cached()``, multiply the inputs by V for all steps at once, and take the steps by ``unbind``,
-since indexing them would cost O(T^2) in the backward pass.
+Every form is written as a careful user would write it. The loops read W once for each sequence
+inside ``cached()``, multiply the inputs by V for all steps at once, and take the steps by
+``unbind``, because indexing them would cost O(T^2) in the backward pass.
 """
 
 from __future__ import annotations

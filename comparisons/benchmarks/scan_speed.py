@@ -38,7 +38,7 @@ LIMIT = "GEMM limit"
 
 @dataclass(frozen=True)
 class Case:
-    """A recurrence and the target ratios: their time by ours, for each peer and for the limit."""
+    """A recurrence, and target ratios of the time of a peer, or of the limit, to ours."""
 
     recurrence: Recurrence
     targets: Mapping[str, float] = field(default_factory=dict)
@@ -71,7 +71,7 @@ CASES: tuple[Case, ...] = (
     ),
 )
 STRUCTURED_SIZES = (64, 128, 256, 512, 1024, 2048)
-# Of eigenphase only the circulant form has factors; the real one is a dense matrix.
+# Only the circulant form of eigenphase has factors; the real one is a dense matrix.
 STRUCTURED: dict[str, dict[str, Any]] = {"arjovsky": {}, "eigenphase": {"basis": "dft"}}
 TINY_GEMM = (64,)
 # OpenMP threads spin for some milliseconds after their last operation. Each form starts
@@ -106,7 +106,7 @@ def against(r: Recurrence) -> tuple[Form, Form, dict[str, Form]]:
 
 
 def measure(case: Case, rounds: int, limit: float) -> list[Row]:
-    """A row for each peer of a case, and one for the limit, given in GF/s."""
+    """A row for each peer of a case, and one for ``limit``, the rate of the GEMM in GF/s."""
     r = case.recurrence
     recurrence, layer, peers = against(r)
     states = recurrence.forward().detach()
@@ -181,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, list[Row]]:
-    """Check the recurrences, then time the cases; a missed target is shown, no failure."""
+    """Check the recurrences, then time the cases; a missed target is shown and is no failure."""
     check_recurrences()
     say("correctness check passed: outputs and gradients, in float64 and float32")
     limits: dict[int, float] = {}

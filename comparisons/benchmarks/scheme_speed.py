@@ -1,4 +1,4 @@
-"""Every registered scheme over each field: what it holds, how fast it is, how well it learns.
+"""Time every registered scheme over each field, and measure what it holds and how it learns.
 
 A correctness check comes first: in both precisions the prepared map, its adjoint and the gradients
 equal those of a product with the matrix, at a size off the powers of two where the scheme has one,
@@ -7,12 +7,13 @@ and W is unitary where that is claimed. The columns:
 - ``parameters``, ``dimension``, ``group``, ``unitary``: what the scheme holds and claims;
   ``unitary`` is yes, or how far W may be from it.
 - ``build_ms``: forward and backward of W(theta) and a random functional of it; for the structured
-  schemes, without the matrix, of preparing and one application. A projected scheme builds
+  schemes, which form no matrix, of preparing and one application. A projected scheme builds
   nothing: its work is in the step.
 - ``step_ms``: a step of SGD with all that follows it, attached: retraction, rebase or projection.
 - ``apply_ms``: forward and backward of one application of the prepared map to a batch, gradients
-  in the batch and in all factors of the map. ``dense_ratio``: the time of the same with a dense
-  matrix, which takes turns with it, by this. A ratio above 1 says that the map is the faster.
+  in the batch and in all factors of the map.
+- ``dense_ratio``: the time of the same with a dense matrix, measured in turns with it, divided by
+  ``apply_ms``. Above 1 the map is the faster.
 - ``gradient_condition``: largest by least singular value of dW/dtheta at a fresh start at n = 16
   in double precision, of those above 1e-9 of the largest. A projected scheme stores W, so it is 1.
 - ``drift``: unitarity defect after 1000 attached steps of AdamW with its default weight decay,
@@ -85,7 +86,7 @@ def with_factors(p: Parametrization) -> tuple[LinearMap, list[Tensor]]:
 
 
 def application(product: Callable[[Tensor], Tensor], h: Tensor, factors: list[Tensor]) -> Step:
-    """Forward and backward of one product."""
+    """A step that runs one product forward and backward."""
     leaves = [h, *(x for x in factors if x.requires_grad)]
     upstream = torch.randn_like(h)
 
@@ -96,7 +97,7 @@ def application(product: Callable[[Tensor], Tensor], h: Tensor, factors: list[Te
 
 
 def building(configuration: Configuration, p: Parametrization, h: Tensor) -> Step:
-    """Forward and backward of W(theta), or of an application where W is not formed."""
+    """A step that runs W(theta) forward and backward, or an application where W is not formed."""
     leaves = list(p.parameters())
     weight = (
         torch.randn_like(h) if configuration.structured else torch.randn(p.n, p.n, dtype=p.dtype)
@@ -138,7 +139,7 @@ def drift(configuration: Configuration, n: int, steps: int) -> float:
 
 
 def stepping(p: Parametrization) -> Step:
-    """A step of SGD on a copy, with what ``attach`` adds to it."""
+    """A step of SGD on a copy of ``p``, with what ``attach`` adds to it."""
     p = copy.deepcopy(p)
     for x in p.parameters():
         x.grad = torch.randn_like(x).div_(math.sqrt(x.numel()))
@@ -150,7 +151,7 @@ def stepping(p: Parametrization) -> Step:
 def times(
     configuration: Configuration, p: Parametrization, rounds: int, batch: int, limit: float
 ) -> Row:
-    """Milliseconds, and how much a dense product takes; None where it needs too many bytes."""
+    """Milliseconds, and the ratio to a dense product; None where that needs too many bytes."""
     h = torch.randn(batch, p.n, dtype=p.dtype, requires_grad=True)
     linear, factors = with_factors(p)
     steps = {

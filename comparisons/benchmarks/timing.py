@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, the limit of the machine, and the JSON file."""
+"""Timing in turns, the limit of the machine, and the JSON file, which all benchmarks share."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def load_average() -> list[float] | None:
 
 
 def medians(steps: Mapping[str, Step], rounds: int, pause: float = 0.0) -> dict[str, float]:
-    """Median seconds of each step, after a warm-up; in every round all take one turn.
+    """Median seconds of each step, after a warm-up; in every round each step takes one turn.
 
     Args:
-        steps: By name.
-        rounds: Turns of each.
+        steps: Steps by name.
+        rounds: Number of turns of each step.
         pause: Seconds before each turn.
     """
     for step in steps.values():
@@ -84,7 +84,7 @@ def _products(n: int, dtype: torch.dtype) -> list[Step]:
 def write_json(
     path: Path, load_before: Sequence[float] | None = None, /, **sections: Sequence[Row]
 ) -> None:
-    """Write tables, and beside them what they are to be judged by.
+    """Write tables, and beside them the facts about the run that a reader needs to judge them.
 
     Args:
         path: The file.

@@ -1,1 +1,1 @@
-"""The flags of a comparison and what the terminal shows."""
+"""The flags of a comparison, and what a terminal shows of it."""

@@ -17,15 +17,15 @@ from comparisons.training.machine import usable_cpus
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one line: the usage text would hide the reason."""
+    """A parser that reports an error in one line: the usage text would hide the reason."""
 
     def error(self, message: str) -> NoReturn:
-        """Say why on standard error and exit with 2."""
+        """Print the reason on standard error, and exit with 2."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 def parser(description: str) -> Parser:
-    """The command line, with everything but the preset left to the preset."""
+    """Build the parser; flags that are not given are settled by the preset."""
     p = Parser(description=description, allow_abbrev=False)
     what = p.add_mutually_exclusive_group()
     # No default here: argparse would not see that a value equal to it was given beside --paper.
@@ -86,7 +86,7 @@ def planned_runs(args: argparse.Namespace) -> list[Run]:
     """The runs that the flags ask for, whose data are checked to be there except in a dry run.
 
     Raises:
-        PlanError: The flags ask for what there is not.
+        PlanError: The flags ask for something that does not exist.
         DataError: Data are missing or damaged.
     """
     if args.data_dir is not None:

@@ -1,4 +1,4 @@
-"""Runs trained in worker processes of this machine, a fresh one for each run."""
+"""Train runs in worker processes of this machine, a fresh one for each run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs trained as tasks of a Ray cluster."""
+"""Train runs as tasks of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class RayExecutor:
 
 
 class _Board:
-    """The Ray actor on which runs note how far they are."""
+    """The Ray actor to which runs report their progress."""
 
     def __init__(self) -> None:
         self.news: dict[int, tuple[int, float]] = {}

@@ -76,10 +76,10 @@ def curves(run: Run, options: argparse.Namespace) -> list[Curve]:
     data = stream(f"{run.task}/{run.length}/{run.seed}/probe")
     batch = next(task.train_batches(options.batch, data)).to(run.device)
 
-    def curve(panel: str, of: Run, iterations: int, norms: Tensor) -> Curve:
-        size = of.setting.model.hidden_size
-        parts = (norms.mean(1), norms.amin(1), norms.amax(1))
-        return Curve(panel, of.model, size, of.length, iterations, *(p.tolist() for p in parts))
+    def curve(panel: str, run: Run, iterations: int, norms: Tensor) -> Curve:
+        size = run.setting.model.hidden_size
+        found = (norms.mean(1), norms.amin(1), norms.amax(1))
+        return Curve(panel, run.model, size, run.length, iterations, *(x.tolist() for x in found))
 
     torch.manual_seed(run.seed)
     start = SequenceModel(run.model, run.setting, task).to(run.device)
@@ -139,16 +139,16 @@ def draw(found: Sequence[Curve], readings: Sequence[Reading], caption: str) -> F
             if panel in LOGARITHMIC:
                 axes.set_yscale("log")
             for curve in (curve for curve in found if curve.panel == panel):
-                look, steps = styles[curve.model], range(len(curve.mean))
+                line, steps = styles[curve.model], range(len(curve.mean))
                 label = f"{curve.model}, n = {curve.hidden_size}" if panel == "start" else None
-                axes.plot(steps, curve.mean, color=look.color, ls=look.dash, label=label)
+                axes.plot(steps, curve.mean, color=line.color, ls=line.dash, label=label)
                 axes.fill_between(
-                    steps, curve.least, curve.largest, color=look.color, alpha=0.15, lw=0
+                    steps, curve.least, curve.largest, color=line.color, alpha=0.15, lw=0
                 )
             for point in (r for r in readings if r.panel == panel and r.model in styles):
-                look = styles[point.model]
+                color = styles[point.model].color
                 axes.plot(
-                    point.step, point.value, color=look.color, marker="o", ls="none", mfc="none",
+                    point.step, point.value, color=color, marker="o", ls="none", mfc="none",
                     clip_on=False,
                 )  # fmt: skip
         figure.legend(loc="outside right upper", fontsize=8)

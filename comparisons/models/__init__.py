@@ -37,7 +37,7 @@ def check_model(name: str) -> str:
 
 
 def relevant_setting(model: str, setting: Setting) -> Setting:
-    """The setting without what it says of schemes alone, if the model is a baseline."""
+    """The setting that the model reads: for a baseline, without the fields for schemes alone."""
     if not is_baseline(model):
         return setting
     nonlinearity = setting.model.nonlinearity if model == "rnn" else "modrelu"

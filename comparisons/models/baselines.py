@@ -59,7 +59,7 @@ def lstm(input_size: int, settings: ModelSettings) -> nn.Module:
     """LSTM whose forget gates start open, at bias 1."""
     rnn = _torch_layer(nn.LSTM, input_size, settings)
     for layer in range(settings.layers):
-        # The gates are input, forget, cell, output, with two biases; one of them carries it.
+        # The gates are input, forget, cell, output. Of the two biases, one is set and one is 0.
         forget = rnn.get_parameter(f"bias_ih_l{layer}").detach().chunk(4)[1]
         nn.init.ones_(forget)
     return rnn
@@ -96,7 +96,7 @@ class FreeRNN(nn.Module):
             nn.init.orthogonal_(weight)
 
     def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """From (T, B, m) to the states (T, B, n) of the last layer and the last state of each."""
+        """The states (T, B, n) of the last layer for x (T, B, m), and each layer's last state."""
         last = []
         for i, weight in enumerate(self.weight_hh):
             h = x.new_zeros(x.shape[1], weight.shape[0]) if h_0 is None else h_0[i]

@@ -18,7 +18,7 @@ State = Tensor | tuple[Tensor, Tensor]
 
 
 NORMALIZE = "rms_normalize"
-"""The one option that is not the scheme's: its optimizer normalises the gradient in W."""
+"""The only option that the scheme does not take: W's optimizer then normalises its gradient."""
 
 
 def _unitary_layer(
@@ -49,8 +49,8 @@ class SequenceModel(nn.Module):
 
     Args:
         name: A scheme or a baseline.
-        setting: Its ``model`` is all that matters here.
-        task: Gives the numbers of inputs and outputs, and whether every step has one.
+        setting: Only its ``model`` is read.
+        task: Gives the numbers of inputs and outputs, and whether every step has an output.
     """
 
     def __init__(self, name: str, setting: Setting, task: Task) -> None:
@@ -88,11 +88,11 @@ class SequenceModel(nn.Module):
                 scheme.reset_parameters(init=settings.init)
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Outputs of the read-out, and the last states.
+        """The outputs of the read-out, and the last states.
 
         Args:
             inputs: (steps, batch, features), or token numbers (steps, batch).
-            state: Last states of the sequences that these go on with; None starts them anew.
+            state: Last states of the sequences that these continue; None starts anew.
 
         Returns:
             Outputs (steps, batch, outputs), or (batch, outputs) of the last step; the last states.

@@ -2,7 +2,7 @@
 
 Every module of this package without a leading underscore defines ``PAPER``: title, trainings and
 remarks. The CSV file of the same name holds what the paper reported, and ``NAME.readings.csv``
-points of its figures. A paper is loaded when it is asked for.
+holds points of its figures. A paper is loaded when it is asked for.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Training:
 
     Attributes:
         task: Registered name.
-        lengths: Every length T it used.
+        lengths: Every length T that it used.
         models: Our names for its models: schemes or baselines.
         setting: Sizes and optimizers; its ``source`` says what departs from the paper.
         variants: Names of variants of the task; "" is the default one.
@@ -71,11 +71,11 @@ class Paper:
     Attributes:
         cite: Authors and year, for tables.
         title: Its title.
-        code: The repository the settings were read in.
+        code: The repository in which the settings were read.
         trainings: How it trained.
         published: What it reported; read from the CSV file.
-        remarks: What a reader who compares our numbers with its should know.
-        remarks_on: Such remarks by the task they are about.
+        remarks: Remarks for a reader who compares our numbers with its own.
+        remarks_on: Such remarks on one task each, by its name.
         readings: Points of its figures on gradients and states; read from the other CSV file.
     """
 
@@ -89,7 +89,7 @@ class Paper:
     readings: tuple[Reading, ...] = ()
 
 
-PIXELS = 784  # steps of an image of MNIST
+PIXELS = 784  # of an image of MNIST, one at each step
 
 
 def mnist_iterations(epochs: int, batch: int) -> int:
@@ -108,7 +108,7 @@ def mnist_training(
     tasks: tuple[str, ...] = ("pixel_mnist", "permuted_mnist"),
     seeds: tuple[int, ...] = (0,),
 ) -> tuple[Training, ...]:
-    """The same setting on MNIST read by the pixel, in order and permuted."""
+    """Trainings by one setting on MNIST read by the pixel, in order and permuted."""
     return tuple(
         Training(task, (PIXELS,), models, setting, variants=("mnist",), seeds=seeds)
         for task in tasks

@@ -7,7 +7,7 @@ PAPER = Paper(
     title="AntisymmetricRNN: A Dynamical System View on Recurrent Neural Networks",
     code="none read",
     remarks=(
-        "There is none in this comparison: I + εA with A skew is a step along the exponential, and "
-        "not orthogonal.",
+        "There is no AntisymmetricRNN in this comparison: I + εA with A skew is a step along the "
+        "exponential, and not orthogonal.",
     ),
 )

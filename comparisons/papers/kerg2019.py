@@ -23,7 +23,7 @@ def _rmsprop(lr: float, alpha: float) -> Optimizer:
 
 
 def _nnrnn(size: int, delta: float, decay: float) -> tuple[float, float]:
-    """Arguments of the scheme's penalty, delta a weight of the mean over its n/2 gains."""
+    """Arguments of the scheme's penalty; delta is the weight of the mean over its n/2 gains."""
     return (2 * delta / size, decay)
 
 
@@ -113,7 +113,7 @@ MNIST = (
 
 TEXT = f"{CODE}; 100 epochs; the letters are those of the word-level files"
 CHARACTERS = 5_017_482
-"""Of the training text: what an epoch is counted in."""
+"""Number of characters of the training text, which an epoch reads once."""
 
 
 def _char_lm(size: int, length: int, lr: float, unitary_lr: float | None = None) -> Setting:

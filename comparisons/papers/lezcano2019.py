@@ -23,11 +23,11 @@ RATES = {
     "pixel_mnist": {170: 7e-4, 360: 5e-4, 512: 3e-4},
     "permuted_mnist": {170: 1e-3, 360: 7e-4, 512: 5e-4},
 }
-"""Learning rates of all but W by task and size; that of W is a tenth."""
+"""Learning rates by task and size of all but W, whose rate is a tenth of it."""
 
 
 def mnist(size: int, lr: float) -> Setting:
-    """On MNIST, of expRNN and its successors."""
+    """The setting of expRNN and its successors on MNIST."""
     return COPYING.changed(
         hidden_size=size,
         iterations=mnist_iterations(70, 128),

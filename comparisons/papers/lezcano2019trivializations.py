@@ -7,7 +7,7 @@ from comparisons.papers.lezcano2019 import RATES, mnist
 from comparisons.records import Setting
 
 PERIODS = {1: "K = 1", 100: "K = 100", None: "K = ∞"}
-"""Steps between two rebases; None is never."""
+"""Names of the numbers of steps between two rebases; None never rebases."""
 
 
 def _rebased(setting: Setting, every: int | None) -> Setting:

@@ -1,7 +1,7 @@
 """Lin and Wang (CS224N, 2019): the exponential update on the orthogonal group; uRNN and uGRU.
 
-The poster states results, not settings. Those here are inference where its table of words looks
-like PyTorch's example word_language_model, and this project's choice on the other two tasks.
+The poster states results, not settings. On words the settings here are inferred, because its table
+resembles PyTorch's example word_language_model; on the other two tasks they are this project's.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ RECALL_RNN = RECALL.changed(
 )
 
 TOKENS = 929_589
-"""Of the training text: what an epoch is counted in."""
+"""Number of tokens of the training text, which an epoch reads once."""
 RECIPE = (
     f"{POSTER}: inferred from the likeness of its table to PyTorch's word_language_model, 2 layers "
     "of 200 units, 40 epochs, SGD from 20 on, divided by 4 on a plateau"

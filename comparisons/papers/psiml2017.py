@@ -27,7 +27,7 @@ COPYING = Setting.of(
     f"100,000; {START}",
 )
 ITERATIONS = {100: 6_000, 200: 10_000, 400: 8_000, 750: 20_000}
-"""On adding, by length: 10 epochs of 30, 50, 40 and 100 thousand sequences."""
+"""Iterations on adding by length: 10 epochs of 30, 50, 40 and 100 thousand sequences."""
 ADDING = COPYING.changed(
     hidden_size=512,
     source=f"{CODE}; fresh sequences instead of 10 epochs of fixed ones; {START}",

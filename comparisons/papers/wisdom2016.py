@@ -34,7 +34,7 @@ MNIST = (
 
 
 def _mnist(size: int, lr: float, unitary_lr: float | None = None) -> Setting:
-    """Of the full-capacity uRNN where W has a learning rate of its own, else of the restricted."""
+    """The full-capacity uRNN's setting if W has a rate of its own, else the restricted one's."""
     rmsprop = replace(URNN_COPYING.training.optimizer, lr=lr)
     full = unitary_lr is not None
     return URNN_COPYING.changed(

@@ -1,4 +1,4 @@
-"""From flags, presets and papers to the list of the runs of a comparison."""
+"""Plan a comparison: turn flags, presets and papers into a list of runs."""
 
 from __future__ import annotations
 
@@ -36,19 +36,20 @@ def plan(
     iterations: int | None = None,
     hidden_size: int | None = None,
 ) -> list[Run]:
-    """Every run of a command once, seed by seed, so that a command cut short leaves whole seeds.
+    """The runs of a command, each once, seed by seed: an interrupted command leaves whole seeds.
 
     Args:
         preset: A key of :data:`PRESETS`.
         tasks: Names of tasks; None is all.
         models: Names of schemes and baselines; None is all.
         paper: Name of a paper: exactly what it trained, in place of a preset.
-        lengths: Instead of the preset's; a length it does not know takes the nearest's setting.
-        variants: Of the tasks, instead of the preset's.
-        real_data: Whether a folder of real data is there; else the embedded data are the default.
-        seeds: One run for each; None is what the preset has.
+        lengths: Lengths instead of the preset's; one that the preset lacks takes the settings of
+            the nearest.
+        variants: Variants of the tasks instead of the preset's.
+        real_data: Whether a folder of real data is given; else the embedded data are the default.
+        seeds: Seeds, a run for each; None takes the preset's.
         device: Where to train.
-        iterations: Instead of the preset's.
+        iterations: Number of iterations instead of the preset's.
         hidden_size: The preset's settings of that size, or, without any, all of them at that size;
             a scheme takes the next size that it accepts.
 
@@ -95,7 +96,7 @@ def with_size(n: int, trainings: list[Training]) -> list[Training]:
 
 
 def with_lengths(lengths: Sequence[int], trainings: list[Training]) -> list[Training]:
-    """The trainings at these lengths, each in the settings made for it or for the nearest one."""
+    """The trainings at these lengths, each with the settings for it or for the nearest length."""
     known = [length for training in trainings for length in training.lengths]
     found = []
     for length in lengths if known else ():
@@ -114,7 +115,7 @@ def _runs(training: Training, task: type[Task], device: str, lengths_given: bool
     (model,) = training.models
     for length in training.lengths:
         for variant in training.variants:
-            # A length that nobody asked for gives way to that of data which leave no choice.
+            # Data may fix the length. It replaces the preset's, but not one that was asked for.
             steps = length if lengths_given else task.fixed_lengths.get(variant, length)
             task.check_length(steps, variant)
             for seed in training.seeds:

@@ -1,4 +1,4 @@
-"""A setting fitted to a model: its size, its field and its learning rates."""
+"""Fit a setting to a model: its size, its field and its learning rates."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ PROJECTED_IDENTIFICATION = Optimizer("sgd", lr=0.15)
 """The optimizer of W where W is projected and learned alone.
 
 A unitary W keeps the length of a wrong state, so at T = 25 the part of the gradient along W H, with
-H Hermitian, is about ten times the part along the group. The projection removes a step along W H;
-but Adam scales each entry by both parts, and the projection does not remove what is so scaled.
+H Hermitian, is about ten times the part along the group. The projection removes a step along W H.
+Adam, however, divides each entry of the gradient by a number that depends on both parts, and the
+projection cannot undo that.
 """
 
 
@@ -38,17 +39,18 @@ def fitted(setting: Setting, model: str) -> Setting:
     if not (few or alone):  # where W alone is learned, there is no other rate
         lr /= 10
     unitary = replace(optimizer, lr=lr)
-    # What is unitary only in the limit is not projected: its step follows a field of its own.
+    # A scheme that is unitary only in the limit is not projected: it steps along its own field.
     if alone and info.family == "projected" and info.exact:
         unitary = PROJECTED_IDENTIFICATION
     return setting.changed(hidden_size=n, only_recurrent_weight=alone, unitary_optimizer=unitary)
 
 
 def for_field(setting: Setting, model: str) -> Setting:
-    """The setting without what it asks of complex models, for real ones, and vice versa.
+    """The setting changed to what the field of the model allows.
 
-    Where W alone is to be learned, a model that serves complex numbers does so, and the others are
-    trained as a whole. modReLU stands in for a nonlinearity that complex states do not have.
+    Where W alone is to be learned, a scheme of both fields takes the complex one, and a real model
+    is trained as a whole. A complex model has modReLU in place of a nonlinearity that complex
+    states do not have.
     """
     fields = () if is_baseline(model) else Parametrization.get(model).info.fields
     field, settings = field_of(model), setting.model

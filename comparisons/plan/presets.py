@@ -1,7 +1,7 @@
 """The presets: this project's own settings, one for each task and fitted to every model.
 
-``smoke`` shows that everything runs; ``quick`` shows the difference. The third preset, ``paper``,
-takes what the papers trained.
+``smoke`` shows that everything runs, and ``quick`` how the models differ. The third preset,
+``paper``, takes the settings of the papers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from comparisons.records import Optimizer, Setting
 
 @dataclass(frozen=True)
 class Preset:
-    """A named way to settle everything that a command leaves open.
+    """A named choice of everything that a command leaves open.
 
     Attributes:
         title: One line for ``--list``.
@@ -107,7 +107,7 @@ QUICK = {
 
 
 def smoke(task: str, model: str) -> list[Training]:
-    """At a length that shows that the task works; a variant of one length has that."""
+    """A few iterations at T = 10; where the data of a variant fix the length, at theirs."""
     return [Training(task, (10,), (model,), fitted(SMOKE, model))]
 
 

@@ -1,4 +1,4 @@
-"""Make the report of a results folder again: ``python -m comparisons.report FOLDER``."""
+"""Write the report of a results folder again: ``python -m comparisons.report FOLDER``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the report of the folder that is named."""
     parser = argparse.ArgumentParser(
         prog="python -m comparisons.report",
-        description="Make the report of a results folder again.",
+        description="Write the report of a results folder again.",
     )
     parser.add_argument("folder", type=Path, help="a folder that run_all.py filled")
     for page in write_report(parser.parse_args(argv).folder).pages:

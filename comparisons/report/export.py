@@ -160,9 +160,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m comparisons.report.export", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("folder", type=Path, help="a folder that run_all.py filled")
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="where pages are kept")
-    parser.add_argument("--no-figures", action="store_true", help="keep the numbers alone")
-    parser.add_argument("--partial", action="store_true", help="although runs are missing")
+    parser.add_argument(
+        "--docs", type=Path, default=Path("docs"), help="folder of the documentation"
+    )
+    parser.add_argument("--no-figures", action="store_true", help="export the numbers alone")
+    parser.add_argument("--partial", action="store_true", help="export although runs are missing")
     options = parser.parse_args(argv)
     try:
         print(export(options.folder, options.docs, not options.no_figures, options.partial))

@@ -36,8 +36,8 @@ def drawings(section: Section) -> tuple[Drawing, ...]:
     """Draw the figures of a section."""
     task, name = section.task, section.name
     if section.size_curves:
-        # A line for each model and size in every other figure would be more than an eye can follow.
-        # Where the metric needs more than the loss, that of the optimum is not known.
+        # A line for each model and size in the other figures would be more than an eye can follow.
+        # If the metric needs more than the loss, its best value is not known.
         best = math.nan if task.optimum is None else task.metric(task.optimum, math.nan)
         figure = metric_against_size(
             section.size_curves,

@@ -1,4 +1,4 @@
-"""Origin of numbers: the commands, machines and days of some results."""
+"""The origin of numbers: commands, machines and days of some results."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ class Own:
     """A result of ours beside a published one.
 
     Attributes:
-        text: Metric and loss, and what they are of.
-        differences: In what it differs from the published result.
-        note: The note on how ours was trained.
+        text: Metric and loss, and the model, length and iterations behind them.
+        differences: How it differs from the published result.
+        note: Reference to the source of its setting.
     """
 
     text: str
@@ -60,8 +60,8 @@ class PublishedTable:
     Attributes:
         columns: Headings.
         lines: A line for each published result.
-        sources: How ours were trained; the lines refer to them by number.
-        remarks: What a reader should know.
+        sources: Sources of our settings; the lines refer to them by number.
+        remarks: The papers' remarks, which a reader should know.
     """
 
     title = "published results beside ours"

@@ -1,4 +1,4 @@
-"""The metric against the number of hidden units: curves of ours, and the published ones."""
+"""Curves of the metric over the number of hidden units, ours and published ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from comparisons.report.style import Style, line_styles
 from comparisons.tasks import Task
 
 ENOUGH = 3
-"""Sizes of one model that make a curve."""
+"""Least number of sizes of one model that make a curve."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _published_curves(
     named = set(papers)
     for paper in (paper for name, paper in PAPERS.items() if name in named):
         found = {key: values for key, values in _values(task, paper).items() if key[0] in unitary}
-        ordered = sorted(found)  # as ours are: the same place has the same style
+        ordered = sorted(found)  # as our curves are, so that the same place has the same style
         lines = line_styles([model for model, _ in ordered], styles)
         for (model, name), style in zip(ordered, lines, strict=True):
             points = {size: (value,) for size, value in sorted(found[model, name].items())}

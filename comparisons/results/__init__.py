@@ -1,1 +1,1 @@
-"""Results on disk, their summaries over seeds, and the published numbers beside them."""
+"""Results on disk, their summaries over seeds, and published results beside these."""

@@ -99,7 +99,7 @@ def published_for(summary: Summary, paper: Paper) -> str:
     for published in paper.published:
         if published.task != summary.task.name or summary.model not in published.ours:
             continue
-        # Without its tag a number would pass for exact.
+        # Without its tag, the number would seem exact.
         text = published.text if published.exact else f"{published.text} [{published.tag}]"
         differences = _differences(published, summary)
         if not differences:

@@ -15,7 +15,7 @@ from comparisons.results.text import NONE, format_cell
 from comparisons.tasks import TASKS, Task
 
 SOLVED = 0.1
-"""A task is solved below this share of the way from the optimum to the baseline."""
+"""A task is solved when the loss is below this share of the way from optimum to baseline."""
 LABEL_WIDTH = 40  # characters of a line in a legend, beside which a figure has room for its axes
 NOT_UNITARY = "†"
 """Marks models that are not unitary by construction."""
@@ -56,7 +56,7 @@ class Summary:
 
     @property
     def particulars(self) -> tuple[str, ...]:
-        """What can tell two summaries of one model and size apart."""
+        """Properties in which two summaries of one model and size may differ."""
         training, device = self.setting.training, self.results[0].run.device
         parts = relevant_setting(self.model, self.setting).particulars
         return f"{training.iterations:,} × {training.batch_size}", *parts, device
@@ -91,7 +91,7 @@ class Summary:
         return self.task.metric(result.chosen.test_loss, result.chosen.test_accuracy)
 
     def validation(self, result: Result) -> float | None:
-        """The task's metric on the validation set; the loss where it does not give the metric."""
+        """The task's metric on the validation set, or the loss if it does not give the metric."""
         loss = result.chosen.valid_loss
         if loss is None:
             return None
@@ -126,7 +126,7 @@ class Summary:
         return text if len(known) == len(firsts) else f"{text} ({len(known)}/{len(firsts)} seeds)"
 
     def cells(self, note: str) -> dict[str, str]:
-        """Texts of a table's line by column; ``note`` refers to the source of the settings."""
+        """The cells of a line of a table by column; ``note`` refers to the setting's source."""
         first, model, training = self.results[0], self.setting.model, self.setting.training
         name = self.name + (f" {NOT_UNITARY}" if self.deviation else "")
         return {

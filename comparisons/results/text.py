@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 NONE = "–"
-"""What stands for a value that is not known."""
+"""The cell of a value that is not known."""
 
 
 def format_cell(value: object, digits: int = 3) -> str:

@@ -1,7 +1,7 @@
 """The tasks, one file each; every file of this package is imported and registers its own.
 
 A task makes its batches from a seeded generator, measures loss and accuracy, and knows the loss of
-the best predictor that remembers nothing: the line a recurrent network must get under.
+the best predictor that remembers nothing. A recurrent network must get below it.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ class Task(ABC):
         title: Name for people.
         loss_name: Name of the loss, with its unit.
         accuracy_name: What the accuracy counts.
-        metric_name: What the table shows beside the loss, with its unit.
+        metric_name: Name of what tables show beside the loss, with its unit.
         baseline_formula: The baseline as a formula or in words.
         shortest: The smallest length that makes sense.
         variants: Data sets or forms of the task by name, with a title; the first is the default.
-        fixed_lengths: The length of each variant whose data leave no choice.
+        fixed_lengths: The length of each variant whose data fix it.
         real: The variant that reads files of a data folder; "" if there is none.
-        dataset: Those files.
+        dataset: The files that it reads.
         tokens: True where inputs are token numbers instead of features.
         per_step: True where every step has an output, False where only the last state is read.
         halve_unitary_units: Whether figures over the size also show unitary models at half their
             units: a ReLU RNN of n units equals a unitary one of 2n (Emami et al., 2019).
-        restarts: Whether seeds are starts on one and the same problem, of which papers report the
-            best: it is shown beside the mean.
+        restarts: Whether seeds are starts on one problem, of which papers report the best; it is
+            shown beside the mean.
     """
 
     name: ClassVar[str]
@@ -195,7 +195,7 @@ class Task(ABC):
         return 100 * accuracy
 
     def identify(self, rnn: UnitaryRNN) -> nn.Module:
-        """Set and freeze everything of the layer but W to the system's; returns the read-out.
+        """Set everything of the layer but W to the system's and freeze it; returns the read-out.
 
         Raises:
             TypeError: There is no system behind this task.
@@ -211,12 +211,12 @@ class Generated(Task):
         """Fresh sequences (steps, size, input_size) and their targets, drawn on the CPU."""
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Fresh sequences without end."""
+        """Batches of fresh sequences without end."""
         while True:
             yield Batch(*self.batch(size, generator))
 
     def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Drawn anew from the generator rather than kept in memory."""
+        """Test sequences, drawn anew from the generator rather than kept in memory."""
         for start in range(0, count, size):
             yield Batch(*self.batch(min(size, count - start), generator))
 

@@ -20,7 +20,7 @@ class Pixels(Task):
     """Classify images that are read pixel by pixel: cross-entropy of the last state's output.
 
     A pixel is one number in [0, 1]. Training shuffles all training images anew in every epoch; the
-    last batch of an epoch is as small as it has to be (469 iterations an epoch of MNIST at 128).
+    last batch of an epoch holds the images that are left (469 iterations an epoch of MNIST at 128).
     There is no validation set: all 60,000 images train, and the test set is measured at every
     evaluation. A paper that holds some images back to choose a model (Wisdom et al. 5,000, nnRNN
     10,000, projUNN a tenth) trains on fewer; one that reports the best test accuracy over the
@@ -64,14 +64,14 @@ class Pixels(Task):
         return self._parts[1].entropy()
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Epoch after epoch, each in an order of its own."""
+        """Batches without end, in a new order in every epoch."""
         train = self._parts[0]
         while True:
             for chosen in torch.randperm(len(train.labels), generator=generator).split(size):
                 yield self._batch(train, chosen)
 
     def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
-        """All test images, or ``count`` drawn from them: the first of MNIST's are the easier."""
+        """All test images, or ``count`` drawn from them: MNIST's first ones are easier."""
         test = self._parts[1]
         drawn = torch.randperm(len(test.labels), generator=generator)[:count]
         for chosen in drawn.split(size):

@@ -10,7 +10,7 @@ from comparisons.tasks.language import LanguageModelling
 
 @TASKS.register("char_lm")
 class CharLM(LanguageModelling):
-    r"""The next character; reported in bits, :math:`\text{loss} / \ln 2`.
+    r"""Predict the next character; reported in bits, :math:`\text{loss} / \ln 2`.
 
     The end of a line is a character of its own, and ``<unk>`` of the Penn Treebank is five.
     """

@@ -56,7 +56,7 @@ class System:
         return cls(weight, weight_ih, bias, readout, readout_bias)
 
     def calibrated(self, x: Tensor) -> System:
-        r"""With :math:`b \leftarrow b - 0.1 (p - 0.6)` taken 100 times.
+        r"""The system after 100 steps :math:`b \leftarrow b - 0.1 (p - 0.6)`.
 
         p is the share of all times and sequences of ``x`` (T, B, 2) at which a unit exceeds 1e-3.
         """
@@ -80,7 +80,7 @@ class System:
 class Data:
     """1,000 sequences, those of the training set first.
 
-    Each is whole in memory: ten of them, which a batch takes, are found much faster so.
+    Each sequence is contiguous in memory, which makes it much faster to gather those of a batch.
 
     Attributes:
         inputs: (1000, T, 2).
@@ -99,14 +99,14 @@ class ContractiveSystem(Task):
 
     The system has 4 ReLU states, 2 inputs and 2 linear outputs (:class:`System`). Its biases are
     calibrated, on 100 sequences, so that every unit is active about 60% of the time. Inputs are
-    standard normal, and to all outputs is added normal noise of variance
-    :math:`\sigma^2 = \overline{y^2}\, 10^{-\mathrm{SNR}/10}`. The seed draws system and data: each
-    is a realisation. 700 sequences are for training, in batches without those left over, shuffled
-    in each epoch, 300 for testing.
+    standard normal, and all outputs carry normal noise of variance
+    :math:`\sigma^2 = \overline{y^2}\, 10^{-\mathrm{SNR}/10}`. Each seed
+    draws a system and its data. 700 sequences are for training, shuffled in each epoch, in whole
+    batches only; 300 are for testing.
 
     The loss is the mean squared error divided by the mean square of the noisy test outputs, a
-    constant, which no step of Adam depends on but for its epsilon. Since that power is no variance,
-    the best constant prediction has :math:`R^2 > 0`.
+    constant; a step of Adam does not depend on it, except for Adam's epsilon.
+    Since that power is no variance, the best constant prediction has :math:`R^2 > 0`.
 
     The variants named "code" take :math:`W = I - 0.01 A^T A`, as the authors' program does where
     their poster divides by :math:`\|A\|_2^2`: such a system forgets about ten times faster.
@@ -148,7 +148,7 @@ class ContractiveSystem(Task):
 
     @property
     def realization(self) -> Data:
-        """All sequences."""
+        """All sequences of this seed."""
         return self._drawn[1]
 
     @cached_property
@@ -170,7 +170,7 @@ class ContractiveSystem(Task):
 
     @property
     def baseline(self) -> float:
-        """Each output's mean over the test set."""
+        """Loss of predicting each output's mean over the test set."""
         y = self.realization.targets[TRAIN:]
         return (y.var((0, 1), correction=0).mean() / self.realization.power).item()
 
@@ -180,14 +180,14 @@ class ContractiveSystem(Task):
         return self.noise_to_signal / (1 + self.noise_to_signal)
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Epoch after epoch."""
+        """Batches without end, shuffled in every epoch."""
         size = min(size, TRAIN)
         while True:
             order = torch.randperm(TRAIN, generator=generator)
             yield from map(self._batch, order[: TRAIN // size * size].split(size))
 
     def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Always the same sequences, in their order."""
+        """The same test sequences every time, in their order."""
         last = TRAIN + min(count, TEST)
         yield from map(self._batch, torch.arange(TRAIN, last).split(size))
 

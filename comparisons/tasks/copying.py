@@ -41,7 +41,7 @@ class Copying(Generated):
 
     @property
     def baseline(self) -> float:
-        """Blanks for certain, then a uniform guess among the eight symbols."""
+        """Loss of answering blanks for certain, then a uniform guess among the eight symbols."""
         return RECALLED * math.log(SYMBOLS) / (self.length + 2 * RECALLED)
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -39,7 +39,7 @@ class FirstTerm(Generated):
 
     @property
     def baseline(self) -> float:
-        """The last integer, and any but the first, says nothing about the first."""
+        """Loss of a uniform guess: no integer but the first says anything about the first."""
         return math.log(LARGEST)
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

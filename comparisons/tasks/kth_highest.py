@@ -42,12 +42,12 @@ class KthHighest(Generated):
 
     @property
     def input_size(self) -> int:
-        """T integers, one-hot."""
+        """Number of integers, one-hot."""
         return self.length
 
     @property
     def output_size(self) -> int:
-        """One of them."""
+        """A score for each integer."""
         return self.length
 
     def probabilities(self) -> list[float]:
@@ -67,10 +67,10 @@ class KthHighest(Generated):
 
     @property
     def baseline(self) -> float:
-        """The answer's distribution, for every sequence.
+        """Loss of answering the distribution of the answer for every sequence.
 
-        Who sees the last integer knows a little more, which is not counted here: 0.008 nats at
-        T = 100, and 0.002 at T = 400.
+        A predictor that sees the last integer can save a little, which is not counted here: 0.008
+        nats at T = 100, and 0.002 at T = 400.
         """
         return -sum(p * math.log(p) for p in self.probabilities() if p > 0)
 
@@ -89,5 +89,5 @@ class KthHighest(Generated):
 
 
 def third_largest(numbers: torch.Tensor) -> torch.Tensor:
-    """Of (T, size) to (size,), equal ones counted separately."""
+    """The third largest of each column of (T, size), equal numbers counted separately: (size,)."""
     return numbers.topk(K, dim=0).values[-1]

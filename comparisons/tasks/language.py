@@ -1,4 +1,4 @@
-"""What the two tasks of language modelling share: predict the next token of a text."""
+"""The base of the tasks of language modelling: predict the next token of a text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVALUATION_STREAMS = 10
 
 
 class LanguageModelling(Task):
-    r"""The next token of a text: loss mean cross-entropy, in nats.
+    r"""Predict the next token of a text: loss mean cross-entropy, in nats.
 
     The text is laid out as in PyTorch's example word_language_model: cut into as many streams of
     equal length as the batch has columns, its last few tokens dropped, and read T steps at a time.
@@ -35,14 +35,14 @@ class LanguageModelling(Task):
         target       b c d e          f g
                      i j k l          m n
 
-    Validation and test texts likewise, in at most 10 streams, the example's number. There a
-    "sequence", as ``Setting.test_size`` counts them, is T steps of one stream; a number that is
-    larger than the text takes the whole of it.
+    Validation and test texts are laid out likewise, in at most 10 streams, as in the example. There
+    a "sequence", as ``test_size`` of a setting counts them, is T steps of one stream; a number that
+    is larger than the text takes the whole of it.
 
     Attributes:
         unit: What a token is.
-        limit: Kinds of tokens of the documentation topics; None is all.
-        tokenizer: A line of the text to its tokens.
+        limit: Largest number of kinds of tokens of the documentation topics; None is all.
+        tokenizer: Splits a line of the text into tokens.
     """
 
     loss_name = "cross-entropy (nats per token)"
@@ -63,7 +63,7 @@ class LanguageModelling(Task):
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The text; read when first needed, so that a report does without it."""
+        """The text; read when it is first needed, so that a report need not read it."""
         tokenizer = type(self).tokenizer
         if self.variant == self.real:
             return ptb_corpus(tokenizer)
@@ -71,17 +71,17 @@ class LanguageModelling(Task):
 
     @property
     def input_size(self) -> int:
-        """Kinds of tokens."""
+        """Number of kinds of tokens."""
         return len(self.corpus.vocabulary)
 
     @property
     def output_size(self) -> int:
-        """A score for each."""
+        """A score for each kind of token."""
         return len(self.corpus.vocabulary)
 
     @property
     def data(self) -> str:
-        """Which text, and how long."""
+        """Name and sizes of the text."""
         topics = f"documentation topics of Python {platform.python_version()}"
         source = "Penn Treebank" if self.variant == self.real else topics
         return f"{source} by {self.unit}: {self.corpus.counts()}"
@@ -90,8 +90,8 @@ class LanguageModelling(Task):
     def baseline(self) -> float:
         r""":math:`-\frac{1}{N} \sum_t \log p(x_t)`, p(x) = (count of x + 1) / (all counts + kinds).
 
-        The sum is over the N tokens of the test text, the counts are of the training text, and the
-        one that is added keeps unseen tokens possible. Such a predictor knows how common each token
+        The sum is over the N tokens of the test text, and the counts are those of the training
+        text; adding 1 keeps unseen tokens possible. Such a predictor knows how common each token
         is and nothing else: not even the token it has just read, which a network without memory
         would know.
         """
@@ -108,7 +108,7 @@ class LanguageModelling(Task):
         return self._evaluation(self.corpus.test, size, count)
 
     def valid_batches(self, size: int, count: int) -> Iterator[Batch]:
-        """Likewise, of the validation text."""
+        """The first ``count`` segments of the validation text, rounded up to whole batches."""
         return self._evaluation(self.corpus.valid, size, count)
 
     def _evaluation(self, text: Tensor, size: int, count: int) -> Iterator[Batch]:
@@ -141,7 +141,7 @@ def _streams(text: Tensor, size: int) -> Tensor:
 
 
 def _segments(streams: Tensor, length: int) -> Iterator[Batch]:
-    """At most ``length`` steps at a time, each with the tokens one step later as its targets."""
+    """Batches of at most ``length`` steps; the targets are the tokens one step later."""
     for start in range(0, len(streams) - 1, length):
         end = min(start + length, len(streams) - 1)
         yield Batch(streams[start:end], streams[start + 1 : end + 1], continues=start > 0)

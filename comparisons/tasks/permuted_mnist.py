@@ -28,5 +28,5 @@ class PermutedMNIST(Pixels):
 
     @cached_property
     def order(self) -> torch.Tensor:
-        """Of one seed for all runs."""
+        """The permutation of one seed, the same for all runs."""
         return torch.from_numpy(np.random.RandomState(SEED).permutation(self.length))

@@ -25,5 +25,5 @@ class PixelMNIST(Pixels):
 
     @cached_property
     def order(self) -> torch.Tensor:
-        """As they stand."""
+        """The pixels in their own order."""
         return torch.arange(self.length)

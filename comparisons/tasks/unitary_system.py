@@ -47,7 +47,7 @@ class System:
         return cls(weight, -0.11 + 0.02 * shift)
 
     def states(self, x: Tensor) -> Tensor:
-        """(T, B, N) for the inputs (T, B, N)."""
+        """The states (T, B, N) for the inputs (T, B, N)."""
         h = x.new_zeros(x.shape[1:])
         return recurrent_scan(x, self.weight, h, "modrelu", threshold=self.threshold)
 
@@ -64,13 +64,13 @@ class UnitarySystem(Generated):
 
     The variant fixes the system: its size N and the family of W. The seed draws the sequences and
     the network's start, so that seeds are the paper's initialisations. Sequences are fresh in
-    every batch, where the paper has 20,000 fixed ones: too many for the at most :math:`N^2`
-    parameters of W to overfit. An `arjovsky` model has a permutation of its own, not the system's.
+    every batch. The paper has 20,000 fixed ones, too many for the at most :math:`N^2` parameters of
+    W to overfit. An `arjovsky` model has a permutation of its own, not the system's.
 
-    Where W alone is learned, a wrong W costs more than the baseline, nearly 2 if it is drawn at
-    random: it keeps the length of the state, and cannot answer 0 as a free read-out can. A family
-    that does not contain the system's W may not do better: the best loss found with `eigenphase` at
-    N = 8, T = 25 is 1.4.
+    Where W alone is learned, a wrong W has a larger loss than the baseline, nearly 2 if it is drawn
+    at random: it keeps the length of the state, and cannot answer 0 as a free read-out can. A
+    family that does not contain the system's W may not do better: the best loss found with
+    `eigenphase` at N = 8, T = 25 is 1.4.
 
     The mean square of the targets is measured once, on 1,000 sequences.
 
@@ -123,7 +123,7 @@ class UnitarySystem(Generated):
 
     @property
     def baseline(self) -> float:
-        """Always predicting 0."""
+        """Loss of always predicting 0."""
         return 1.0
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -145,7 +145,7 @@ class UnitarySystem(Generated):
         return loss
 
     def identify(self, rnn: UnitaryRNN) -> nn.Module:
-        """V = [I, iI] and the true thresholds, fixed; the states are the outputs.
+        """Set V = [I, iI] and the true thresholds, and freeze them; the states are the outputs.
 
         Raises:
             ValueError: The layer cannot be the system, whatever its W.

@@ -10,10 +10,10 @@ from comparisons.tasks.language import LanguageModelling
 
 @TASKS.register("word_lm")
 class WordLM(LanguageModelling):
-    r"""The next word; reported as perplexity, :math:`e^{\text{loss}}`.
+    r"""Predict the next word; reported as perplexity, :math:`e^{\text{loss}}`.
 
-    The words of the Penn Treebank are those of its files. Of the documentation topics the commonest
-    1,000 are told apart, and the rest are ``<unk>``.
+    The words of the Penn Treebank are those of its files. The vocabulary of the documentation
+    topics has 1,000 kinds; rarer words are ``<unk>``.
     """
 
     name = "word_lm"

@@ -1,1 +1,1 @@
-"""One run to one result."""
+"""Train one run and measure its result."""

@@ -1,4 +1,4 @@
-"""Facts about the machine and the software that a result is judged by."""
+"""Facts about the machine and the software, which a reader needs to judge a result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import unitary_zoo
 
 
 def usable_cpus() -> int:
-    """CPUs this process may run on (fewer than the machine has, in a container or a job)."""
+    """The number of CPUs that this process may use, perhaps fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -69,8 +69,8 @@ class PeakMemory:
     """Highest memory since this object was made.
 
     Args:
-        device: A CUDA device: the allocator's peak there. Any other: how far the resident memory
-            of this process rose above its highest value before.
+        device: On a CUDA device, the allocator's peak is measured; on any other, how far the
+            resident memory of this process rises above its highest value so far.
     """
 
     def __init__(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Records to optimizers, and what changes gradients and learning rates during a training."""
+"""Build optimizers from their records; clip gradients and change learning rates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer], torch.optim.Op
     "rmsprop_theano": _theano_rmsprop,
     "sgd": lambda groups, spec: torch.optim.SGD(groups, lr=spec.lr),
 }
-"""What an `Optimizer` record names: builders from parameter groups and the record."""
+"""Builders ``(parameter groups, record) -> optimizer``, by the kind that an `Optimizer` names."""
 
 
 class NormalizedGradient:
@@ -43,13 +43,14 @@ class NormalizedGradient:
 
     Each entry of G, real and imaginary parts apart, is divided by the root of its running mean
     square before the tangent A = G W^H - W G^H is formed: natGradRMS of Wisdom et al. (2016). The
-    gradient in the coordinates is that of A and does not determine G, so a hook on W collects G. It
-    may be scaled as a whole between the backward pass and the step, but not otherwise changed.
+    gradient in the coordinates is that of A and does not determine G, so a hook on W collects G.
+    Between the backward pass and the step, the gradient may be scaled as a whole, but not changed
+    otherwise.
 
     Args:
-        scheme: A complex one that is rebased after every step.
+        scheme: A complex scheme that is rebased after every step.
         decay: Decay of the running mean square.
-        eps: Added to the root.
+        eps: Number added to the root.
     """
 
     def __init__(self, scheme: Rebased, decay: float = 0.9, eps: float = 1e-8) -> None:
@@ -85,7 +86,7 @@ class NormalizedGradient:
 
 
 def _coordinates(g: Tensor, w: Tensor) -> Tensor:
-    """The gradient in the coordinates of A when that in W is ``g``: those of g W^H - W g^H."""
+    """The coordinates of g W^H - W g^H: the gradient in those of A, given the gradient g in W."""
     return 2 * skew_to_coordinates(g @ w.mH)
 
 

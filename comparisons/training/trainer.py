@@ -1,4 +1,4 @@
-"""One run to one result: build the model, train it on fresh data, evaluate, measure."""
+"""Train one run: build the model, train it on fresh data, evaluate and measure it."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _evaluated(
     train_loss: float | None,
 ) -> Point:
     """A point of the learning curve."""
-    # In batches of the training size: larger ones would set the peak memory that is reported.
+    # Batches are of the training size: larger ones would raise the peak memory that is reported.
     size, count = run.setting.training.batch_size, run.setting.evaluation.test_size
     validation = task.valid_batches(size, count)
     valid_loss = None if validation is None else _measure(model, task, run, validation)[0]
