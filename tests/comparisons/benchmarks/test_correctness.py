@@ -28,7 +28,7 @@ def test_check_recurrences_finds_wrong_results(monkeypatch, fault, kind):
         check_recurrences()
 
 
-def test_check_recurrences_finds_what_is_wrong_after_many_steps_only(monkeypatch, kind):
+def test_check_recurrences_finds_faults_after_many_steps(monkeypatch, kind):
     def tampered(x, *args, **options):
         return recurrent_scan(x, *args, **options) * (1 + 1e-6 * (len(x) > 50))
 
@@ -47,7 +47,7 @@ def test_check_recurrences_finds_wrong_peers(monkeypatch, nonlinearity):
 
 
 @pytest.mark.parametrize("name", ["scan_speed", "memory"])
-def test_wrong_recurrences_are_not_measured(monkeypatch, run, name):
+def test_main_measures_no_wrong_recurrence(monkeypatch, run, name):
     wrong = lambda *args, **options: 2 * recurrent_scan(*args, **options)
     monkeypatch.setattr(recurrences, "recurrent_scan", wrong)
     assert run(name) == 1

@@ -73,7 +73,7 @@ def test_scheme_speed_leaves_out_a_dense_product_that_is_too_large(run, tmp_path
 
 
 @pytest.mark.parametrize("name", ["eunn", "expm"])
-def test_wrong_maps_are_not_timed(monkeypatch, run, tmp_path, fault, name):
+def test_main_times_no_wrong_map(monkeypatch, run, tmp_path, fault, name):
     right = LinearMap.__call__
     monkeypatch.setattr(LinearMap, "__call__", lambda self, h: fault(right(self, h)))
     path = tmp_path / "schemes.json"

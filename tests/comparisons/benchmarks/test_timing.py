@@ -28,7 +28,7 @@ def test_gemm_limit_is_a_rate(dtype):
         ("comparisons/experiments/norms.py", "python comparisons/experiments/norms.py"),
     ],
 )
-def test_write_json_says_what_a_result_is_judged_by(monkeypatch, tmp_path, file, command):
+def test_write_json_adds_facts_about_the_run(monkeypatch, tmp_path, file, command):
     words = ["--rounds", "7", "--json", str(timing.ROOT / "docs" / "x.json")]
     monkeypatch.setattr("sys.argv", [str(timing.ROOT / file), *words])
     timing.write_json(tmp_path / "x.json", [0.5, 0.25, 0.125], table=[{"a": 1}])

@@ -114,7 +114,7 @@ def test_entropy_is_scipys():
 
 
 @pytest.mark.skipif("UNITARY_ZOO_DATA" not in os.environ, reason="UNITARY_ZOO_DATA is not set")
-def test_the_real_mnist_is_the_known_one():
+def test_mnist_has_known_counts_and_moments():
     train, test = images.mnist()
     assert train.pixels.shape == (60_000, 784)
     assert test.pixels.shape == (10_000, 784)

@@ -11,7 +11,7 @@ from unitary_zoo import UnitaryRNN
 F64 = torch.float64
 
 
-def test_theorems_agree_with_the_numbers(run):
+def test_theorems_numbers_are_within_bounds(run):
     found = run("theorems", "--tiny")
     sizes = {
         (row["W"], row["unitary states"]) for row in found["equivalents"] if row["states"] == 4

@@ -133,7 +133,7 @@ def test_plan_sorts_runs_by_seed():
         ({"tasks": ["adding"], "lengths": [1]}, "longer"),
     ],
 )
-def test_what_there_is_not_is_refused_with_a_hint(flags, hint):
+def test_plan_error_names_nearest_or_remedy(flags, hint):
     with pytest.raises(PlanError, match=hint) as caught:
         plan("smoke", **flags)
     assert "\n" not in str(caught.value)

@@ -26,10 +26,10 @@ class Imaginary(Copying):
 
 
 @pytest.fixture
-def imaginary(monkeypatch):
+def imaginary():
     """The task, registered."""
-    monkeypatch.setitem(TASKS._entries, "imaginary", Imaginary)
-    return Imaginary
+    with TASKS.override(imaginary=Imaginary):
+        yield Imaginary
 
 
 @pytest.fixture(scope="session")

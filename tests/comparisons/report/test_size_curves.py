@@ -106,7 +106,7 @@ def test_size_curves_name_two_settings_of_a_model(results, task):
     )
 
 
-def test_size_curves_of_one_model_look_apart_and_published_ones_like_ours(make_result):
+def test_size_curves_of_one_model_differ_in_style_and_match_published_ones(make_result):
     training = {
         (t.setting.training.optimizer.lr, t.setting.model.hidden_size): t
         for t in EMAMI.trainings
@@ -139,7 +139,7 @@ def test_report_draws_the_papers_values_of_runs_that_name_it(results, build):
     assert any(curve.published for curve in section.size_curves)
 
 
-def test_report_knows_the_paper_of_older_files_from_their_command(results, build):
+def test_report_takes_the_paper_of_older_files_from_the_plan(results, build):
     (section,) = build(results, "emami2019").sections
     assert any(curve.published for curve in section.size_curves)
 

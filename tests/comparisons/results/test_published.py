@@ -91,11 +91,17 @@ class TwoVariants(Copying):
     variants: ClassVar = {"small": "few words", "large": "all words"}
 
 
-def test_compare_names_other_data_and_does_not_mix_them(make_result, monkeypatch):
-    monkeypatch.setitem(TASKS._entries, "two_variants", TwoVariants)
+@pytest.fixture
+def two_variants():
+    """The task, registered."""
+    with TASKS.override(two_variants=TwoVariants):
+        yield TwoVariants
+
+
+def test_compare_names_other_data_and_does_not_mix_them(make_result, two_variants, monkeypatch):
     result = make_result("cayley")
     own = replace(result, run=replace(result.run, task="two_variants", variant="large"))
-    summary = Summary((own,), TwoVariants(5, "large"))
+    summary = Summary((own,), two_variants(5, "large"))
     same = reported(task="two_variants", variant="large")
     other = reported(task="two_variants", variant="small")
     paper = Paper("A", "B", "C", published=(same, other))

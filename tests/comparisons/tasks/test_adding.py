@@ -37,7 +37,7 @@ def test_adding_places_markers_all_over_their_halves():
     assert ((shares - expected).abs() < 5 * 23 / 2000).all()
 
 
-def test_adding_baseline_is_what_the_best_constant_pays():
+def test_adding_baseline_is_loss_of_best_constant():
     task = Adding(20)
     targets = task.batch(200_000, generator(3))[1]
     loss = task.loss(torch.ones_like(targets), targets).item()

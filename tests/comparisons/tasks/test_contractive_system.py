@@ -19,7 +19,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 @given(seeds, st.booleans())
-def test_the_matrix_is_contractive_as_its_closed_form_says(seed, normalized):
+def test_system_matrix_has_singular_values_of_closed_form(seed, normalized):
     system = System.draw(generator(seed), normalized)
     # A is the first that is drawn; numpy's singular values share no code with the task
     a = torch.randn(4, 4, generator=generator(seed), dtype=torch.float64).numpy()
@@ -33,7 +33,7 @@ def test_the_matrix_is_contractive_as_its_closed_form_says(seed, normalized):
         assert np.linalg.eigvalsh(w)[0] == pytest.approx(0.99, abs=100 * 2e-16)
 
 
-def test_entries_are_standard_normal():
+def test_system_entries_are_standard_normal():
     # 34 numbers a system: of 400 systems 13,600, whose mean is off by 1 / sqrt(13,600)
     drawn = [System.draw(generator(seed)) for seed in range(400)]
     numbers = torch.cat(
@@ -47,7 +47,7 @@ def test_entries_are_standard_normal():
 
 @settings(deadline=None, max_examples=20)
 @given(seeds, st.integers(1, 20), st.integers(1, 5))
-def test_the_system_is_simulated_as_written(seed, steps, size):
+def test_system_outputs_equal_plain_loop(seed, steps, size):
     system = System.draw(generator(seed))
     x = torch.randn(steps, size, 2, generator=generator(seed + 1), dtype=torch.float64)
     w, f, b, c, d = (
@@ -65,7 +65,7 @@ def test_the_system_is_simulated_as_written(seed, steps, size):
 
 
 @pytest.mark.parametrize("variant", ["20dB", "20dB-code"])
-def test_calibration_leaves_every_unit_active_about_60_percent_of_the_time(variant):
+def test_calibrated_system_has_units_active_60_percent_of_time(variant):
     for seed in range(4):
         system = ContractiveSystem(1000, variant, seed).system
         x = torch.randn(1000, 100, 2, generator=generator(seed), dtype=torch.float64)
@@ -75,7 +75,7 @@ def test_calibration_leaves_every_unit_active_about_60_percent_of_the_time(varia
         assert ((active - 0.6).abs() < 0.1).all(), active
 
 
-def test_calibration_is_100_steps_on_the_share_of_active_units():
+def test_calibrated_bias_equals_100_plain_steps():
     system = System.draw(generator(5))
     x = torch.randn(3, 2, 2, generator=generator(6), dtype=torch.float64)
     w, f, b = system.weight.numpy(), system.weight_ih.numpy(), system.bias.numpy()
@@ -89,7 +89,7 @@ def test_calibration_is_100_steps_on_the_share_of_active_units():
 
 
 @pytest.mark.parametrize(("variant", "snr"), [("20dB", 20), ("15dB", 15), ("10dB-code", 10)])
-def test_noise_has_the_snr_asked_for_and_the_true_system_reaches_the_optimum(variant, snr):
+def test_targets_have_snr_of_variant_and_system_reaches_optimum(variant, snr):
     task = ContractiveSystem(300, variant, seed=3)
     data = task.realization
     clean = task.system.outputs(data.inputs.double().transpose(0, 1))
@@ -112,7 +112,7 @@ def test_noise_has_the_snr_asked_for_and_the_true_system_reaches_the_optimum(var
     assert task.accuracy(outputs, test.targets).item() == pytest.approx(1 - loss, abs=1e-6)
 
 
-def test_no_constant_is_better_than_the_baseline():
+def test_baseline_is_loss_of_best_constant():
     task = ContractiveSystem(50, seed=2)
     (test,) = task.test_batches(300, 300, generator(0))
     mean = test.targets.mean((0, 1))
@@ -129,7 +129,7 @@ def sequences(batches) -> set[bytes]:
     return {x.numpy().tobytes() for batch in batches for x in batch.inputs.unbind(1)}
 
 
-def test_700_sequences_are_shuffled_in_every_epoch_and_300_others_kept_for_testing():
+def test_batches_shuffle_700_sequences_and_test_on_300_others():
     task = ContractiveSystem(4)
     batches = task.train_batches(10, generator(0))
     first, second = (list(islice(batches, 70)) for _ in range(2))
@@ -145,12 +145,12 @@ def test_700_sequences_are_shuffled_in_every_epoch_and_300_others_kept_for_testi
 
 
 @pytest.mark.parametrize("size", [3, 699, 700, 5000])
-def test_batches_are_whole(size):
+def test_train_batches_are_whole(size):
     batches = islice(ContractiveSystem(2).train_batches(size, generator(0)), 300)
     assert {batch.inputs.shape[1] for batch in batches} == {min(size, 700)}
 
 
-def test_the_seed_draws_the_realisation_and_the_snr_only_the_noise():
+def test_seed_draws_realisation_and_variant_only_noise():
     one, other = ContractiveSystem(20, seed=1), ContractiveSystem(20, seed=2)
     assert not torch.equal(one.system.weight, other.system.weight)
     assert not torch.equal(one.realization.inputs, other.realization.inputs)
@@ -161,6 +161,6 @@ def test_the_seed_draws_the_realisation_and_the_snr_only_the_noise():
     assert torch.equal(one.realization.targets, again.realization.targets)
 
 
-def test_unknown_variants_are_refused():
+def test_contractive_system_refuses_unknown_variant():
     with pytest.raises(ValueError, match="20dB"):
         ContractiveSystem(10, "30dB")

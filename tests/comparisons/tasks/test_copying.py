@@ -47,7 +47,7 @@ def test_copying_baseline_is_the_published_one(length, baseline):
     assert Copying(length).baseline == pytest.approx(baseline, abs=5e-7)
 
 
-def test_copying_baseline_is_what_the_best_memoryless_predictor_pays():
+def test_copying_baseline_is_loss_of_best_memoryless_predictor():
     task = Copying(30)
     targets = task.batch(500, generator(1))[1]
     outputs = torch.full((50, 500, 9), -1e4)

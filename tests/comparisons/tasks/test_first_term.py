@@ -13,7 +13,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 @given(st.sampled_from([2, 3, 7, 17, 33]), st.integers(1, 12), st.integers(0, 2**32))
-def test_the_answer_is_the_first_number(length, size, seed):
+def test_first_term_target_is_first_number(length, size, seed):
     inputs, targets = FirstTerm(length).batch(size, generator(seed))
     assert inputs.shape == (length, size, 100)
     assert inputs.dtype == torch.float32
@@ -22,7 +22,7 @@ def test_the_answer_is_the_first_number(length, size, seed):
     assert torch.equal(inputs[0].argmax(-1), targets)
 
 
-def test_every_number_is_as_likely_at_every_step():
+def test_first_term_numbers_are_uniform_at_every_step():
     steps, size = 3, 20_000
     shares = FirstTerm(steps).batch(size, generator(0))[0].mean(1)
     # a share of N draws of probability 1/100 has the deviation sqrt(p (1 - p) / N); of 300 shares
@@ -31,7 +31,7 @@ def test_every_number_is_as_likely_at_every_step():
     assert (shares - 0.01).abs().max() < 5 * deviation
 
 
-def test_the_baseline_is_what_a_uniform_guess_pays():
+def test_first_term_baseline_is_loss_of_uniform_guess():
     task = FirstTerm(4)
     targets = task.batch(50, generator(1))[1]
     loss = task.loss(torch.zeros(50, 100), targets).item()
@@ -39,7 +39,7 @@ def test_the_baseline_is_what_a_uniform_guess_pays():
     assert task.baseline == pytest.approx(4.60517, abs=5e-6)
 
 
-def test_accuracy_counts_the_sequences_that_are_named():
+def test_first_term_accuracy_counts_right_answers():
     task = FirstTerm(2)
     targets = torch.tensor([3, 1, 4, 1])
     outputs = torch.nn.functional.one_hot(torch.tensor([3, 1, 4, 2]), 100).float()

@@ -16,7 +16,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 @given(st.sampled_from([3, 7, 17, 33]), st.integers(1, 12), st.integers(0, 2**32))
-def test_the_answer_is_the_third_largest_number(length, size, seed):
+def test_kth_highest_target_is_third_largest_number(length, size, seed):
     inputs, targets = KthHighest(length).batch(size, generator(seed))
     assert inputs.shape == (length, size, length)
     assert inputs.dtype == torch.float32
@@ -35,12 +35,12 @@ def test_the_answer_is_the_third_largest_number(length, size, seed):
         ([4, 4, 4, 1], 4),
     ],
 )
-def test_equal_numbers_count_separately(numbers, answer):
+def test_third_largest_counts_equal_numbers_separately(numbers, answer):
     assert third_largest(torch.tensor(numbers)[:, None]).tolist() == [answer]
 
 
 @pytest.mark.parametrize("length", [3, 4, 5])
-def test_the_answers_distribution_is_that_of_all_sequences(length):
+def test_probabilities_equal_those_of_all_sequences(length):
     every = itertools.product(range(1, length + 1), repeat=length)
     answers = [sorted(sequence)[-3] for sequence in every]
     counts = np.bincount(answers, minlength=length + 1)[1:]
@@ -51,7 +51,7 @@ def test_the_answers_distribution_is_that_of_all_sequences(length):
 
 
 @pytest.mark.parametrize("length", [7, 33, 100, 400])
-def test_the_answers_distribution_is_scipys(length):
+def test_probabilities_equal_scipys(length):
     m = np.arange(length + 1)
     at_most = binom.cdf(2, length, 1 - m / length)  # at most two integers above m
     at_most[0] = 0.0
@@ -61,7 +61,7 @@ def test_the_answers_distribution_is_scipys(length):
     )
 
 
-def test_the_baseline_is_what_the_best_constant_guess_pays():
+def test_kth_highest_baseline_is_loss_of_best_constant_guess():
     task, size = KthHighest(30), 20_000
     p = torch.tensor(task.probabilities(), dtype=torch.float64)
     numbers = torch.randint(1, 31, (30, size), generator=generator(2))
@@ -73,12 +73,12 @@ def test_the_baseline_is_what_the_best_constant_guess_pays():
 
 
 @pytest.mark.parametrize("length", [50, 100, 200, 400])
-def test_constant_guess_accuracy_is_nearly_equal_at_all_lengths(length):
+def test_kth_highest_constant_guess_is_as_good_at_all_lengths(length):
     task = KthHighest(length)
     assert 1.83 < task.baseline < 1.88  # what the docstring says
     assert 0.25 < max(task.probabilities()) < 0.265
 
 
-def test_a_sequence_of_two_has_no_third():
+def test_kth_highest_refuses_length_below_three():
     with pytest.raises(ValueError, match="at least 3"):
         KthHighest(2)

@@ -90,7 +90,7 @@ def test_image_test_subset_is_drawn_from_whole_set():
 
 
 @tasks
-def test_the_baseline_is_what_the_best_constant_guess_pays(task):
+def test_image_baseline_is_loss_of_best_constant_guess(task):
     task = task(64)
     (batch,) = task.test_batches(359, 359, generator(0))
     shares = torch.bincount(batch.targets, minlength=10) / 359
@@ -100,13 +100,13 @@ def test_the_baseline_is_what_the_best_constant_guess_pays(task):
     assert math.log(10) - 1e-3 < task.baseline < math.log(10)
 
 
-def test_accuracy_counts_images():
+def test_image_accuracy_counts_images():
     outputs = torch.nn.functional.one_hot(torch.tensor([1, 2, 3, 3]), 10).float()
     assert PixelMNIST(64).accuracy(outputs, torch.tensor([1, 2, 0, 3])).item() == 0.75
 
 
 @tasks
-def test_real_images_have_784_steps(task, small_mnist):
+def test_image_batches_of_mnist_have_784_steps(task, small_mnist):
     task = task(784, "mnist")
     assert task.data == "MNIST, 28 x 28: 30 training and 12 test images"
     batches = [*task.test_batches(5, 100, generator(0))]

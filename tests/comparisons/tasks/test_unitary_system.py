@@ -63,7 +63,7 @@ def test_system_targets_equal_plain_loop(variant, steps, size, seed):
     np.testing.assert_allclose(targets.numpy(), np.stack(states), atol=steps * math.sqrt(n) * 2e-6)
 
 
-def test_inputs_are_circular_with_unit_power():
+def test_batch_inputs_are_circular_with_unit_power():
     inputs, _ = UnitarySystem(50, "full-16").batch(200, generator(0))
     x = torch.complex(*inputs.chunk(2, dim=-1))
     count = x.numel()  # 160,000; |x|^2 is exponential with variance 1, x^2 has E|x^2|^2 = 2
@@ -73,7 +73,7 @@ def test_inputs_are_circular_with_unit_power():
 
 
 @pytest.mark.parametrize("variant", ["full-8", "restricted-4"])
-def test_the_best_constant_is_zero_and_pays_the_baseline(variant):
+def test_baseline_is_loss_of_best_constant_zero(variant):
     task = UnitarySystem(60, variant)
     (test,) = task.test_batches(1000, 1000, generator(1))
     powers = test.targets.square().mean((0, 2))
@@ -87,7 +87,7 @@ def test_the_best_constant_is_zero_and_pays_the_baseline(variant):
     assert task.metric(0.25, 0.0) == 0.25
 
 
-def test_the_variant_fixes_the_system_and_the_seed_only_the_rest():
+def test_variant_alone_fixes_system_and_power():
     one, other = UnitarySystem(20, "full-6", seed=1), UnitarySystem(20, "full-6", seed=2)
     assert torch.equal(one.system.weight, other.system.weight)
     assert one.power == other.power
@@ -153,7 +153,7 @@ def test_identify_training_moves_only_w_and_lowers_loss():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_most_of_the_gradient_of_w_alone_points_off_the_group(seed):
+def test_identify_gradient_of_w_mostly_points_off_group(seed):
     # Why quick leaves Adam where W is projected: at length 25, what the projection takes back is
     # many times what it keeps, and decides the scale of every entry.
     task = UnitarySystem(25)
