@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from comparisons.execution import attempt
-from comparisons.execution import local as executors
+from comparisons.execution import attempt, local
 from comparisons.execution.local import LocalExecutor
 from comparisons.records import Failure, Result
 from comparisons.training.machine import usable_cpus
@@ -28,11 +27,11 @@ def test_local_executor_trains_runs_and_reports_progress(make_run):
 
 
 def test_local_executor_preloads_package_only_from_its_own_folder(tmp_path, monkeypatch):
-    # The server that they are forked from imports from its working directory first.
-    monkeypatch.chdir(Path(executors.__file__).parents[2])
-    assert "comparisons.execution.local" in executors._preload()
+    # The server that workers are forked from imports from its working directory first.
+    monkeypatch.chdir(Path(local.__file__).parents[2])
+    assert "comparisons.execution.local" in local._preload()
     monkeypatch.chdir(tmp_path)
-    assert "comparisons.execution.local" not in executors._preload()
+    assert "comparisons.execution.local" not in local._preload()
 
 
 def test_local_executor_isolates_exception(make_run):

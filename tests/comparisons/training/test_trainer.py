@@ -6,7 +6,7 @@ import torch
 from comparisons.models import SequenceModel
 from comparisons.records import Optimizer
 from comparisons.tasks import TASKS
-from comparisons.training import trainer as training
+from comparisons.training import trainer
 from comparisons.training.optimizers import build_optimizers
 from comparisons.training.trainer import DivergedError, train
 
@@ -78,7 +78,7 @@ def test_train_data_are_shared_by_models_and_differ_from_test_data(make_run):
 
     def draw(model, name):
         run = make_run(model, task="adding")
-        return task.batch(4, training._stream(run, name))[0]
+        return task.batch(4, trainer._stream(run, name))[0]
 
     assert torch.equal(draw("cayley", "train"), draw("lstm", "train"))
     assert not torch.equal(draw("cayley", "train"), draw("cayley", "test"))
@@ -102,7 +102,7 @@ def test_train_raises_on_undefined_test_loss(make_run):
 @pytest.mark.parametrize("task", ["char_lm", "copying"])
 def test_train_carries_states_only_where_batch_continues(make_run, task, monkeypatch):
     seen = []
-    step = training._step
+    step = trainer._step
 
     def spy(model, task, optimizers, batch, state, setting):
         seen.append((batch.continues, state is not None))
@@ -110,7 +110,7 @@ def test_train_carries_states_only_where_batch_continues(make_run, task, monkeyp
         assert not last.requires_grad  # or gradients would reach back over all batches
         return loss, last
 
-    monkeypatch.setattr(training, "_step", spy)
+    monkeypatch.setattr(trainer, "_step", spy)
     train(make_run("cayley", task=task, iterations=3))
     goes_on = task == "char_lm"
     assert seen == [(False, False), (goes_on, goes_on), (goes_on, goes_on)]
@@ -128,7 +128,7 @@ def test_measure_is_mean_over_targets(make_run):
         model = SequenceModel("expm", run.setting, task)
         inputs, targets = (torch.cat([batch[i] for batch in batches], dim) for i in (0, 1))
         outputs = model(inputs)[0]
-        loss, accuracy = training._measure(model, task, run, batches)
+        loss, accuracy = trainer._measure(model, task, run, batches)
         # float32, sums in another order
         assert loss == pytest.approx(task.loss(outputs, targets).item(), rel=1e-5)
         assert accuracy == pytest.approx(task.accuracy(outputs, targets).item(), rel=1e-5)
@@ -146,7 +146,7 @@ def test_penalty_enters_gradient_and_not_recorded_loss(make_run):
         scheme.gains.data.fill_(0.5)
         optimizers = build_optimizers(model, run.setting)
         batch = next(task.train_batches(4, torch.Generator().manual_seed(0)))
-        loss, _ = training._step(model, task, optimizers, batch, None, run.setting.training)
+        loss, _ = trainer._step(model, task, optimizers, batch, None, run.setting.training)
         return scheme.gains.detach(), loss
 
     (free, loss), (held, same) = gains(None), gains((0.1, 0.0))
