@@ -68,7 +68,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How the parameters are learned.
+    """Optimizers, schedules and clipping of a training.
 
     Attributes:
         batch_size: Sequences per iteration.
@@ -112,7 +112,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is measured, and which evaluation is reported.
+    """Sizes and times of evaluations, and which one is reported.
 
     Attributes:
         test_size: Number of sequences of the test set, which is drawn once per run; of a given
@@ -129,7 +129,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Setting:
-    """How one model is trained on one task: all that a paper's section on experiments states.
+    """The setting of one model on one task: all that a paper's section on experiments states.
 
     No two of its records have a field of the same name, so that :meth:`of` and :meth:`changed`
     take the fields of all three without naming the record.

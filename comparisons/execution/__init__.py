@@ -1,4 +1,4 @@
-"""Where runs are trained: worker processes of this machine, or a Ray cluster.
+"""Executors, which train runs: in worker processes of this machine, or on a Ray cluster.
 
 An executor takes runs and yields a `Result` or a `Failure` for each, as they end. A run that
 raises, crashes or is killed is a failure of its own and of no other.
@@ -15,4 +15,4 @@ from comparisons.execution.ray import RayExecutor
 __all__ = ["EXECUTORS", "EndedRuns", "Executor", "ExecutorError", "OnProgress", "attempt"]
 
 EXECUTORS: dict[str, Callable[[int], Executor]] = {"local": LocalExecutor, "ray": RayExecutor}
-"""By the names of ``--executor``: builders that take the number of jobs."""
+"""Builders that take the number of jobs, by the names of ``--executor``."""

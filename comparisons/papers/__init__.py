@@ -43,7 +43,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Training:
-    """How a paper trained some models on one task.
+    """A training of some models on one task, as a paper describes it or this project sets it.
 
     Attributes:
         task: Registered name.

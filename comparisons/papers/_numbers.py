@@ -39,7 +39,7 @@ PHRASES = {
 
 
 class Source(str, enum.Enum):
-    """Where a published number was read; the value is the tag that tables print."""
+    """The place where a published number was read; the value is the tag that tables print."""
 
     PRINTED = "V"
     SECOND_HAND = "V2"

@@ -1,4 +1,4 @@
-"""What the papers trained, and settings borrowed from them for other models."""
+"""Trainings of the papers, and settings borrowed from them for other models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEIGHBOURS = {
 
 
 def trainings_of(paper: Paper, task: str, model: str) -> list[Training]:
-    """How the paper trained the model on the task."""
+    """The paper's trainings of the model on the task."""
     return [
         replace(training, models=(model,))
         for training in paper.trainings

@@ -1,4 +1,4 @@
-"""How to read the tables of a report."""
+"""The legend of the tables of a report."""
 
 from comparisons.results.summary import SOLVED
 

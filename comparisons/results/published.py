@@ -19,7 +19,7 @@ SHOWN = 3
 
 
 class Kind(enum.Enum):
-    """What differs between a published result and a summary of ours."""
+    """The kind of a difference between a published result and a summary of ours."""
 
     DATA = "data"
     LENGTH = "length"
@@ -92,7 +92,7 @@ def compare(
 
 
 def published_for(summary: Summary, paper: Paper) -> str:
-    """What the paper reported for a summary's model and data: at its size, else the nearest."""
+    """The paper's results for a summary's model and data, at its size or else the nearest one."""
     same: list[str] = []
     others: dict[int, list[str]] = {}
     n = summary.setting.model.hidden_size

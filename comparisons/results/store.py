@@ -115,7 +115,7 @@ def _plan_from_dict(data: dict[str, Any]) -> Plan:
 def _read(
     paths: Iterable[Path], from_dict: Callable[[dict[str, Any]], T], problems: list[str]
 ) -> tuple[T, ...]:
-    """What the files hold, sorted by name; a line in ``problems`` for each unreadable one."""
+    """The records in the files, sorted by name; an unreadable file adds a line to ``problems``."""
     records = []
     for path in sorted(paths):
         try:

@@ -1,4 +1,4 @@
-"""What is printed on a terminal."""
+"""Output on a terminal."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What both tasks of images promise, and the order of the plain one."""
+"""The properties of both tasks of images, and the order of the plain one."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""What is measured of the machine."""
+"""Facts about the machine."""
 
 import subprocess
 import sys
