@@ -2,7 +2,8 @@
 
 A benchmark is a module of this package with two functions: ``add_arguments(parser)`` adds the flags
 that it alone has, and ``run(options)`` checks that what it times is correct, measures, prints its
-tables and returns them by name for ``--json``.
+tables and returns them by name for ``--json``. It raises ``CorrectnessError`` before it measures
+anything wrong, or ``BrokenPromiseError`` with its tables; the exit code is 1 after either.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 
 from comparisons.benchmarks.correctness import CorrectnessError
-from comparisons.benchmarks.timing import load_average, write_json
+from comparisons.benchmarks.timing import BrokenPromiseError, load_average, write_json
 from comparisons.cli.console import say
 
 NAMES = ("scan_speed", "memory", "map_speed", "scheme_speed", "expm_cost", "silent_failures")
@@ -24,14 +25,12 @@ PROGRAM = "python -m comparisons.benchmarks"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark that is named first; 1 if a correctness check fails."""
+    """Run the benchmark that is named first and return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     chooser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0])
     chooser.add_argument("name", choices=NAMES)
     name = chooser.parse_args(argv[:1]).name
     benchmark = importlib.import_module(f"comparisons.benchmarks.{name}")
-    if not hasattr(benchmark, "run"):  # it parses its own flags and decides its own exit code
-        return int(benchmark.main(argv[1:]))
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} {name}", description=(benchmark.__doc__ or "").splitlines()[0]
     )
@@ -42,15 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv[1:])
     load_before = load_average()
     torch.set_num_threads(options.threads)
+    code = 0
     try:
         tables = benchmark.run(options)
     except CorrectnessError as error:
         say(f"the correctness check failed, nothing is measured: {error}")
         return 1
+    except BrokenPromiseError as error:
+        say(f"a promise is broken: {error}")
+        tables, code = error.tables, 1
     if options.json:
         found = {name: rows for name, rows in tables.items() if rows}
         write_json(options.json, load_before, **found)
-    return 0
+    return code
 
 
 if __name__ == "__main__":

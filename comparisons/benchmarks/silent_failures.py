@@ -6,7 +6,8 @@ that goes on with wrong numbers.
 
     python -m comparisons.benchmarks silent_failures [--schemes cayley expm] [--json FILE]
 
-The exit code is 1 if a scheme of this library fails a check that applies to it.
+The exit code is 1 if a scheme of this library fails a check that applies to it. With ``--tiny``
+there is one shape for each check, no slow check and no column of all schemes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,9 @@ import importlib.metadata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from comparisons.benchmarks.parametrizations import column, every_scheme, peers
-from comparisons.benchmarks.timing import load_average, write_json
+from comparisons.benchmarks.timing import BrokenPromiseError, Row
 from comparisons.cli.console import say, show
 from unitary_zoo.testing.layers import LAYER_CHECKS, LayerCheck, LayerSubject, SchemeLayers
 from unitary_zoo.testing.layers.measures import MemoryMeasure
@@ -48,18 +46,18 @@ class Outcome(enum.Enum):
 
 
 def examine(check: LayerCheck, subject: LayerSubject, shape: str) -> tuple[Outcome, str]:
-    """Run a check on one shape: how it ended, and what was found if it did not pass."""
+    """Run a check on one shape; return how it ended, and what was found if it did not pass."""
     try:
         for measure in check.measures(subject, shape):
             if not measure.holds:
                 costly = isinstance(measure, MemoryMeasure)
-                return (Outcome.COSTLY if costly else Outcome.SILENT), _words(measure)
+                return (Outcome.COSTLY if costly else Outcome.SILENT), _describe(measure)
     except Exception as error:  # whatever a library raises is not silent
         return Outcome.ERROR, f"{type(error).__name__}: {_first_line(str(error))}"
     return Outcome.PASSES, ""
 
 
-def _words(measure: Measure) -> str:
+def _describe(measure: Measure) -> str:
     if measure.tolerance == 0 and measure.residual == float("inf"):
         return _first_line(measure.where)
     return f"{measure.where}: {measure.residual:.2g} (limit {measure.tolerance:.2g})"
@@ -72,7 +70,7 @@ def _first_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """How a check ended for a subject on each of its shapes; on none where it does not apply.
+    """How a check ended for a subject on each of its shapes; without shapes, it does not apply.
 
     Attributes:
         check: The check.
@@ -101,25 +99,25 @@ class Finding:
 
     @property
     def lines(self) -> Iterator[dict[str, str]]:
-        """The lines about it in the table of what was found, each finding once."""
+        """Its lines in the table of what was found: one for all shapes with the same words."""
         shapes: dict[tuple[str, str], list[str]] = {}
         if self.expected:
             shapes["expected", self.expected] = list(self.check.shapes)
         for shape, (outcome, words) in self.found.items():
             if outcome.is_bad:
                 shapes.setdefault((outcome.value, words), []).append(shape)
-        for (outcome_word, words), of in shapes.items():
+        for (value, words), affected in shapes.items():
             yield {
                 "row": _title(self.check),
                 "of": self.subject.label,
-                "shapes": ", ".join(of),
-                "outcome": outcome_word,
+                "shapes": ", ".join(affected),
+                "outcome": value,
                 "found": words,
             }
 
     @property
     def breaks_a_promise(self) -> bool:
-        """Whether a scheme of this library does what it must not."""
+        """Whether a scheme of this library fails a check that it claims to pass."""
         if not isinstance(self.subject, SchemeLayers) or not self.outcome.is_bad:
             return False
         # A cost that no scheme claims to spare is shown, but breaks no promise.
@@ -131,7 +129,7 @@ def _title(check: LayerCheck) -> str:
 
 
 def find(check: LayerCheck, subject: LayerSubject, tiny: bool = False) -> Finding:
-    """Run a check on all its shapes, or on the first, if it applies."""
+    """Run a check on all its shapes (if ``tiny``, on the first), unless it does not apply."""
     if not check.applies_to(subject):
         return Finding(check, subject, {})
     if isinstance(subject, SchemeLayers):
@@ -149,9 +147,14 @@ def table(
     columns: Sequence[LayerSubject],
     schemes: Sequence[SchemeLayers],
     tiny: bool,
-) -> tuple[list[dict[str, str]], list[Finding]]:
-    """The table, a column for each subject and one for all schemes together; all findings."""
-    lines, findings = [], []
+) -> tuple[list[Row], list[Finding]]:
+    """Make the table, with a column for each subject and one for all schemes together.
+
+    Returns:
+        The lines of the table, and all findings.
+    """
+    lines: list[Row] = []
+    findings: list[Finding] = []
     for check in checks:
         line = {"what must not go wrong": _title(check)}
         ours = [find(check, scheme, tiny) for scheme in schemes]
@@ -159,35 +162,36 @@ def table(
         for finding in found:
             line[finding.subject.label] = finding.cell
             if isinstance(finding.subject, SchemeLayers):
-                line.setdefault(ALL, _together(ours))
+                line.setdefault(ALL, _common_cell(ours))
         lines.append(line)
         findings += found + ours
         say(f"{_title(check)}: done")
     return lines, findings
 
 
-def _together(findings: Sequence[Finding]) -> str:
-    """One cell for many schemes."""
+def _common_cell(findings: Sequence[Finding]) -> str:
+    """The cell for all schemes together: the bad outcomes, or else the number of passes."""
     bad = [f"{f.subject.label}: {f.cell}" for f in findings if f.outcome.is_bad]
     passed = sum(finding.outcome is Outcome.PASSES for finding in findings)
     if bad:
         return "; ".join(bad)
-    but = "".join(f"; not {f.subject.label}" for f in findings if f.expected)
-    return f"{Outcome.PASSES.value} ({passed}){but}" if passed else Outcome.INAPPLICABLE.value
+    failing = "".join(f"; not {f.subject.label}" for f in findings if f.expected)
+    return f"{Outcome.PASSES.value} ({passed}){failing}" if passed else Outcome.INAPPLICABLE.value
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the checks on everything and print who passes."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this benchmark."""
+    parser.set_defaults(threads=1)  # the matrices are tiny
     parser.add_argument("--schemes", nargs="+", default=["cayley"], help="columns of their own")
     parser.add_argument("--only", default="", help="the checks whose name contains this text")
-    parser.add_argument(
-        "--tiny", action="store_true", help="one shape each, no compiler, no column of all schemes"
-    )
-    parser.add_argument("--json", type=Path, help="also write the tables to this file")
-    options = parser.parse_args(argv)
-    load_before = load_average()
-    torch.set_num_threads(1)  # the matrices are tiny
+
+
+def run(options: argparse.Namespace) -> dict[str, list[Row]]:
+    """Run the checks on everything and print who passes.
+
+    Raises:
+        BrokenPromiseError: A scheme of this library fails a check that applies to it.
+    """
     checks = [
         check
         for check in LAYER_CHECKS.values()
@@ -196,19 +200,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     columns = [*map(column, options.schemes), *peers()]
     schemes = [] if options.tiny else list(every_scheme())
     lines, findings = table(checks, columns, schemes, options.tiny)
-    found = [line for finding in findings for line in finding.lines]
-    versions = [
+    found: list[Row] = [line for finding in findings for line in finding.lines]
+    versions: list[Row] = [
         {"library": name, "version": importlib.metadata.version(name)}
         for name in ("torch", "geotorch")
     ]
     show("what was found where a row is not passed", found)
     show("who passes", lines)
     show("versions", versions)
-    if options.json:
-        meanings = [
-            {"row": _title(check), "what must not happen": check.meaning} for check in checks
-        ]
-        sections = {"who_passes": lines, "rows": meanings, "what_was_found": found}
-        sections = {key: part for key, part in sections.items() if part}
-        write_json(options.json, load_before, libraries=versions, **sections)
-    return 1 if any(finding.breaks_a_promise for finding in findings) else 0
+    tables: dict[str, list[Row]] = {
+        "libraries": versions,
+        "who_passes": lines,
+        "rows": [{"row": _title(check), "what must not happen": check.meaning} for check in checks],
+        "what_was_found": found,
+    }
+    broken = [finding for finding in findings if finding.breaks_a_promise]
+    if broken:
+        names = ", ".join(f"{_title(f.check)} ({f.subject.label})" for f in broken)
+        raise BrokenPromiseError(names, tables)
+    return tables

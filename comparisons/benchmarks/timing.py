@@ -25,6 +25,18 @@ ROOT = Path(__file__).resolve().parents[2]
 GEMM_SIZES = (512, 1024, 2048)
 
 
+class BrokenPromiseError(Exception):
+    """A scheme of this library does what it claims not to do; its benchmark ran to the end.
+
+    Attributes:
+        tables: What the benchmark found, to be written all the same.
+    """
+
+    def __init__(self, message: str, tables: Mapping[str, list[Row]]) -> None:
+        super().__init__(message)
+        self.tables = tables
+
+
 def load_average() -> list[float] | None:
     """Runnable processes over the last 1, 5 and 15 minutes; None where the platform has none."""
     return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
