@@ -106,19 +106,33 @@ def traceable_check(name: str, schema: str, check: Callable[..., None]) -> Calla
     return checked
 
 
-# ------------------------------------------------------------------------------------------- base
+# ------------------------------------------------------------------------------- base and weights
 
 
-class ConversionHooks(nn.Module, ABC):
-    """A module with hooks around a change of dtype or device and after loading its state."""
+Convert = Callable[[Tensor], Tensor]
+"""What ``to()``, ``half()`` and the like do to one tensor."""
+
+
+class CustomConversion(nn.Module, ABC):
+    """A module that decides how ``to()``, ``half()`` and the like convert its tensors."""
 
     @abstractmethod
-    def _before_conversion(self) -> Any:
-        """Return what :meth:`_after_conversion` needs from before ``.to()`` and its relatives."""
+    def _convert(self, convert: Convert, convert_tensors: Callable[[Convert], None]) -> None:
+        """Convert the module.
 
-    @abstractmethod
-    def _after_conversion(self, before: Any) -> None:
-        """Repair what the change of precision has broken."""
+        Args:
+            convert: What was asked for.
+            convert_tensors: Takes a conversion and applies it to all parameters and buffers.
+        """
+
+    def _apply(self, fn: Convert, recurse: bool = True) -> Any:
+        apply = super()._apply
+        self._convert(fn, lambda convert: apply(convert, recurse))
+        return self
+
+
+class LoadingHook(nn.Module, ABC):
+    """A module that repairs or refuses its tensors after ``load_state_dict``."""
 
     @abstractmethod
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
@@ -129,12 +143,6 @@ class ConversionHooks(nn.Module, ABC):
             prefix: The module's place in the state.
             errors: Messages that ``load_state_dict`` will raise; append one to refuse.
         """
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        before = self._before_conversion()
-        super()._apply(fn, recurse)
-        self._after_conversion(before)
-        return self
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
@@ -159,26 +167,6 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor | None]:
 def parametrizations_are_cached() -> bool:
     """Whether a ``torch.nn.utils.parametrize.cached()`` block is active."""
     return bool(parametrize._cache_enabled)
-
-
-class CustomConversion(nn.Module):
-    """A module that decides how ``to()``, ``half()`` and the like convert its tensors."""
-
-    def convert_(
-        self, convert: Callable[[Tensor], Tensor], convert_tensors: Callable[[Any], None]
-    ) -> None:
-        """Convert the module.
-
-        Args:
-            convert: What was asked for, as a map of tensors.
-            convert_tensors: Takes a map of tensors and applies it to all parameters and buffers.
-        """
-        raise NotImplementedError
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        apply = super()._apply
-        self.convert_(fn, lambda convert: apply(convert, recurse))
-        return self
 
 
 def before_loading(

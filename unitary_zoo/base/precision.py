@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo._torch import ConversionHooks
+from unitary_zoo._torch import Convert, CustomConversion, LoadingHook
 
 
 def promoted(x: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def promoted(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-class UnitaryBuffers(ConversionHooks, ABC):
+class UnitaryBuffers(CustomConversion, LoadingHook, ABC):
     """A module with constant unitary factors that stay unitary when their precision changes.
 
     ``_unitary_buffers`` names the buffers. They are kept as real parts, since distributed
@@ -33,10 +33,9 @@ class UnitaryBuffers(ConversionHooks, ABC):
     def field(self) -> str:
         """The field of the factors: "real" or "complex"."""
 
-    def _before_conversion(self) -> Any:
-        return {name: getattr(self, name) for name in self._unitary_buffers}
-
-    def _after_conversion(self, before: Any) -> None:
+    def _convert(self, convert: Convert, convert_tensors: Callable[[Convert], None]) -> None:
+        before = {name: getattr(self, name) for name in self._unitary_buffers}
+        convert_tensors(convert)
         for name in self._unitary_buffers:
             old, new = before[name], getattr(self, name)
             if old is not None and new is not None and old.dtype != new.dtype:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo._torch import max_entry, traceable_check
+from unitary_zoo._torch import Convert, max_entry, traceable_check
 from unitary_zoo.base.linear_map import DenseMap, LinearMap
 from unitary_zoo.base.parametrization import Parametrization
 from unitary_zoo.errors import NotProjectedError
@@ -115,16 +116,12 @@ class Projected(Parametrization):
         """Return what is stored, a matrix of any origin, to the group."""
         self._store(self._nearest_member(self._stored_matrix()))
 
-    def _before_conversion(self) -> Any:
+    def _convert(self, convert: Convert, convert_tensors: Callable[[Convert], None]) -> None:
         dtype, on_group = self.weight.dtype, False
         if self.device.type != "meta":
             violation = self._violation(self._stored_matrix().detach())
             on_group = bool(violation <= self._violation_limit())
-        return super()._before_conversion(), dtype, on_group
-
-    def _after_conversion(self, before: Any) -> None:
-        buffers, dtype, on_group = before
-        super()._after_conversion(buffers)
+        super()._convert(convert, convert_tensors)
         if self.weight.dtype != dtype and on_group:
             # W is unitary to the old precision only, so it is projected again in the new one.
             with torch.no_grad():

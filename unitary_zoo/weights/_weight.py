@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from unitary_zoo import linalg
-from unitary_zoo._torch import CustomConversion, is_traced
+from unitary_zoo._torch import Convert, CustomConversion, is_traced
 from unitary_zoo.base import NotRepresentableError, Parametrization
 
 
@@ -154,10 +154,8 @@ class OrthogonalWeight(CustomConversion):
 
     # ----------------------------------------------------------------------------------- precision
 
-    def convert_(
-        self, convert: Callable[[Tensor], Tensor], convert_tensors: Callable[[Any], None]
-    ) -> None:
-        """Convert the schemes, which stay in float32 where the weight gets a lower precision."""
+    def _convert(self, convert: Convert, convert_tensors: Callable[[Convert], None]) -> None:
+        # The schemes stay in float32 where the weight gets a lower precision.
         device = self._scheme(0).device
         probe = convert(torch.empty(0, dtype=linalg.real_dtype(self.dtype), device=device))
         low = linalg.is_low_precision(probe.dtype)
