@@ -24,11 +24,13 @@ class Torch(LayerSubject):
 
     map: str = "matrix_exp"
 
-    def attach(self, module: nn.Module, name: str = "weight", *, blocks: int = 1) -> nn.Module:
+    def make_orthogonal(
+        self, module: nn.Module, name: str = "weight", *, blocks: int = 1
+    ) -> nn.Module:
         """Make the weight as a whole orthogonal: torch has no option for blocks."""
         return parametrizations.orthogonal(module, name, self.map)
 
-    def attach_thin(self, module: nn.Module) -> nn.Module:
+    def make_thin_orthogonal(self, module: nn.Module) -> nn.Module:
         """Use no square base, as torch's documentation advises where memory is short."""
         return parametrizations.orthogonal(module, "weight", self.map, use_trivialization=False)
 
@@ -39,7 +41,9 @@ class Geotorch(LayerSubject):
 
     map: str = "expm"
 
-    def attach(self, module: nn.Module, name: str = "weight", *, blocks: int = 1) -> nn.Module:
+    def make_orthogonal(
+        self, module: nn.Module, name: str = "weight", *, blocks: int = 1
+    ) -> nn.Module:
         """Make the weight as a whole orthogonal: geotorch has no option for blocks."""
         return geotorch.orthogonal(module, name, triv=self.map)
 
@@ -61,7 +65,9 @@ class PolarFactor(nn.Module):
 class Handwritten(LayerSubject):
     """The parametrization in four lines that many people write for themselves."""
 
-    def attach(self, module: nn.Module, name: str = "weight", *, blocks: int = 1) -> nn.Module:
+    def make_orthogonal(
+        self, module: nn.Module, name: str = "weight", *, blocks: int = 1
+    ) -> nn.Module:
         """Register it by ``torch.nn.utils.parametrize``."""
         parametrize.register_parametrization(module, name, PolarFactor())
         return module

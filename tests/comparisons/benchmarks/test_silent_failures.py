@@ -22,7 +22,7 @@ ADAMW = LAYER_CHECKS["layer_adamw_step"]
 class Plain(LayerSubject):
     """A layer as it is, said to be orthogonal."""
 
-    def attach(self, module, name="weight", *, blocks=1):
+    def make_orthogonal(self, module, name="weight", *, blocks=1):
         return module
 
 

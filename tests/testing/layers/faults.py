@@ -34,7 +34,7 @@ def fault(*checks, shape=SQUARE, scheme=Cayley):
 class Plain(LayerSubject):
     """A layer as it is, said to be orthogonal."""
 
-    def attach(self, module, name="weight", *, blocks=1):
+    def make_orthogonal(self, module, name="weight", *, blocks=1):
         return module
 
 
@@ -46,7 +46,7 @@ class Plain(LayerSubject):
 class Once(LayerSubject):
     """A weight that is orthogonal at the start only."""
 
-    def attach(self, module, name="weight", *, blocks=1):
+    def make_orthogonal(self, module, name="weight", *, blocks=1):
         nn.init.orthogonal_(module.get_parameter(name))
         return module
 
@@ -56,7 +56,7 @@ class Once(LayerSubject):
 class OnceByAScheme(SchemeLayers):
     """The same, said to have a scheme."""
 
-    def attach(self, module, name="weight", *, blocks=1, **options):
+    def make_orthogonal(self, module, name="weight", *, blocks=1, **options):
         nn.init.orthogonal_(module.get_parameter(name))
         return module
 
@@ -71,7 +71,7 @@ class OnceByAScheme(SchemeLayers):
 class ByTorch(LayerSubject):
     """torch's parametrization, which has these faults."""
 
-    def attach(self, module, name="weight", *, blocks=1):
+    def make_orthogonal(self, module, name="weight", *, blocks=1):
         return parametrizations.orthogonal(module, name, "cayley")
 
 
@@ -80,8 +80,8 @@ class ByTorch(LayerSubject):
 class Thawed(SchemeLayers):
     """A frozen weight whose scheme learns."""
 
-    def attach(self, module, name="weight", *, blocks=1, **options):
-        module = super().attach(module, name, blocks=blocks)
+    def make_orthogonal(self, module, name="weight", *, blocks=1, **options):
+        module = super().make_orthogonal(module, name, blocks=blocks)
         module.parametrizations.requires_grad_(True)
         return module
 
@@ -114,8 +114,8 @@ class ByMatrixExp(SchemeLayers):
 class IgnoresTheDeterminant(SchemeLayers):
     """The option that chooses the determinant has no effect."""
 
-    def attach_with_determinant(self, module, determinant):
-        return self.attach(module)
+    def make_orthogonal_with_determinant(self, module, determinant):
+        return self.make_orthogonal(module)
 
 
 class _OnTop(nn.Module):
@@ -134,8 +134,8 @@ class _WithAnother(SchemeLayers):
 
     top = _OnTop
 
-    def attach(self, module, name="weight", *, blocks=1, **options):
-        module = super().attach(module, name, blocks=blocks)
+    def make_orthogonal(self, module, name="weight", *, blocks=1, **options):
+        module = super().make_orthogonal(module, name, blocks=blocks)
         parametrize.register_parametrization(module, name, self.top())
         return module
 
@@ -145,7 +145,7 @@ class _WithAnother(SchemeLayers):
 class TakesAll(LayerSubject):
     """Every value assigned is the weight."""
 
-    def attach(self, module, name="weight", *, blocks=1):
+    def make_orthogonal(self, module, name="weight", *, blocks=1):
         nn.init.orthogonal_(module.get_parameter(name))
         parametrize.register_parametrization(module, name, _OnTop())
         return module
@@ -187,7 +187,7 @@ class Branches(_WithAnother):
 class ForwardOfAnother(SchemeLayers):
     """The forward pass uses the weights of a copy."""
 
-    def attach(self, module, name="weight", *, blocks=1, **options):
-        module = super().attach(module, name, blocks=blocks)
+    def make_orthogonal(self, module, name="weight", *, blocks=1, **options):
+        module = super().make_orthogonal(module, name, blocks=blocks)
         module.forward = copy.deepcopy(module).forward
         return module

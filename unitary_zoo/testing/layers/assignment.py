@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from unitary_zoo import linalg
 from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import (
     another_weight,
@@ -18,7 +19,7 @@ from unitary_zoo.testing.layers.building import (
     plain,
     sgd,
 )
-from unitary_zoo.testing.layers.measures import ASSIGNED, double, on_group, same
+from unitary_zoo.testing.layers.measures import ASSIGNED, on_group, same
 from unitary_zoo.testing.layers.registry import REAL, layer_check
 from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject, SchemeLayers
 from unitary_zoo.testing.subject import Measure
@@ -72,12 +73,12 @@ def determinant_chosen(subject: LayerSubject, shape: str) -> Iterator[Measure]:
             layer.weight.data[0] *= -1
         served = subject.serves_determinant(determinant)
         try:
-            module: Any = subject.attach_with_determinant(layer, determinant)
+            module: Any = subject.make_orthogonal_with_determinant(layer, determinant)
         except ValueError:
             yield holds(not served, f"the determinant {determinant} is refused")
             continue
         yield holds(served, f"the determinant {determinant} is accepted, but not claimed")
         learn(subject, module, sgd, 5)
-        found = complex(torch.linalg.det(double(module.weight)))
+        found = complex(torch.linalg.det(linalg.double(module.weight.detach())))
         where = f"the determinant {determinant}, found {found:.3g}"
         yield Measure(abs(found - determinant), 1e-4, where)

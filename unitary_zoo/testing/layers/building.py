@@ -27,15 +27,16 @@ def plain(subject: LayerSubject, shape: str, *, bias: bool = False) -> nn.Linear
 def build(subject: LayerSubject, shape: str, start: Tensor | None = None) -> Any:
     """A layer with an orthogonal weight, which starts at ``start`` if it is given."""
     layer = plain(subject, shape)
-    return subject.attach(layer) if start is None else started(subject, layer, start)
+    return subject.make_orthogonal(layer) if start is None else started(subject, layer, start)
 
 
 def started(subject: LayerSubject, layer: nn.Linear, start: Tensor) -> Any:
     """Make the weight of ``layer`` orthogonal, with ``start`` as its value if that is possible."""
     layer.weight.data = start.to(layer.weight.dtype).contiguous()
     wanted = layer.weight.detach().clone()
-    module: Any = subject.attach(layer)
-    # Some do not start at the value of the weight; a scheme that cannot represent it refuses.
+    module: Any = subject.make_orthogonal(layer)
+    # Some subjects do not start at the value of the weight. A scheme that cannot represent the
+    # value refuses it.
     if distance(module.weight, wanted) > ASSIGNED:
         with contextlib.suppress(ValueError):
             module.weight = wanted
@@ -62,12 +63,12 @@ def learn(
     make_optimizer: MakeOptimizer,
     steps: int = 1,
     loss: Callable[[], Tensor] | None = None,
-    hook: bool = True,
+    attached: bool = True,
 ) -> None:
-    """Train for some steps, as the documentation of the subject says."""
+    """Train for some steps, attached as the subject's documentation says unless told otherwise."""
     optimizer = make_optimizer(list(module.parameters()))
-    if hook:
-        subject.hook(module, optimizer)
+    if attached:
+        subject.attach(module, optimizer)
     loss = loss or loss_of(module)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -83,11 +84,12 @@ def sgd(parameters: list[nn.Parameter]) -> Optimizer:
 def another_weight(subject: LayerSubject, module: nn.Module) -> Tensor:
     """A matrix that the module can represent: the weight of its copy after some training.
 
-    The weight of a layer built anew may be out of reach, where a part of the weight is fixed.
+    The module may be unable to represent the weight of a layer built anew, because some schemes
+    draw a part of the weight once and do not learn it.
     """
-    twin: Any = copy.deepcopy(module)
-    learn(subject, twin, sgd, 5)
-    return orthogonal_value(subject, twin.weight)
+    trained: Any = copy.deepcopy(module)
+    learn(subject, trained, sgd, 5)
+    return orthogonal_value(subject, trained.weight)
 
 
 def orthogonal_value(subject: LayerSubject, w: Tensor) -> Tensor:

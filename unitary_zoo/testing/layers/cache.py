@@ -53,7 +53,7 @@ def cached_fused_step(subject: LayerSubject, shape: str) -> Iterator[Measure]:
 @layer_check(scheme_shapes=(TALL,))
 def cached_no_grad(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Inside cached(), a first read under no_grad takes the gradient from the training after."""
-    module: Any = subject.attach(plain(subject, shape, bias=True))
+    module: Any = subject.make_orthogonal(plain(subject, shape, bias=True))
     with parametrize.cached():
         with torch.no_grad():
             module(batch(module))

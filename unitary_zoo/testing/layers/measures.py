@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from unitary_zoo import linalg
 from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.subject import LayerSubject
 from unitary_zoo.testing.subject import Measure, distance
@@ -18,7 +19,7 @@ ASSIGNED = 1e-4
 
 
 class MemoryMeasure(Measure):
-    """A number of tensor entries and its limit; the values can be right where it does not hold."""
+    """A number of tensor entries and its limit; the weight can be right where it does not hold."""
 
 
 def same(a: Tensor, b: Tensor, where: str, limit: float = SAME) -> Measure:
@@ -37,7 +38,7 @@ def on_group(subject: LayerSubject, w: Tensor, where: str) -> Measure:
         return holds(True, where)
     n = max(w.shape)
     limit = subject.tolerance(n, torch.complex64 if w.is_complex() else torch.float32)
-    if w.dtype in (torch.bfloat16, torch.float16):
+    if linalg.is_low_precision(w.dtype):
         # Rounding the entries to half an eps each moves W^H W by sqrt(n) eps.
         limit += 2 * math.sqrt(n) * torch.finfo(w.dtype).eps
     return Measure(weight_defect(w), limit, f"{where}: defect")
@@ -54,19 +55,14 @@ def finite_gradients(module: nn.Module, where: str) -> Measure:
 
 def weight_defect(w: Tensor) -> float:
     """Spectral norm of W^H W - I, or of W W^H - I for a wide W, in double precision."""
-    w = double(w)
+    w = linalg.double(w.detach())
     w = w if w.shape[0] >= w.shape[1] else w.mH
     off = w.mH @ w - torch.eye(w.shape[1], dtype=w.dtype)
     # The norm of a matrix that is not finite raises on some platforms and is a number on others.
     return float(torch.linalg.matrix_norm(off, 2)) if torch.isfinite(off).all() else math.nan
 
 
-def double(w: Tensor) -> Tensor:
-    """``w`` detached and in double precision."""
-    return w.detach().to(torch.complex128 if w.is_complex() else torch.float64)
-
-
 def nearest_orthogonal(w: Tensor) -> Tensor:
     """The polar factor of ``w``, in its dtype."""
-    u, _, vh = torch.linalg.svd(double(w), full_matrices=False)
+    u, _, vh = torch.linalg.svd(linalg.double(w.detach()), full_matrices=False)
     return (u @ vh).to(w.dtype)

@@ -23,7 +23,7 @@ def _promises_thin(subject: LayerSubject) -> bool:
 def thin_embedding(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """An embedding of 300 x 5 holds, or keeps for the backward pass, a matrix of 300 x 300."""
     rows, columns = subject.size(300), 5
-    module: Any = subject.attach_thin(nn.Embedding(rows, columns))
+    module: Any = subject.make_thin_orthogonal(nn.Embedding(rows, columns))
     tensors = [*module.parameters(), *module.buffers()]
     kept: list[int] = [0]
 

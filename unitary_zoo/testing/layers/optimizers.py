@@ -10,9 +10,10 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from unitary_zoo import linalg
 from unitary_zoo.testing.checks.registry import holds
 from unitary_zoo.testing.layers.building import MakeOptimizer, build, learn, plain, sgd
-from unitary_zoo.testing.layers.measures import double, on_group, same
+from unitary_zoo.testing.layers.measures import on_group, same
 from unitary_zoo.testing.layers.registry import layer_check, schemes_only
 from unitary_zoo.testing.layers.subject import SQUARE, TALL, LayerSubject
 from unitary_zoo.testing.subject import Measure
@@ -28,7 +29,7 @@ class MuonLike(Optimizer):
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    # torch's own overloads promise a loss where there is a closure, which nothing here passes.
+    # The overloads of torch promise a loss for a closure; here nothing passes one.
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step."""
         for group in self.param_groups:
@@ -55,14 +56,15 @@ def _fifty_steps(
     subject: LayerSubject, shape: str, make_optimizer: MakeOptimizer
 ) -> Iterator[Measure]:
     module = build(subject, shape)
-    before = double(module.weight)
+    before = linalg.double(module.weight.detach())
     learn(subject, module, make_optimizer, 50)
     yield on_group(subject, module.weight, "after 50 steps")
     keeps = subject.exact and subject.keeps_determinant
     if shape == SQUARE and subject.field == "real" and keeps:
-        signs = [float(torch.linalg.det(w)) for w in (before, double(module.weight))]
-        words = f"the determinant went from {signs[0]:.2g} to {signs[1]:.2g}"
-        yield holds(signs[0] * signs[1] > 0, words)
+        after = linalg.double(module.weight.detach())
+        signs = [float(torch.linalg.det(w)) for w in (before, after)]
+        where = f"the determinant went from {signs[0]:.2g} to {signs[1]:.2g}"
+        yield holds(signs[0] * signs[1] > 0, where)
 
 
 @layer_check(scheme_shapes=(SQUARE, TALL))
@@ -81,7 +83,7 @@ def muon_weight_decay(subject: LayerSubject, shape: str) -> Iterator[Measure]:
 def forgotten_hook(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A training loop that forgets what has to follow a step reads a weight off the group."""
     module = build(subject, shape)
-    learn(subject, module, lambda p: AdamW(p, lr=0.05), hook=False)
+    learn(subject, module, lambda p: AdamW(p, lr=0.05), attached=False)
     try:
         weight = module.weight
     except ValueError:
@@ -94,7 +96,7 @@ def frozen(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A weight that was frozen before moves with the bias that is trained."""
     layer = plain(subject, shape, bias=True)
     layer.weight.requires_grad_(False)
-    module: Any = subject.attach(layer)
+    module: Any = subject.make_orthogonal(layer)
     before = module.weight.detach().clone()
     learn(subject, module, lambda p: AdamW(p, lr=0.1, weight_decay=0.1), 3)
     yield holds(not module.weight.requires_grad, "the weight requires a gradient")
@@ -109,5 +111,5 @@ def moving_average(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     for _ in range(3):
         learn(subject, module, sgd, 3)
         average.update_parameters(module)
-    subject.settle(average)
+    subject.retract(average)
     yield on_group(subject, average.module.weight, "the average")

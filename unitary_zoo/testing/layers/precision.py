@@ -42,7 +42,7 @@ def float16(subject: LayerSubject, shape: str) -> Iterator[Measure]:
 @layer_check(scheme_shapes=(TALL,), fields=REAL)
 def bfloat16_layer(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A layer built in bfloat16 has a weight off the group by more than rounding."""
-    module: Any = subject.attach(plain(subject, shape).to(torch.bfloat16))
+    module: Any = subject.make_orthogonal(plain(subject, shape).to(torch.bfloat16))
     yield on_group(subject, module.weight, "at the start")
     learn(subject, module, sgd, 5)
     yield on_group(subject, module.weight, "after 5 steps")
@@ -61,21 +61,21 @@ def _inner(layer: Any, gradient: Tensor) -> Tensor:
     return (layer.weight.float() * gradient).sum()
 
 
-# In any ordinary layer of torch steps are rounded as well, so that peers are not asked.
+# The steps of any ordinary layer are rounded as well, so peers are not asked.
 @layer_check(scheme_shapes=(TALL,), fields=REAL, applies=schemes_only)
 def small_steps_in_bfloat16(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """Steps of a bfloat16 layer that are smaller than its rounding are lost."""
     module = build(subject, shape)
-    twin = copy.deepcopy(module)
+    single = copy.deepcopy(module)
     before, gradient = module.weight.detach().clone(), torch.randn(module.weight.shape)
-    for layer in (module.to(torch.bfloat16), twin):
+    for layer in (module.to(torch.bfloat16), single):
         loss = partial(_inner, layer, gradient)
         learn(subject, layer, lambda p: SGD(p, lr=2e-4), 50, loss=loss)
-    moved = distance(twin.weight, before)
-    off = distance(module.float().weight, twin.weight)
+    moved = distance(single.weight, before)
+    off = distance(module.float().weight, single.weight)
     # The gradient, too, passes through bfloat16, whose eps is 1/128.
-    words = f"moved by {moved:.2g} in float32; in bfloat16 {off:.2g} off that"
-    yield holds(off <= 0.25 * moved, words)
+    where = f"moved by {moved:.2g} in float32; in bfloat16 {off:.2g} off that"
+    yield holds(off <= 0.25 * moved, where)
 
 
 @layer_check(scheme_shapes=(TALL,), fields=REAL)

@@ -21,7 +21,7 @@ def _recurrent(subject: LayerSubject, kind: type[nn.RNNBase], blocks: int) -> tu
     """A layer with an orthogonal recurrent weight, and a plain one of the same size."""
     n = subject.shape(SQUARE)[0]
     sizes: dict[str, Any] = {"input_size": 3, "hidden_size": n, "batch_first": True}
-    return subject.attach(kind(**sizes), "weight_hh_l0", blocks=blocks), kind(**sizes)
+    return subject.make_orthogonal(kind(**sizes), "weight_hh_l0", blocks=blocks), kind(**sizes)
 
 
 def _three_steps(subject: LayerSubject, module: Any) -> None:

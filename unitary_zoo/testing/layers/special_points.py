@@ -98,5 +98,5 @@ def one_small_matrix(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     # The same parameters, computed in double precision.
     exact = identity(torch.complex128 if subject.field == "complex" else torch.float64)
     exact.load_state_dict(module.state_dict())
-    subject.settle(exact)
+    subject.retract(exact)
     yield same(module.weight, exact.weight, "against double precision", 1e-6)

@@ -41,17 +41,19 @@ class LayerSubject(ABC):
         return torch.complex64 if self.field == "complex" else torch.float32
 
     @abstractmethod
-    def attach(self, module: nn.Module, name: str = "weight", *, blocks: int = 1) -> nn.Module:
+    def make_orthogonal(
+        self, module: nn.Module, name: str = "weight", *, blocks: int = 1
+    ) -> nn.Module:
         """Make the weight orthogonal, or each of ``blocks`` parts of its rows if that is served."""
 
-    def attach_thin(self, module: nn.Module) -> nn.Module:
+    def make_thin_orthogonal(self, module: nn.Module) -> nn.Module:
         """Make a weight with many more rows than columns orthogonal."""
-        return self.attach(module)
+        return self.make_orthogonal(module)
 
-    def hook(self, module: nn.Module, optimizer: Optimizer) -> None:  # noqa: B027 - often nothing
+    def attach(self, module: nn.Module, optimizer: Optimizer) -> None:  # noqa: B027 - often nothing
         """Do what a training loop has to do once, after the optimizer is made."""
 
-    def settle(self, module: nn.Module) -> None:  # noqa: B027 - often nothing
+    def retract(self, module: nn.Module) -> None:  # noqa: B027 - often nothing
         """Do what has to be done after an average of parameters."""
 
     def export(self, module: nn.Module) -> dict[str, Tensor]:
@@ -96,7 +98,7 @@ class LayerSubject(ABC):
         """Whether an error is a right answer to the assignment of an orthogonal matrix."""
         return False
 
-    def over(self, field: str) -> LayerSubject:
+    def with_field(self, field: str) -> LayerSubject:
         """The same over another field."""
         return replace(self, field=field)
 
@@ -115,24 +117,24 @@ class SchemeLayers(LayerSubject):
     options: dict[str, Any] = dataclass_field(default_factory=dict)
     thin: type[Parametrization] | None = None
 
-    def attach(
+    def make_orthogonal(
         self, module: nn.Module, name: str = "weight", *, blocks: int = 1, **options: Any
     ) -> nn.Module:
         """Call ``unitary_zoo.orthogonal``."""
         options = {**self.options, **options}
         return orthogonal(module, name, self.scheme, blocks=blocks, **options)
 
-    def attach_thin(self, module: nn.Module) -> nn.Module:
+    def make_thin_orthogonal(self, module: nn.Module) -> nn.Module:
         """Call ``unitary_zoo.orthogonal`` with the scheme for thin weights."""
         if self.thin is None:
-            return self.attach(module)
+            return self.make_orthogonal(module)
         return orthogonal(module, "weight", self.thin)
 
-    def hook(self, module: nn.Module, optimizer: Optimizer) -> None:
+    def attach(self, module: nn.Module, optimizer: Optimizer) -> None:
         """Call ``unitary_zoo.attach``."""
         attach(module, optimizer)
 
-    def settle(self, module: nn.Module) -> None:
+    def retract(self, module: nn.Module) -> None:
         """Call ``unitary_zoo.retract_``."""
         retract_(module)
 
@@ -176,9 +178,9 @@ class SchemeLayers(LayerSubject):
         """Whether the scheme claims that this determinant can be chosen."""
         return self.scheme.info.claims[self.field].serves(determinant)
 
-    def attach_with_determinant(self, module: nn.Module, determinant: int) -> nn.Module:
+    def make_orthogonal_with_determinant(self, module: nn.Module, determinant: int) -> nn.Module:
         """Make the weight orthogonal with the determinant +1 or -1."""
-        return self.attach(module, determinant=determinant)
+        return self.make_orthogonal(module, determinant=determinant)
 
 
 def serves_thin_weights(scheme: type[Parametrization]) -> bool:

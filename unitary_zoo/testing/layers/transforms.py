@@ -81,7 +81,7 @@ def _may_be_complex(subject: LayerSubject) -> bool:
 @layer_check(scheme_shapes=(SQUARE,), fields=REAL, applies=_may_be_complex)
 def complex_weight(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     """A complex weight has W^T W = I, or nothing, instead of W^H W = I."""
-    module = build(subject.over("complex"), shape)
+    module = build(subject.with_field("complex"), shape)
     yield on_group(subject, module.weight, "at the start")
     learn(subject, module, sgd, 3)
     yield on_group(subject, module.weight, "after 3 steps")
