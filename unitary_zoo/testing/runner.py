@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from unitary_zoo.base import Parametrization
 from unitary_zoo.testing.checks import CHECKS
@@ -26,15 +26,15 @@ class CheckResult:
 
     Attributes:
         check: Name of the check.
-        status: "passed", "failed", or "expected failure" (claimed in the scheme's info).
+        status: "passed", "failed", or "expected failure" (claimed beforehand, with a reason).
         seconds: Time taken.
         residual: The worst measure's residual, in relation to its tolerance.
         tolerance: That measure's tolerance.
-        message: Where the worst measure was, or the exception.
+        message: Where the worst measure was, the exception, or the reason of the claim.
     """
 
     check: str
-    status: str
+    status: Literal["passed", "failed", "expected failure"]
     seconds: float
     residual: float
     tolerance: float
@@ -55,7 +55,7 @@ def yield_checks(
 def yield_layer_checks(
     scheme: str | type[Parametrization], **options: Any
 ) -> Iterator[tuple[str, Callable[[], CheckResult]]]:
-    """The checks that apply to layers of a scheme: name and a call to run it."""
+    """Yield name and call of each check that applies to layers of a scheme."""
     subject = _subject(scheme, options)
     for name, check in LAYER_CHECKS.items():
         if any(map(check.applies_to, layers_of(subject))):
@@ -73,7 +73,7 @@ def check_parametrization(
         options: Constructor options under which the scheme is checked.
 
     Returns:
-        One result a check.
+        One result for each check.
 
     Raises:
         ConformanceError: Some check failed and ``on_fail`` is "raise".
@@ -96,7 +96,7 @@ def check_orthogonal_layer(
         options: Options of the scheme under which it is checked.
 
     Returns:
-        One result a check.
+        One result for each check.
 
     Raises:
         ConformanceError: Some check failed and ``on_fail`` is "raise".
@@ -173,9 +173,9 @@ def _run(name: str, subject: Subject, thorough: bool = True) -> CheckResult:
     except Exception as exception:  # an error of a scheme is a finding, not a crash
         error = f"{type(exception).__name__}: {exception}"
     failed = bool(error) or not worst.holds
-    # The options may bring their own.
+    # The info of an instance: options may bring expected failures of their own.
     reason = subject.info.expected_failures.get(name) or expected_failure(subject, name)
-    status = "failed" if failed else "passed"
+    status: Literal["passed", "failed", "expected failure"] = "failed" if failed else "passed"
     message = error or worst.where
     if reason is not None:
         # A failure that no longer happens must be removed from the claims.
@@ -186,7 +186,7 @@ def _run(name: str, subject: Subject, thorough: bool = True) -> CheckResult:
 
 
 def _badness(measure: Measure) -> float:
-    """Return how far a measure is from holding; failures come before all others."""
+    """Return residual over tolerance; a measure that does not hold gets more than 1."""
     if measure.holds:
         return measure.residual / measure.tolerance if measure.tolerance else 0.0
     ratio = measure.residual / measure.tolerance if measure.tolerance > 0 else float("inf")

@@ -1,4 +1,4 @@
-"""The checks: one function a property, chosen by family and claims, never by name.
+"""The checks: one function for each property, chosen by family and claims, never by name.
 
 A check takes a :class:`~unitary_zoo.testing.subject.Subject` and yields ``Measure`` objects; it
 fails if one does not hold, or if it raises. The first line of its docstring is the property.

@@ -88,7 +88,7 @@ _GROWTH: dict[str, Callable[[int], float]] = {
 
 
 class _Work(TorchDispatchMode):
-    """Count the multiplications of matrix products and, for all else, the entries written."""
+    """Count the multiplications of matrix products, and of other operations the entries written."""
 
     total = 0
 
@@ -113,7 +113,8 @@ def check_cost(subject: Subject) -> Iterator[Measure]:
             counts.append(work.total)
         claim = subject.build(small, field).info.cost
         yield holds(claim in _GROWTH, f"{field}: cost {claim!r} is one of {sorted(_GROWTH)}")
-        # Lower-order terms make the measured growth smaller, not larger; 1.1 is for odd entries.
+        # Lower-order terms make the measured growth smaller, not larger; 1.1 allows for a
+        # remainder of entries.
         bound = 1.1 * _GROWTH[claim](large) / _GROWTH[claim](small)
         yield Measure(counts[1] / counts[0], bound, f"{field}: work from n={small} to n={large}")
 
@@ -140,7 +141,7 @@ def check_determinant(subject: Subject) -> Iterator[Measure]:
 def check_determinant_option(subject: Subject) -> Iterator[Measure]:
     """determinant=+1 and -1 keep it, whatever the parameters, or are refused as claimed."""
     if "determinant" in subject.options:
-        return  # chosen already: check_determinant has looked
+        return  # check_determinant covers a determinant chosen by the options
     for where, p in subject.cases(1, 2, 3, 5, dtypes=FLOAT64):
         for sign in (1, -1):
 

@@ -60,11 +60,10 @@ def check_gradient(subject: Subject) -> Iterator[Measure]:
 def check_finite_gradients(subject: Subject) -> Iterator[Measure]:
     """Gradients are finite at the identity, at eigenvalues -1 and at exactly unitary points."""
     for where, p in subject.cases(1, 2, 4, 5):
-        points = {"start": None, "identity": torch.eye(p.n)}
-        turned = -torch.eye(p.n)
+        half_turns = -torch.eye(p.n)
         if p.n % 2:
-            turned[-1, -1] = 1
-        points["eigenvalues -1"] = turned
+            half_turns[-1, -1] = 1
+        points = {"start": None, "identity": torch.eye(p.n), "eigenvalues -1": half_turns}
         for point, w in points.items():
             if w is not None:
                 if not (p.info.assignable and p.info.exact):
@@ -110,9 +109,9 @@ def check_dimension(subject: Subject) -> Iterator[Measure]:
             for entry in w
         ]
         jacobian = torch.stack(rows)
-        # Singular values are either of order 1 or rounding; 1e-9 lies far from both. Where W is
-        # constant there is nothing but rounding, which has a largest one as well.
-        near = {"rtol": 1e-9, "atol": 1e-12}
-        rank = int(torch.linalg.matrix_rank(jacobian, **near)) if jacobian.numel() else 0
+        # Singular values are either of order 1 or rounding; 1e-9 lies far from both. If W is
+        # constant, all are rounding, and only an absolute limit is above them.
+        limits = {"rtol": 1e-9, "atol": 1e-12}
+        rank = int(torch.linalg.matrix_rank(jacobian, **limits)) if jacobian.numel() else 0
         claim = p.info.dimension(p.n)
         yield Measure(abs(rank - claim), 0.0, f"{where}: rank {rank}, claimed {claim}")

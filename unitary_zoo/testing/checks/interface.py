@@ -41,7 +41,7 @@ from unitary_zoo.testing.subject import (
 )
 
 _FAMILIES = {"static": Static, "rebased": Rebased, "projected": Projected}
-_UNITARY_GROUPS = {  # its field, and what the determinant can be
+_UNITARY_GROUPS = {  # group -> its field, and the claims about the determinant that it allows
     Group.ORTHOGONAL: ("real", (Determinant.FIXED, Determinant.EITHER)),
     Group.SPECIAL_ORTHOGONAL: ("real", (Determinant.PLUS_ONE,)),
     Group.NEGATIVE_ORTHOGONAL: ("real", (Determinant.MINUS_ONE,)),
@@ -129,7 +129,7 @@ def check_real_parameters(subject: Subject) -> Iterator[Measure]:
 
 @check()
 def check_reproducible(subject: Subject) -> Iterator[Measure]:
-    """Equal seeds give equal matrices; a generator given leaves the global one alone."""
+    """Equal seeds give equal matrices; a generator that is given leaves the global one alone."""
     for where, p in subject.cases(dtypes=FLOAT64):
         yield Measure(distance(subject.build(p.n, p.field).matrix(), p.matrix()), 0.0, where)
         before = torch.random.get_rng_state()
@@ -179,17 +179,18 @@ def check_low_precision(subject: Subject) -> Iterator[Measure]:
     for where, p in subject.cases(2, 5, 16, dtypes=(torch.float32,)):
         w, h = p.matrix(), normal(3, p.n, dtype=p.dtype)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            # The same arithmetic must run, so nothing may differ.
+            # The computation must be the same as without autocast, to the last digit.
             yield Measure(distance(p.matrix(), w), 0.0, f"{where}: matrix under autocast")
             yield Measure(distance(p(h), h @ w.mT.to(h.dtype)), math.inf, "runs under autocast")
             applied = p(h)
         yield Measure(distance(applied, p(h)), 0.0, f"{where}: forward under autocast")
         for dtype in HALF:
             low = copy.deepcopy(p).to(dtype)
-            # W is computed in float32 and then rounded: entries by eps/2 of their size, so the
-            # norm by sqrt(n) eps/2 and the defect by twice that; 1.1 covers the second order.
-            own = p.info.tolerance(p.n, p.dtype)
-            limit = 1.1 * math.sqrt(p.n) * linalg.eps(dtype) + own
+            # W is computed in float32 and then rounded. This changes an entry by eps/2 of its
+            # size, the norm by sqrt(n) eps/2 and the defect by twice that; 1.1 covers the second
+            # order.
+            claimed = p.info.tolerance(p.n, p.dtype)
+            limit = 1.1 * math.sqrt(p.n) * linalg.eps(dtype) + claimed
             yield Measure(defect(low), limit, f"{where}: {dtype}")
             yield holds(bool(torch.isfinite(low(h.to(low.dtype))).all()), f"{where}: {dtype} apply")
 

@@ -1,4 +1,4 @@
-"""The list of checks, and the comparisons that they share."""
+"""The decorator and the list of the checks of a scheme, and the measures that checks share."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def refuses(
     *args: Any,
     **options: Any,
 ) -> Measure:
-    """Return whether ``call(*args, **options)`` raises ``kind`` with ``mention`` in its message."""
+    """Return a measure that holds if a call raises ``kind`` with ``mention`` in its message."""
     try:
         call(*args, **options)
     except kind as error:

@@ -126,7 +126,7 @@ def check_retraction(subject: Subject) -> Iterator[Measure]:
 
 @torch.no_grad()
 def _move_tangent(p: Parametrization, x: Tensor) -> None:
-    """Take the plain optimizer step along X W from the present W, before ``step_``."""
+    """Move the parameters along X W, as plain gradient descent does; ``step_`` has to follow."""
     if isinstance(p, Rebased):
         p.theta.copy_(linalg.skew_to_coordinates(x))
     elif isinstance(p, Projected):
@@ -135,7 +135,7 @@ def _move_tangent(p: Parametrization, x: Tensor) -> None:
 
 @check(lambda info: info.family == "rebased")
 def check_rebase(subject: Subject) -> Iterator[Measure]:
-    """A rebase keeps W, zeroes the coordinates, and many of them do not drift."""
+    """A rebase keeps W and zeroes the coordinates, and many rebases do not drift."""
     for where, p in subject.cases(2, 5):
         assert isinstance(p, Rebased)
         with torch.no_grad():
@@ -167,5 +167,5 @@ def check_stale_weight(subject: Subject) -> Iterator[Measure]:
         yield Measure(
             distance(p.matrix(), p._project(p.matrix())),
             rounding(p.n, p.dtype),
-            f"{where}: mended",
+            f"{where}: projected",
         )

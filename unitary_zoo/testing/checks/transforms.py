@@ -39,7 +39,7 @@ def check_transforms(subject: Subject) -> Iterator[Measure]:
         each = torch.stack([(q(h) * weight).real.sum() for q in members])
         limit = 10 * rounding(p.n, p.dtype) * _scale(each) * p.n
         with warnings.catch_warnings():
-            # Where PyTorch has no rule for a batch it takes one member after the other.
+            # PyTorch takes one member after the other where it has no rule for a batch.
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             together = torch.vmap(value)(parameters, buffers)
             yield Measure(distance(together, each), limit, f"{where}: vmap")
@@ -55,7 +55,7 @@ def check_transforms(subject: Subject) -> Iterator[Measure]:
 
 @check()
 def check_compiled(subject: Subject) -> Iterator[Measure]:
-    """torch.compile takes W h as one graph, torch.export takes it: values and gradients equal."""
+    """torch.compile (as one graph) and torch.export of W h give equal values and gradients."""
     for where, p in subject.cases(4, dtypes=FLOAT64):
         h = normal(2, p.n, dtype=p.dtype)
         limit = rounding(p.n, p.dtype)
@@ -74,7 +74,7 @@ def check_compiled(subject: Subject) -> Iterator[Measure]:
             p.retract_()
         yield Measure(distance(compiled(h), p(h)), limit * _scale(h), f"{where}: other numbers")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's own machinery
+            warnings.simplefilter("ignore")  # torch warns of its own code
             exported = torch.export.export(p, (h,)).module()
         yield Measure(distance(exported(h), p(h)), limit * _scale(h), f"{where}: exported")
 
@@ -90,7 +90,7 @@ def check_meta(subject: Subject) -> Iterator[Measure]:
         late = late.to_empty(device="cpu")
         with torch.no_grad():
             for x in (*late.parameters(), *late.buffers()):
-                x.zero_()  # what memory holds: anything, for instance this
+                x.zero_()  # the memory may hold anything
         late.reset_parameters(generator=torch.Generator().manual_seed(4))
         yield holds(bool(torch.isfinite(late.matrix()).all()), f"{where}: finite")
         if p.info.exact:

@@ -24,7 +24,7 @@ def every_subject(subject: LayerSubject) -> bool:
 
 
 def schemes_only(subject: LayerSubject) -> bool:
-    """Apply to schemes of this library only: other libraries have nothing to check."""
+    """Apply to schemes only, because peers have nothing to check."""
     return isinstance(subject, SchemeLayers)
 
 
@@ -33,7 +33,7 @@ class LayerCheck:
     """Something that must not happen to an orthogonal weight.
 
     Attributes:
-        name: The name of its function.
+        name: Name of its function, without :data:`PREFIX`.
         meaning: What must not happen, in a sentence.
         function: Takes a subject and a shape, and yields measures that hold unless it happens.
         shapes: The shapes of weights for which the outcome can differ.
@@ -44,8 +44,8 @@ class LayerCheck:
         applies: Whether the check applies to a subject.
         may_refuse: Whether a subject may refuse with an error, where its info says that it cannot
             represent every matrix.
-        slow: Whether it takes a second or more. A quick run then takes one field only, because the
-            checks of a scheme cover every field.
+        slow: Whether it takes a second or more. A run that is not thorough then takes one field
+            only, because the checks of a scheme cover every field.
     """
 
     name: str
@@ -63,7 +63,7 @@ class LayerCheck:
         return subject.field in self.fields and self.applies(subject)
 
     def measures(self, subject: LayerSubject, shape: str) -> Iterator[Measure]:
-        """The measures up to the first that does not hold, from a fixed seed.
+        """Yield the measures up to the first that does not hold, drawn from a fixed seed.
 
         The global random state is left as it was.
         """
@@ -80,7 +80,7 @@ class LayerCheck:
                     raise
 
     def check(self, subject: Subject, thorough: bool = True) -> Iterator[Measure]:
-        """The check of a scheme over all its fields and on all shapes.
+        """Yield the measures of a scheme over all its fields and on all shapes.
 
         Unless ``thorough``, cases whose outcome cannot depend on the scheme are left out.
         """
@@ -110,7 +110,7 @@ def layer_check(
     may_refuse: bool = False,
     slow: bool = False,
 ) -> Callable[[Callable[[LayerSubject, str], Iterator[Measure]]], None]:
-    """Decorator that enters a function into the checks; see :class:`LayerCheck`."""
+    """Return a decorator that enters a function into the checks; see :class:`LayerCheck`."""
 
     def enter(function: Callable[[LayerSubject, str], Iterator[Measure]]) -> None:
         name = function.__name__
@@ -124,7 +124,7 @@ def layer_check(
 
 
 def layers_of(subject: Subject) -> Iterator[SchemeLayers]:
-    """The layers of a scheme with its options, over each field that they leave."""
+    """Yield the layers of a scheme with its options, over each field that the options leave."""
     options = {key: value for key, value in subject.options.items() if key != "field"}
     for field in subject.fields:
         yield SchemeLayers(subject.scheme.__name__, field, scheme=subject.scheme, options=options)
@@ -136,14 +136,14 @@ _EXPECTED_FAILURES = {
     ("torch_orthogonal", "layer_one_small_matrix"): ("orthogonal_map", "matrix_exp", _MATRIX_EXP),
     ("geotorch_so", "layer_one_small_matrix"): ("triv", "expm", _MATRIX_EXP),
 }
-"""(scheme, check) -> an option, its value (the default) that makes the check fail, and the reason.
+"""(scheme, check) -> an option, its default value, and the reason why the check fails with it.
 
 These adapters use functions of other libraries as they are.
 """
 
 
 def expected_failure(subject: Subject, check: str) -> str | None:
-    """Why a scheme with these options fails a check by its nature; None if it should pass."""
+    """The reason why a scheme with these options fails a check; None if it should pass."""
     found = _EXPECTED_FAILURES.get((subject.scheme.info.name, check))
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""LayerSubject: a way to make the weight of a layer orthogonal, which the checks are given."""
+"""LayerSubject, the argument of every check: a way to make the weight of a layer orthogonal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LayerSubject(ABC):
     def make_orthogonal(
         self, module: nn.Module, name: str = "weight", *, blocks: int = 1
     ) -> nn.Module:
-        """Make the weight orthogonal, or each of ``blocks`` parts of its rows if that is served."""
+        """Make the weight orthogonal, or each of ``blocks`` parts of its rows if it can."""
 
     def make_thin_orthogonal(self, module: nn.Module) -> nn.Module:
         """Make a weight with many more rows than columns orthogonal."""
@@ -54,7 +54,7 @@ class LayerSubject(ABC):
         """Do what a training loop has to do once, after the optimizer is made."""
 
     def retract(self, module: nn.Module) -> None:  # noqa: B027 - often nothing
-        """Do what has to be done after an average of parameters."""
+        """Do what has to follow an average of parameters."""
 
     def export(self, module: nn.Module) -> dict[str, Tensor]:
         """The state of the same architecture with plain weights; may change ``module``."""
@@ -67,7 +67,7 @@ class LayerSubject(ABC):
         return True
 
     def size(self, *wanted: int) -> int:
-        """The first of the sizes wanted that is served, else the smallest above them."""
+        """The first size of ``wanted`` that is served; else the next above, or the smallest."""
         above = range(max(wanted), _LARGEST + 1)
         return next(n for n in (*wanted, *above, *range(1, max(wanted))) if self.accepts(n))
 
@@ -99,7 +99,7 @@ class LayerSubject(ABC):
         return False
 
     def with_field(self, field: str) -> LayerSubject:
-        """The same over another field."""
+        """The same subject over another field."""
         return replace(self, field=field)
 
 

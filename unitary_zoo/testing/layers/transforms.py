@@ -27,7 +27,7 @@ def compiled(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     module.zero_grad()
     reset_compiler()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own machinery
+        warnings.simplefilter("ignore")  # torch warns of its own code
         found = torch.compile(loss, fullgraph=True, backend="aot_eager")()
         found.backward()
     yield same(found, wanted, "the loss", 1e-5)
@@ -42,7 +42,7 @@ def exported(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     module = build(subject, shape)
     x = batch(module)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own machinery
+        warnings.simplefilter("ignore")  # torch warns of its own code
         program = torch.export.export(module, (x,)).module()
     yield same(program(x), module(x), "the output", 1e-5)
 
