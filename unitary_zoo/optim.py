@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from unitary_zoo.base import Parametrization, Rebased
 from unitary_zoo.errors import AttachError
@@ -18,7 +19,7 @@ class AttachHandle:
 
     def __init__(
         self,
-        hooks: list[Any],
+        hooks: list[RemovableHandle],
         model: nn.Module,
         optimizers: tuple[Optimizer, ...],
     ) -> None:
@@ -55,9 +56,9 @@ def _can_move(p: nn.Parameter) -> bool:
     return p.requires_grad or p.grad is not None
 
 
-# Averages of past gradients or steps in the states of optimizers. Second moments stay as they are:
-# they scale the coordinates one by one, and no rotation acts on that. The mean gradient of the
-# centered RMSprop stays too, because its square is subtracted from a second moment.
+# Averages of past gradients or steps in the states of optimizers. Second moments stay as they are,
+# because they scale each coordinate by itself, which cannot be transported. The mean gradient of
+# the centered RMSprop stays too, because its square is subtracted from a second moment.
 _FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "prev")
 
 
@@ -71,9 +72,9 @@ def _transport_moments(scheme: Rebased, optimizer: Optimizer) -> None:
 
 
 def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
-    """Retract or rebase the schemes that an optimizer trains after each of its steps.
+    """Retract or rebase schemes after each step of the optimizers that train them.
 
-    The optimizers' own step hooks do it, so closures, ``GradScaler`` and parameter groups added
+    The step hooks of the optimizers do it, so closures, ``GradScaler`` and parameter groups added
     later need nothing more. A scheme whose parameters are spread over several optimizers is
     retracted or rebased after the step of each.
 
@@ -126,10 +127,10 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
             )
 
     def served(optimizer: Optimizer) -> Iterator[Parametrization]:
-        # At every step anew, to include parameter groups and modules added later.
+        # Computed at every step, to include parameter groups and modules added later.
         ids = _held(optimizer)
         for _, scheme in _schemes(model):
-            # Not the frozen ones: each further projection would move them by a rounding.
+            # Frozen schemes are left out, because each projection would move them by a rounding.
             if any(id(p) in ids and _can_move(p) for p in scheme.parameters()):
                 yield scheme
 
@@ -143,7 +144,7 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
                 _transport_moments(scheme, optimizer)
             scheme.step_()
 
-    hooks: list[Any] = []
+    hooks: list[RemovableHandle] = []
     for optimizer in optimizers:
         hooks += [
             optimizer.register_step_pre_hook(before),
@@ -170,14 +171,14 @@ def retract_(model: nn.Module) -> None:
 def parameter_groups(
     model: nn.Module, lr: float, unitary_lr: float | None = None, **options: Any
 ) -> list[dict[str, Any]]:
-    """Parameter groups for any ``torch.optim`` optimizer: the free parameters and the schemes'.
+    """Parameter groups for any ``torch.optim`` optimizer: free parameters, and those of schemes.
 
-    The schemes' group has no weight decay, which would pull W towards an arbitrary matrix.
+    The group of the schemes has no weight decay, which would pull W towards an arbitrary matrix.
 
     Args:
         model: The model.
         lr: Learning rate of the free parameters.
-        unitary_lr: Learning rate of the schemes' parameters; None means ``lr``. Most papers use
+        unitary_lr: Learning rate of the parameters of schemes; None means ``lr``. Most papers use
             ``lr / 10``.
         options: More options of both groups, such as ``momentum``; a ``weight_decay`` applies to
             the free parameters only.

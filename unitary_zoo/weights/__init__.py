@@ -1,4 +1,4 @@
-"""Orthogonal weights in any layer: ``orthogonal(module, name, scheme)`` and the way back."""
+"""Orthogonal weights in any layer, and their export to plain weights."""
 
 from unitary_zoo.weights._export import plain_state_dict
 from unitary_zoo.weights._orthogonal import orthogonal

@@ -1,7 +1,7 @@
 """The weights kept inside ``parametrize.cached()``: computed once for as long as nothing changes.
 
 torch's own cache returns a stale weight after an optimizer step, and one without gradient if the
-first read was under ``no_grad``. This one compares the values of all parameters and buffers at
+first read was under ``no_grad``. This cache compares the values of all parameters and buffers at
 every read, and computes the weight anew when they or the gradient mode differ.
 """
 
@@ -25,7 +25,7 @@ class _WeightGraph:
 
 
 class _Reuse(torch.autograd.Function):
-    """The weight through an autograd node of its own.
+    """Return the weight through an autograd node of its own.
 
     The graph of the weight is retained, so that several backward passes can go through it.
     """
@@ -62,7 +62,7 @@ class _CachedWeight:
             self.weight = _Reuse.apply(_WeightGraph(self.weight, leaves), *leaves)
 
     def is_current(self, parametrization: nn.Module) -> bool:
-        """Whether computing the weight again would give the same."""
+        """Whether the weight, computed again, would be the same."""
         now = _tensors(parametrization)
         return (
             self._mode == _mode(parametrization)
@@ -79,7 +79,7 @@ def _tensors(parametrization: nn.Module) -> list[Tensor]:
 
 
 def _mode(parametrization: nn.Module) -> list[bool]:
-    """What decides about the weight read beside the values: gradient modes and frozen tensors."""
+    """The gradient modes, and which parameters are learned; a weight depends on these, too."""
     learned = [x.requires_grad for x in parametrization.parameters()]
     return [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), *learned]
 
@@ -88,7 +88,7 @@ _cached: WeakKeyDictionary[nn.Module, _CachedWeight] = WeakKeyDictionary()
 
 
 def read_weight(parametrization: nn.Module) -> Tensor:
-    """The weight; inside ``parametrize.cached()`` the cached one while it is current."""
+    """Return the weight; inside ``parametrize.cached()``, the cached one if it is current."""
     weight: Tensor
     if is_traced() or is_transformed():
         weight = parametrization()

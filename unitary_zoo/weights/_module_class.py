@@ -63,14 +63,14 @@ def _property(name: str) -> property:
             weight = read_weight(parametrizations[name])
             if weight.requires_grad or is_traced() or is_transformed() or _gradients_are_off():
                 return weight
-            # Frozen: torch's remove_parametrizations would else leave a buffer.
+            # It is frozen: from a plain tensor, remove_parametrizations would make a buffer.
             return nn.Parameter(weight, requires_grad=False)
         if name in (tensors := own_tensors(self)):
             return tensors[name]
         raise AttributeError(name)
 
     def write(self: nn.Module, value: Tensor) -> None:
-        # Module.__setattr__ writes the ordinary ones.
+        # Only computed tensors come here: Module.__setattr__ writes the others.
         parametrizations_of(self)[name].right_inverse(value)
 
     return property(read, write)
@@ -121,7 +121,7 @@ def _rebuild(base: Any, names: frozenset[str]) -> nn.Module:
 
 def _state(module: nn.Module) -> dict[str, Any]:
     own: Any = getattr(_base(module), "__getstate__", None)
-    # object has one from Python 3.11 on
+    # From Python 3.11 on, object has this method.
     default = own is None or own is getattr(object, "__getstate__", None)
     state = dict(module.__dict__ if default else own(module))
     if isinstance(module, nn.RNNBase):
@@ -137,14 +137,14 @@ def _deepcopy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 
 def _reset_parameters(self: nn.Module) -> None:
-    """Start anew; what the layer itself writes to a computed weight has no effect."""
+    """Start the layer and its schemes anew, whatever the layer writes to a computed weight."""
     weights = [
         chain[0]
         for chain in parametrizations_of(self).values()
         if isinstance(chain[0], OrthogonalWeight)
     ]
-    # Before, because the layer may read its weight, which could be memory not yet filled; and
-    # after, because it may write to all of its parameters (recurrent ones do).
+    # The schemes start before the layer, because it may read a weight that is not yet filled, and
+    # again after it, because it may write to all of its parameters, as recurrent layers do.
     for weight in weights:
         weight.reset_parameters()
     _base(self).reset_parameters(self)
@@ -155,7 +155,7 @@ def _reset_parameters(self: nn.Module) -> None:
 def _assign_plain_weights(
     module: nn.Module, state_dict: dict[str, Any], prefix: str, errors: list[str]
 ) -> None:
-    """Replace plain weights in a ``state_dict`` by the parameters of the schemes for them."""
+    """Replace plain weights in a ``state_dict`` by the parameters with which schemes give them."""
     for name, chain in parametrizations_of(module).items():
         value = state_dict.get(prefix + name)
         if not (isinstance(value, Tensor) and isinstance(chain[0], OrthogonalWeight)):
@@ -169,7 +169,7 @@ def _assign_plain_weights(
         else:
             with torch.no_grad():
                 off = float((linalg.double(loaded()) - linalg.double(value)).norm())
-            # Entries of a matrix in lower precision than the scheme's are off by eps each.
+            # Each entry of a matrix in lower precision than the scheme's is off by eps.
             if not off <= 100 * value.numel() ** 0.5 * linalg.eps(value.dtype):
                 warnings.warn(
                     f"{prefix}{name}: the plain weight loaded is not one of the scheme's; the "

@@ -39,8 +39,8 @@ def orthogonal(
       every orthogonal matrix takes the nearest one, and the others refuse.
     - The functions of ``torch.nn.utils.parametrize`` work as usual: more parametrizations on top,
       ``remove_parametrizations``, ``cached()`` (never stale here). ``pickle``,
-      ``copy.deepcopy`` and ``load_state_dict`` work; the last also loads the plain weight of a
-      layer without scheme, which :func:`plain_state_dict` exports.
+      ``copy.deepcopy`` and ``load_state_dict`` work. The last also loads the plain weight of a
+      layer without scheme; :func:`plain_state_dict` exports one.
     - A weight in half precision or bfloat16 is the cast of a matrix in float32.
     - Create the optimizer afterwards, and call :func:`unitary_zoo.attach`.
     - A lazy module of ``torch.nn`` gets its scheme at the first batch.
@@ -64,6 +64,7 @@ def orthogonal(
     Raises:
         ValueError: There is no such parameter, ``blocks`` does not divide its shape, or the scheme
             does not serve its field.
+        UnknownSchemeError: There is no scheme of that name.
         TypeError: An argument has a wrong type.
     """
     if not isinstance(module, nn.Module):
@@ -73,10 +74,10 @@ def orthogonal(
         raise TypeError(f"scheme={scheme!r}; pass a registered name or a Parametrization class")
     weight = _weight(module, name)
     if isinstance(weight, UninitializedParameter):
-        again = {"blocks": blocks, "flatten": flatten, "init": init, **options}
-        _when_materialized(module, name, lambda: orthogonal(module, name, cls, **again))
+        arguments = {"blocks": blocks, "flatten": flatten, "init": init, **options}
+        _at_first_forward(module, lambda: orthogonal(module, name, cls, **arguments))
         return module
-    field = _field(cls, weight, name, options)
+    field = _field_option(cls, weight, name, options)
     parametrization = OrthogonalWeight(
         weight, cls, blocks=blocks, flatten=flatten, init=init, **{**options, **field}
     )
@@ -91,7 +92,7 @@ def orthogonal(
 
 
 def _weight(module: nn.Module, name: str) -> Tensor:
-    """The parameter ``name`` of ``module``; raises ValueError if it cannot be orthogonal."""
+    """Return the parameter ``name`` of ``module``, or raise if it cannot be orthogonal."""
     where = f"{type(module).__name__}.{name}"
     if parametrize.is_parametrized(module, name):
         raise ValueError(
@@ -121,10 +122,10 @@ def _weight(module: nn.Module, name: str) -> Tensor:
     return weight
 
 
-def _field(
+def _field_option(
     scheme: type[Parametrization], weight: Tensor, name: str, options: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The option ``field`` for the scheme, if it has one; it follows the dtype of the weight."""
+    """Return the option ``field`` by the dtype of the weight; empty if the scheme has one field."""
     field = "complex" if weight.is_complex() else "real"
     if field not in scheme.info.fields:
         raise ValueError(
@@ -137,14 +138,14 @@ def _field(
             f"field={options['field']!r}, but {name} is {weight.dtype}; leave field out, it "
             "follows the weight"
         )
-    taken = [option for option in ("device", "dtype") if option in options]
-    if taken:
-        raise TypeError(f"{taken} given; the scheme follows the weight, so convert the module")
+    refused = [option for option in ("device", "dtype") if option in options]
+    if refused:
+        raise TypeError(f"{refused} given; the scheme follows the weight, so convert the module")
     return {"field": field} if len(scheme.info.fields) > 1 else {}
 
 
-def _when_materialized(module: nn.Module, name: str, then: Callable[[], object]) -> None:
-    """Call ``then`` at the first forward pass of a lazy module, once its weight has a shape."""
+def _at_first_forward(module: nn.Module, then: Callable[[], object]) -> None:
+    """Call ``then`` before the first forward pass of a lazy module, when its weight has a shape."""
 
     def hook(lazy: nn.Module, _: Any) -> None:
         handle.remove()

@@ -15,6 +15,9 @@ from unitary_zoo import linalg
 from unitary_zoo._torch import Convert, CustomConversion, is_traced
 from unitary_zoo.base import NotRepresentableError, Parametrization
 
+_MANY, _SMALL = 8, 64
+"""At least ``_MANY`` blocks of at most ``_SMALL`` rows and columns are computed together."""
+
 
 class OrthogonalWeight(CustomConversion):
     r""":math:`\theta \mapsto Q`: a weight whose blocks have orthonormal columns or rows.
@@ -104,11 +107,11 @@ class OrthogonalWeight(CustomConversion):
         """Set the weight as :func:`orthogonal` describes; return no originals, as there are none.
 
         Raises:
-            NotRepresentableError: The scheme cannot represent ``weight``, which is orthogonal; or
-                ``weight`` is not, and the scheme finds no nearest matrix. Nothing is changed.
+            NotRepresentableError: ``weight`` is orthogonal and the scheme cannot represent it, or
+                it is not and the scheme cannot take the nearest one. Nothing is changed.
             ValueError: A wrong shape, or entries that are not finite.
         """
-        first, self._started = not self._started, True
+        first, self._started = not self._started, True  # registration is the first call
         if weight.is_meta or self._scheme(0).device.type == "meta":
             return ()  # no values to assign; reset_parameters() after to_empty() starts it
         if not first:
@@ -123,7 +126,7 @@ class OrthogonalWeight(CustomConversion):
         return ()
 
     def _assign(self, weight: Tensor, *, project: bool) -> None:
-        """Assign each block: the nearest matrix of the scheme if ``project``."""
+        """Assign each block; if ``project``, take the matrix of the scheme nearest to it."""
         if weight.shape != self.shape:
             raise ValueError(
                 f"the value has shape {tuple(weight.shape)}, but the weight {tuple(self.shape)}; "
@@ -173,7 +176,7 @@ def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
 
     The scheme's own nearest matrix would be far off for, say, the wrong determinant.
     """
-    # Rounding orthonormal columns to their precision moves Q^H Q by at most this.
+    # Rounding the entries of orthonormal columns moves Q^H Q by at most this.
     limit = 4 * math.sqrt(len(q)) * linalg.eps(q.dtype)
     on_group = float(linalg.unitarity_defect(q)) <= limit
     may_project = not on_group and scheme.reaches_columns(q.shape[-1])
@@ -187,10 +190,6 @@ def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
             return
     u, _, vh = torch.linalg.svd(linalg.double(q), full_matrices=False)
     scheme.assign_columns_(u @ vh)
-
-
-_MANY, _SMALL = 8, 64
-"""At least so many blocks, of at most this size, are computed together."""
 
 
 class _Columns(nn.Module):
