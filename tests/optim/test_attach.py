@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.optim.training import build, cost, target_for
 from tests.oracles import F64, as_numpy, defect
+from tests.schemes.descent import build, cost, target_for
 from unitary_zoo import NotProjectedError, UnitaryRNN, attach, parameter_groups
 from unitary_zoo.base import SPECIAL_ORTHOGONAL, DenseMap, SchemeInfo, Static, Tolerance
-from unitary_zoo.optim import AttachError, AttachHandle
+from unitary_zoo.errors import AttachError
+from unitary_zoo.optim import AttachHandle
 
 
 def test_attach_serves_all_layers_of_a_model():
@@ -63,7 +64,7 @@ def test_attach_with_an_optimizer_for_each_layer():
     assert np.abs(as_numpy(model[0].matrix()) - before[0]).max() > 1e-3
     np.testing.assert_array_equal(as_numpy(model[1].matrix()), before[1])
     optimizers[1].step()
-    assert int(model[0].steps) == 1  # no business of the second optimizer
+    assert int(model[0].steps) == 1  # it is not in the second optimizer
     assert np.abs(as_numpy(model[1].matrix()) - before[1]).max() > 1e-3
 
 
@@ -141,7 +142,8 @@ def test_attach_serves_parameters_thawed_later():
 
 def test_attach_needs_no_optimizer_for_frozen_parameters():
     model = nn.Sequential(build("expm").requires_grad_(False), nn.Linear(4, 4))
-    attach(model, torch.optim.SGD(model[1].parameters(), lr=0.1))
+    handle = attach(model, torch.optim.SGD(model[1].parameters(), lr=0.1))
+    assert isinstance(handle, AttachHandle)
 
 
 @pytest.mark.parametrize("name", ["lie_exp", "svd_projection"])

@@ -7,8 +7,9 @@ import pytest
 import scipy.linalg
 import torch
 
-from tests.optim.training import OPTIMIZERS, build, cost, target_for, train
+from tests.optim.training import OPTIMIZERS, train_scaled
 from tests.oracles import as_numpy, defect
+from tests.schemes.descent import build, cost, target_for, train
 from unitary_zoo import attach
 
 FAMILIES = [
@@ -51,7 +52,7 @@ def test_optimizer_keeps_the_weight_on_the_group(optimizer, name, options):
         losses.append(loss.item())
         return loss
 
-    for _ in range(3 if optimizer == "LBFGS" else 12):  # of up to 20 steps each
+    for _ in range(3 if optimizer == "LBFGS" else 12):  # LBFGS takes up to 20 steps in each
         opt.step(closure)
         assert defect(p.matrix()) <= p.info.tolerance(6, p.dtype)
     assert losses[-1] < losses[0]
@@ -113,27 +114,19 @@ def test_lbfgs_finds_the_nearest_rotation(name):
 def test_gradient_scaler_changes_no_step(name):
     plain, scaled = build(name), build(name)
     target = target_for(plain)
-    runs = []
-    for p, scaler in (
-        (plain, None),
-        (scaled, torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2)),
-    ):
-        optimizer = torch.optim.SGD(p.parameters(), lr=0.02)
-        attach(p, optimizer)
-        runs.append(train(p, optimizer, 5, target, scaler))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2)
+    optimizers = [torch.optim.SGD(p.parameters(), lr=0.02) for p in (plain, scaled)]
+    attach(plain, optimizers[0])
+    attach(scaled, optimizers[1])
+    wanted = train(plain, optimizers[0], 5, target)
+    found = train_scaled(scaled, optimizers[1], 5, target, scaler)
     # Powers of two scale without rounding.
-    for a, b in zip(*runs, strict=True):
-        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("expm", {}), ("lie_exp", {}), ("full_capacity", {}), ("svd_projection", {}),
-    ],
-)  # fmt: skip
-def test_gradient_scaler_skipped_step_changes_nothing(name, options):
-    p, twin = build(name, **options), build(name, **options)
+@pytest.mark.parametrize("name", ["expm", "lie_exp", "full_capacity", "svd_projection"])
+def test_gradient_scaler_skipped_step_changes_nothing(name):
+    p, fresh = build(name), build(name)
     target = target_for(p)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     optimizer = torch.optim.SGD(p.parameters(), lr=0.02)
@@ -145,8 +138,9 @@ def test_gradient_scaler_skipped_step_changes_nothing(name, options):
     assert scaler.get_scale() < 4.0
     for key, value in p.state_dict().items():
         assert torch.equal(value, before[key])
-    # And it goes on as if nothing had been.
-    own = torch.optim.SGD(twin.parameters(), lr=0.02)
-    attach(twin, own)
-    found, wanted = train(p, optimizer, 3, target, scaler), train(twin, own, 3, target)
+    # The training goes on as if there had been no step.
+    own = torch.optim.SGD(fresh.parameters(), lr=0.02)
+    attach(fresh, own)
+    found = train_scaled(p, optimizer, 3, target, scaler)
+    wanted = train(fresh, own, 3, target)
     np.testing.assert_allclose(found[-1], wanted[-1], rtol=0, atol=1e-14)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.optim.training import OPTIMIZERS, build
+from tests.optim.training import OPTIMIZERS
+from tests.schemes.descent import build
 from unitary_zoo import attach, parameter_groups
 
 
@@ -66,4 +67,5 @@ def test_parameter_groups_weight_decay_moves_free_parameters_only():
 def test_parameter_groups_suit_the_optimizer(optimizer):
     # LBFGS takes one group only, and Muon matrices only.
     model = model_with_both()
-    OPTIMIZERS[optimizer](parameter_groups(model, lr=1e-3, unitary_lr=1e-4))
+    groups = OPTIMIZERS[optimizer](parameter_groups(model, lr=1e-3, unitary_lr=1e-4)).param_groups
+    assert [group["lr"] for group in groups] == [1e-3, 1e-4]

@@ -7,9 +7,7 @@ from torch import nn
 
 from tests.oracles import haar
 from tests.weights.layers import linear
-from unitary_zoo import (
-    plain_state_dict,
-)
+from unitary_zoo import plain_state_dict
 
 
 def test_plain_state_dict_round_trip(layer):

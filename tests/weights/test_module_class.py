@@ -12,9 +12,7 @@ from torch.nn.utils import parametrize
 import unitary_zoo
 from tests.oracles import defect, haar
 from tests.weights.layers import FAMILIES, bound, linear
-from unitary_zoo import (
-    orthogonal,
-)
+from unitary_zoo import orthogonal
 
 
 class Scaled(nn.Module):

@@ -11,10 +11,7 @@ import unitary_zoo
 from tests.oracles import defect
 from tests.torch_internals import forward_pre_hooks
 from tests.weights.layers import FAMILIES, Custom, bound
-from unitary_zoo import (
-    orthogonal,
-    plain_state_dict,
-)
+from unitary_zoo import orthogonal, plain_state_dict
 from unitary_zoo.weights._weight import OrthogonalWeight
 
 

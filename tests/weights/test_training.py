@@ -13,9 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import unitary_zoo
 from tests.oracles import defect, haar
 from tests.weights.layers import FAMILIES, bound, linear
-from unitary_zoo import (
-    NotProjectedError,
-)
+from unitary_zoo import NotProjectedError
 from unitary_zoo._torch import reset_compiler
 
 # Inductor compiles its templates by what torch itself has deprecated.

@@ -8,11 +8,7 @@ from torch import nn
 import unitary_zoo
 from tests.oracles import defect, haar
 from tests.weights.layers import FAMILIES, SHAPES, Custom, bound, linear, size
-from unitary_zoo import (
-    NotRepresentableError,
-    Parametrization,
-    orthogonal,
-)
+from unitary_zoo import NotRepresentableError, Parametrization, orthogonal
 from unitary_zoo.weights._weight import _MANY
 
 
