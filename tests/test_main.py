@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -50,7 +51,7 @@ class {name}(Static):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A working directory with a file and a package of schemes, forgotten afterwards."""
-    # Names of their own: modules stay in sys.modules, and another test's must not be found.
+    # No other test may use these names, because modules stay in sys.modules.
     good = SCHEME.format(name="Phases", dimension="n")
     bad = SCHEME.format(name="Boastful", dimension="n - 1")
     (tmp_path / "uz_schemes.py").write_text(good + bad + "\nclass Plain: ...\n")
@@ -72,7 +73,7 @@ def run(capsys, *arguments):
 
 
 def table(text):
-    """The rows below the header, by columns two or more spaces apart."""
+    """The header and the rows of a table whose columns are two or more spaces apart."""
     header, *rows = text.splitlines()
     return re.split(r"\s{2,}", header), [re.split(r"\s{2,}", row) for row in rows]
 
@@ -105,8 +106,6 @@ def test_list_has_a_row_for_each_scheme_and_field(capsys, arguments):
 
 
 def test_list_names_the_size_that_a_scheme_takes_instead(capsys, monkeypatch):
-    from dataclasses import replace
-
     scheme = Parametrization.get("expm")
     monkeypatch.setattr(scheme, "info", replace(scheme.info, accepts=lambda n: n % 4 == 0))
     _, out, _ = run(capsys, "--n", "6", "--field", "real")
@@ -127,7 +126,7 @@ def test_list_filters(capsys, field):
     "arguments",
     [("--field", "quaternion"), ("--family", "free"), ("--n", "0"), ("--n", "x"), ("lost",)],
 )
-def test_bad_flags_end_with_code_2(capsys, arguments):
+def test_main_refuses_bad_flags(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -146,7 +145,7 @@ def test_bad_flags_end_with_code_2(capsys, arguments):
         ("uz_schemes.py:Boastful", 1),
     ],
 )
-def test_check_prints_every_check_and_tells_by_its_code(folder, capsys, name, code):
+def test_check_prints_every_check_and_returns_its_code(folder, capsys, name, code):
     found, out, err = run(capsys, "check", name)
     assert (found, err) == (code, "")
     header, *lines = out.splitlines()
@@ -196,14 +195,14 @@ def test_check_of_a_registered_name_with_options(capsys, monkeypatch):
         ((":Static",), ""),
     ],
 )
-def test_what_is_not_there_is_one_line_and_code_2(folder, capsys, arguments, message):
+def test_check_of_something_missing_is_one_line_and_code_2(folder, capsys, arguments, message):
     code, out, err = run(capsys, "check", *arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert re.search(message, err)
 
 
-def test_a_file_does_not_take_the_place_of_a_module(folder, capsys):
+def test_check_of_a_file_keeps_the_module_of_its_name(folder, capsys):
     import random
 
     (folder / "random.py").write_text(SCHEME.format(name="Phases", dimension="n"))
@@ -212,7 +211,7 @@ def test_a_file_does_not_take_the_place_of_a_module(folder, capsys):
     sys.modules.pop("checked_random")
 
 
-def test_a_missing_package_is_one_line(capsys, monkeypatch):
+def test_check_without_the_package_of_a_scheme_is_one_line(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "geotorch", None)
     code, out, err = run(capsys, "check", "geotorch_so")
     assert (code, out) == (2, "")
@@ -220,7 +219,7 @@ def test_a_missing_package_is_one_line(capsys, monkeypatch):
     assert err.count("\n") == 1
 
 
-def test_faulty_classes_of_the_test_suite_fail(capsys):
+def test_check_fails_a_faulty_class(capsys):
     scheme = dict(FAULTS)["info"]
     code, out, _ = run(capsys, "check", f"{scheme.__module__}:{scheme.__name__}")
     assert code == 1
@@ -234,7 +233,7 @@ def test_faulty_classes_of_the_test_suite_fail(capsys):
         (["check", "uz_schemes.py:No"], 2, "Phases"),
     ],
 )
-def test_as_a_command(folder, arguments, code, word):
+def test_command_ends_with_its_code(folder, arguments, code, word):
     done = subprocess.run(
         [sys.executable, "-m", "unitary_zoo", *arguments],
         capture_output=True, text=True, timeout=120, check=False,
@@ -244,7 +243,7 @@ def test_as_a_command(folder, arguments, code, word):
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(folder):
+def test_command_survives_a_closed_pipe(folder):
     with subprocess.Popen(
         [sys.executable, "-m", "unitary_zoo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 import unitary_zoo
+from tests.oracles import C128, F64, defect
+from tests.weights.layers import size
 from unitary_zoo import NotRepresentableError, Parametrization, linalg, orthogonal
 from unitary_zoo.base import Determinant, Group, Projected, Rebased
-from unitary_zoo.testing.strategies import Subject
+from unitary_zoo.testing.subject import Subject
 
-F64, C128 = torch.float64, torch.complex128
 CASES = [
     (name, field)
     for name in Parametrization.names()
@@ -31,16 +32,8 @@ PROJECTED = [case for case in EXACT if issubclass(Parametrization.get(case[0]), 
 REAL = [case for case in EXACT if case[1] == "real"]
 
 
-def label(value):
-    return str(value)
-
-
 def sizes(name, *wanted):
     return [n for n in wanted if Parametrization.get(name).info.accepts(n)]
-
-
-def size(name, wanted):
-    return next(n for n in range(wanted, 4 * wanted) if Parametrization.get(name).info.accepts(n))
 
 
 def build(name, n, field, seed=0, dtype=F64, **options):
@@ -53,17 +46,11 @@ def layer_of(name, rows, columns, field, dtype=torch.float32):
     return orthogonal(nn.Linear(columns, rows, dtype=dtype), "weight", name)
 
 
-def off(w):
-    w = w.detach().to(C128).numpy()
-    w = w if w.shape[0] >= w.shape[1] else w.conj().T
-    return np.linalg.norm(w.conj().T @ w - np.eye(w.shape[1]), 2)
-
-
 # ------------------------------------------------------------------ torch: test_parametrization.py
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
-@pytest.mark.parametrize(("name", "field"), EXACT, ids=label)
+@pytest.mark.parametrize(("name", "field"), EXACT, ids=str)
 def test_torch_layer_stays_orthogonal_and_uses_the_weight(name, field, shape):
     shape = tuple(size(name, side) for side in shape)
     layer = layer_of(name, *shape, field)
@@ -71,7 +58,7 @@ def test_torch_layer_stays_orthogonal_and_uses_the_weight(name, field, shape):
     info = Parametrization.get(name).info
     eps = torch.finfo(torch.float32).eps
     limit = max(10 * max(shape) * eps, 2 * info.tolerance(max(shape), torch.float32))
-    assert off(layer.weight) <= limit
+    assert defect(layer.weight) <= limit
     x = torch.randn(8, shape[1], dtype=layer.weight.dtype)
     torch.testing.assert_close(layer(x), x @ layer.weight.mT + layer.bias)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -80,10 +67,10 @@ def test_torch_layer_stays_orthogonal_and_uses_the_weight(name, field, shape):
         optimizer.zero_grad()
         layer(x).abs().square().sum().backward()
         optimizer.step()
-        assert off(layer.weight) <= limit
+        assert defect(layer.weight) <= limit
 
 
-@pytest.mark.parametrize(("name", "field"), ASSIGNABLE, ids=label)
+@pytest.mark.parametrize(("name", "field"), ASSIGNABLE, ids=str)
 def test_torch_assigned_orthogonal_matrix_is_the_weight(name, field):
     n = size(name, 4)
     layer = layer_of(name, n, n, field)
@@ -101,7 +88,7 @@ def test_torch_assigned_orthogonal_matrix_is_the_weight(name, field):
 # ------------------------------------------------------------------- geotorch: test_integration.py
 
 
-@pytest.mark.parametrize(("name", "field"), EXACT, ids=label)
+@pytest.mark.parametrize(("name", "field"), EXACT, ids=str)
 def test_geotorch_layer_stays_orthogonal_for_sizes_up_to_eight(name, field):
     # A square weight of each size, and tall and wide ones; a pair of sizes adds nothing to these.
     for rows, columns in [(1, 1), (2, 2), (3, 3), (8, 8), (8, 1), (1, 8), (8, 3), (3, 8), (2, 1)]:
@@ -115,10 +102,10 @@ def test_geotorch_layer_stays_orthogonal_for_sizes_up_to_eight(name, field):
             optimizer.zero_grad()
             layer(torch.ones(columns, dtype=layer.weight.dtype)).abs().sum().backward()
             optimizer.step()
-            assert off(layer.weight) <= limit, (rows, columns)
+            assert defect(layer.weight) <= limit, (rows, columns)
 
 
-@pytest.mark.parametrize(("name", "field"), REBASED, ids=label)
+@pytest.mark.parametrize(("name", "field"), REBASED, ids=str)
 def test_geotorch_rebase_keeps_the_weight(name, field):
     p = build(name, size(name, 5), field)
     with torch.no_grad():
@@ -132,14 +119,14 @@ def test_geotorch_rebase_keeps_the_weight(name, field):
 # ---------------------------------------------------------- geoopt: test_manifold_basic, test_adam
 
 
-@pytest.mark.parametrize(("name", "field"), PROJECTED, ids=label)
+@pytest.mark.parametrize(("name", "field"), PROJECTED, ids=str)
 def test_geoopt_projection_is_idempotent(name, field):
     p = build(name, size(name, 5), field)
     with torch.no_grad():
         p.weight.add_(0.5 * torch.randn(p.weight.shape, dtype=F64))
     p.retract_()
     w = p.matrix().detach()
-    assert off(w) <= p.info.tolerance(p.n, F64)
+    assert defect(w) <= p.info.tolerance(p.n, F64)
     p.retract_()
     torch.testing.assert_close(p.matrix().detach(), w, rtol=0, atol=1e-13)
 
@@ -154,7 +141,7 @@ FULL = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "field"), FULL, ids=label)
+@pytest.mark.parametrize(("name", "field"), FULL, ids=str)
 def test_geoopt_optimizer_finds_a_target(name, field):
     """Procrustes: min ||W - W*||, whose minimum is the target; half a turn away is a saddle."""
     n = size(name, 4)
@@ -222,7 +209,7 @@ def test_pymanopt_tangent_projection_is_idempotent_and_self_adjoint(n, field):
     torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "field"), CASES, ids=label)
+@pytest.mark.parametrize(("name", "field"), CASES, ids=str)
 def test_pymanopt_gradient_is_a_first_order_model(name, field):
     """|f(x + t d) - f(x) - t <grad f, d>| falls like t^2: slope 2 in a log-log plot."""
     p = build(name, size(name, 4), field)
@@ -266,7 +253,7 @@ def test_pymanopt_gradient_is_a_first_order_model(name, field):
 # ----------------------------------------------------------------------- torch-householder, fasth
 
 
-@pytest.mark.parametrize(("name", "field"), EXACT, ids=label)
+@pytest.mark.parametrize(("name", "field"), EXACT, ids=str)
 def test_fasth_adjoint_inverts_the_map(name, field):
     for n in sizes(name, 1, 2, 7, 16, 33):
         p = build(name, n, field, dtype=torch.float32)
@@ -289,7 +276,7 @@ def test_torch_householder_float32_equals_the_product_in_float64(n, k):
 # ----------------------------------------------------------------------------- Emerging-Optimizers
 
 
-@pytest.mark.parametrize(("name", "field"), REAL, ids=label)
+@pytest.mark.parametrize(("name", "field"), REAL, ids=str)
 def test_emerging_optimizers_bfloat16_weight_is_the_cast_of_float32(name, field):
     n = size(name, 8)
     layer = layer_of(name, n, n, field)

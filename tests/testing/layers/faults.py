@@ -19,7 +19,7 @@ FAULTS: list[tuple[str, LayerSubject, str]] = []
 
 
 def fault(*checks, shape=SQUARE, scheme=Cayley):
-    """Decorator that enters a subject for the checks that must find its fault."""
+    """Return a decorator that enters a subject for the checks that must find its fault."""
 
     def enter(cls):
         options = {"scheme": scheme} if issubclass(cls, SchemeLayers) else {}
@@ -54,7 +54,7 @@ class Once(LayerSubject):
 @fault("forgotten_hook", "small_steps_in_bfloat16")
 @dataclass(frozen=True)
 class OnceByAScheme(SchemeLayers):
-    """The same, said to have a scheme."""
+    """A weight that is orthogonal at the start only, said to have a scheme."""
 
     def make_orthogonal(self, module, name="weight", *, blocks=1, **options):
         nn.init.orthogonal_(module.get_parameter(name))
@@ -153,7 +153,7 @@ class TakesAll(LayerSubject):
 
 @fault("made_plain", "plain_export")
 class Noisy(_WithAnother):
-    """Every read is another."""
+    """Every read gives another weight."""
 
     class top(_OnTop):
         def forward(self, x):

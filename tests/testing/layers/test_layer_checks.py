@@ -15,11 +15,10 @@ from unitary_zoo.testing.layers import LAYER_CHECKS, LayerCheck, SchemeLayers
 from unitary_zoo.testing.layers.measures import MemoryMeasure
 from unitary_zoo.testing.layers.registry import PREFIX, expected_failure, layers_of
 from unitary_zoo.testing.layers.subject import SHAPES, serves_thin_weights
-from unitary_zoo.testing.runner import _measures
 from unitary_zoo.testing.subject import Measure, Subject
 
 BY_NAME = {check.name: check for check in LAYER_CHECKS.values()}
-# A subject with a fault may warn on its way.
+# A subject with a fault may warn before it fails.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -55,12 +54,12 @@ def test_every_layer_check_has_a_planted_fault():
     assert {name for name, _, _ in FAULTS} == set(BY_NAME)
 
 
-# An ordinary layer does these right: reading its weight gives the numbers that it has.
+# An ordinary layer passes these: its weight is what it stores.
 UNCONSTRAINED = {
     "frozen", "cached_step", "cached_fused_step", "cached_two_backwards", "one_small_matrix",
     "plain_export", "plain_checkpoint", "lstm_forward", "gru_forward", "meta_device", "ensemble",
 }  # fmt: skip
-# It has no parametrization, and a tensor cannot be assigned to its parameter.
+# These raise on it: it has no parametrization, and its parameter takes no tensor.
 PARAMETRIZED = {
     "cached_no_grad", "copy_made_plain", "made_plain", "assigned", "assigned_off_the_group",
     "cached_assignment", "determinant_assigned",
@@ -108,12 +107,12 @@ def test_layer_checks_say_what_must_not_happen():
 
 
 def test_layer_check_names_differ_from_those_of_scheme_checks():
-    assert len(LAYER_CHECKS) == len(BY_NAME) == 43
+    assert LAYER_CHECKS.keys() == {PREFIX + name for name in BY_NAME}
     assert not LAYER_CHECKS.keys() & CHECKS.keys()
 
 
 @pytest.mark.parametrize("name", Parametrization.names())
-def test_shapes_have_sizes_that_the_scheme_accepts(name):
+def test_layer_shapes_have_sizes_that_the_scheme_accepts(name):
     for subject in layers_of(Subject(Parametrization.get(name))):
         for shape in SHAPES:
             rows, columns = subject.shape(shape)
@@ -121,7 +120,7 @@ def test_shapes_have_sizes_that_the_scheme_accepts(name):
             assert (rows > columns, rows < columns) == (shape == "tall", shape == "wide")
 
 
-def test_thin_schemes_are_those_with_columns_of_their_own():
+def test_serves_thin_weights_where_for_columns_is_defined():
     class Thin(Cayley):
         @classmethod
         def for_columns(cls, n, k, **options):
@@ -146,7 +145,7 @@ def refuse(subject, shape):
         ("eigenphase", "tall", "passed"),
     ],
 )
-def test_refusal_passes_where_the_info_says_so(scheme, shape, wanted):
+def test_layer_check_passes_a_refusal_that_the_info_states(scheme, shape, wanted):
     subject = SchemeLayers("", "complex", scheme=Parametrization.get(scheme))
     check = LayerCheck("refuse", "", refuse, SHAPES, SHAPES, may_refuse=True)
     assert result(check, subject, shape) == wanted
@@ -199,16 +198,14 @@ def test_expected_failures_of_layers_are_strict(monkeypatch):
     assert "passes, but is claimed to fail: a reason" in run().message
 
 
-def test_an_exception_is_a_finding_with_its_case(monkeypatch):
+def test_layer_check_reports_an_exception_with_its_case():
     check = LayerCheck("refuse", "", refuse, ("tall",), ("tall",))
-    monkeypatch.setitem(LAYER_CHECKS, "layer_refuse", check)
-    measures = list(_measures("layer_refuse", Subject(Cayley), True))
-    assert [m.where for m in measures] == [
+    assert [m.where for m in check.check(Subject(Cayley))] == [
         f"{field}, tall: ValueError: no such matrix" for field in Cayley.info.fields
     ]
 
 
-def test_a_layer_check_stops_at_the_first_failure():
+def test_layer_check_stops_at_the_first_failure():
     def function(subject, shape):
         yield Measure(1.0, 0.0, "first")
         raise AssertionError("not reached")
@@ -222,8 +219,8 @@ def test_parametrize_with_checks_includes_the_layers():
     assert {"cayley-check_unitary", "cayley-check_layer_adamw_step"} <= ids
 
 
-# The checks of every scheme run in test_conformance, where cases are left out that a scheme cannot
-# influence. One scheme of each family is checked on all shapes here.
+# test_conformance.py runs the checks of every scheme, without the cases that a scheme cannot
+# influence. Here one scheme of each family is checked on those.
 @pytest.mark.parametrize("scheme", ["cayley", "lie_exp", "svd_projection"])
 @pytest.mark.parametrize(
     "check", [c for c in BY_NAME.values() if c.scheme_shapes != c.shapes], ids=lambda c: c.name
