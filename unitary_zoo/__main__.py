@@ -30,7 +30,7 @@ exit codes of check: 0 all checks pass, 1 some fail, 2 there is no such class or
 
 
 class UsageError(ValueError):
-    """The command line names something that does not exist; the message is one line."""
+    """The command line asks for something that does not exist; the message is one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,8 +120,8 @@ def _check(options: argparse.Namespace) -> int:
     try:
         subject.build(subject.sizes()[-1], given.get("field"))
     except Exception as error:
-        # A scheme that cannot be built as it stands is a finding of the checks; a missing package
-        # or a wrong option is not.
+        # The checks report a scheme that cannot be built without options. A missing package or a
+        # wrong option is no fault of the scheme.
         if given or isinstance(error, ImportError):
             with_options = f" with {given}" if given else ""
             message = f"cannot build {scheme.__name__}{with_options}: {_one_line(error)}"
@@ -155,13 +155,13 @@ def _find(name: str) -> type[Parametrization]:
         sys.path.insert(0, os.getcwd())
     try:
         module = _run_file(Path(where)) if where.endswith(".py") else pkgutil.resolve_name(where)
-    except Exception as error:  # whatever the module raises, its class does not exist
+    except Exception as error:  # a module can raise anything, and then has no class
         raise UsageError(f"cannot import {where!r}: {_one_line(error)}") from None
     schemes = {key: x for key, x in vars(module).items() if _is_scheme(x)}
     if attribute not in schemes:
         own = [key for key, x in schemes.items() if x.__module__ == module.__name__]
-        there = f"it has {', '.join(own) or 'none'}"
-        raise UsageError(f"{where} has no Parametrization called {attribute!r}; {there}")
+        known = ", ".join(own) or "none"
+        raise UsageError(f"{where} has no Parametrization called {attribute!r}; it has {known}")
     if not isinstance(getattr(schemes[attribute], "info", None), SchemeInfo):
         raise UsageError(f"{attribute} states no info; set info = SchemeInfo(...)")
     return schemes[attribute]

@@ -10,19 +10,19 @@ SHAPES = [(4, 4), (5, 3), (3, 5), (1, 1), (7, 1), (1, 7), (17, 2)]
 
 
 def size(scheme, wanted):
-    """The next size from the one wanted on at which the scheme exists."""
+    """The smallest size from ``wanted`` on at which the scheme exists."""
     accepts = Parametrization.get(scheme).info.accepts
     return next(n for n in range(wanted, 4 * wanted) if accepts(n))
 
 
 def bound(dtype, n):
-    # The schemes claim 8 sqrt(n) eps in the 2-norm, which no entry exceeds.
+    """The tolerance that the schemes of these tests claim, 8 sqrt(n) eps in the 2-norm."""
     return 8 * n**0.5 * torch.finfo(dtype).eps
 
 
 def linear(rows, columns, scheme="cayley", **options):
-    how = {key: options.pop(key) for key in ("dtype", "bias", "device") if key in options}
-    return orthogonal(nn.Linear(columns, rows, **how), "weight", scheme, **options)
+    own = {key: options.pop(key) for key in ("dtype", "bias", "device") if key in options}
+    return orthogonal(nn.Linear(columns, rows, **own), "weight", scheme, **options)
 
 
 class Custom(nn.Module):

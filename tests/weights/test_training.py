@@ -16,11 +16,8 @@ from tests.weights.layers import FAMILIES, bound, linear
 from unitary_zoo import NotProjectedError
 from unitary_zoo._torch import reset_compiler
 
-# Inductor compiles its templates by what torch itself has deprecated.
-compiles = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
-
-@compiles
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # by torch's own calls
 @pytest.mark.slow
 def test_compiled_layer_equals_eager(layer):
     reset_compiler()
@@ -40,9 +37,9 @@ def test_compiled_layer_equals_eager(layer):
 
 
 # The kit compiles every scheme with the compiler's own derivatives, but without generated code.
-# Code is generated here for one scheme of each kind of computation: the others put the same
-# operations together. It differs for complex numbers where a derivative of the compiler goes into
-# it; the rest of complex arithmetic it leaves to the operators of torch.
+# Code is generated here for one scheme of each kind of computation, because the others consist of
+# the same operations. For complex numbers, generated code holds derivatives of the compiler and
+# leaves the rest to the operators of torch.
 GENERATED = [
     *((name, "real") for name in (
         "cayley", "dtriv", "svd_projection", "eunn", "householder", "kronecker", "nnrnn",
@@ -54,12 +51,12 @@ GENERATED = [
 SHORT = {"polar_newton_schulz": {"iterations": 2}}
 
 
-@pytest.mark.filterwarnings("ignore")  # of what the compiler itself calls
+@pytest.mark.filterwarnings("ignore")  # by the compiler's own calls
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "field"), GENERATED, ids=str)
 def test_inductor_equals_eager(scheme, field):
-    # The kit compiles each scheme without generating code; the code has been wrong where the
-    # compiler's own derivative of a complex QR decomposition went into it.
+    # The kit compiles each scheme without generating code. Generated code was wrong where it
+    # contained the compiler's own derivative of a complex QR decomposition.
     reset_compiler()
     torch.manual_seed(0)
     dtype = torch.complex64 if field == "complex" else torch.float32

@@ -41,7 +41,7 @@ def test_weight_is_orthogonal_and_learns(scheme, shape, dtype):
         losses.append(float(loss.detach()))
     handle.remove()
     assert defect(layer.weight) <= limit
-    # (1, 1) has no direction to learn in, and others may have started at the target
+    # A side of 1 may leave no direction to learn in, and others may start at the target.
     assert losses[-1] < losses[0] or losses[0] < 1e-3 or 1 in shape
 
 
@@ -161,7 +161,7 @@ def test_assignment_refuses_bad_values():
 
 
 @pytest.mark.parametrize("init", ["haar", "henaff", "identity"])
-def test_init_by_name(init):
+def test_weight_init_by_name(init):
     torch.manual_seed(3)
     layer = linear(5, 5, "expm", init=init, dtype=torch.float64)
     torch.manual_seed(3)
@@ -171,7 +171,7 @@ def test_init_by_name(init):
     torch.testing.assert_close(layer.weight, wanted.matrix(), rtol=0, atol=1e-12)
 
 
-def test_init_by_a_matrix():
+def test_weight_init_by_a_matrix():
     wanted = haar(5, 3, seed=8, dtype=torch.float32)
     layer = linear(5, 3, "cayley", init=wanted)
     torch.testing.assert_close(layer.weight, wanted, rtol=0, atol=1e-5)

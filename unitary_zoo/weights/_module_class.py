@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from unitary_zoo import linalg
 from unitary_zoo._torch import (
@@ -35,9 +36,9 @@ def adopt(module: nn.Module) -> None:
     module.__class__ = _class_for(_base(module), frozenset(parametrizations_of(module)))
 
 
-def parametrizations_of(module: nn.Module) -> Mapping[str, Any]:
+def parametrizations_of(module: nn.Module) -> Mapping[str, ParametrizationList]:
     """The list of parametrizations of each computed tensor of a module, by name."""
-    return cast(Mapping[str, Any], getattr(module, "parametrizations", {}))
+    return cast(Mapping[str, ParametrizationList], getattr(module, "parametrizations", {}))
 
 
 class _ParametrizedType(type):

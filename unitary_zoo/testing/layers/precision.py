@@ -57,7 +57,7 @@ def bfloat16_and_back(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     yield on_group(subject, weight, "again in float32")
 
 
-def _inner(layer: Any, gradient: Tensor) -> Tensor:
+def _inner_product(layer: Any, gradient: Tensor) -> Tensor:
     return (layer.weight.float() * gradient).sum()
 
 
@@ -69,7 +69,7 @@ def small_steps_in_bfloat16(subject: LayerSubject, shape: str) -> Iterator[Measu
     single = copy.deepcopy(module)
     before, gradient = module.weight.detach().clone(), torch.randn(module.weight.shape)
     for layer in (module.to(torch.bfloat16), single):
-        loss = partial(_inner, layer, gradient)
+        loss = partial(_inner_product, layer, gradient)
         learn(subject, layer, lambda p: SGD(p, lr=2e-4), 50, loss=loss)
     moved = distance(single.weight, before)
     off = distance(module.float().weight, single.weight)

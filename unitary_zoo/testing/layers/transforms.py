@@ -66,11 +66,11 @@ def ensemble(subject: LayerSubject, shape: str) -> Iterator[Measure]:
     x = batch(pair[0])
     state = torch.func.stack_module_state(pair)
 
-    def apart(parameters: Any, buffers: Any) -> Tensor:
+    def output(parameters: Any, buffers: Any) -> Tensor:
         out: Tensor = torch.func.functional_call(pair[0], (parameters, buffers), (x,))
         return out
 
-    together = torch.vmap(apart)(*state)
+    together = torch.vmap(output)(*state)
     yield same(together, torch.stack([module(x) for module in pair]), "the outputs", 1e-5)
 
 
