@@ -1,4 +1,4 @@
-"""``python -m unitary_zoo``: the schemes as a table, and the conformance kit for one of them."""
+"""``python -m unitary_zoo``: the schemes as a table, and the checks of one of them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--family", choices=("static", "rebased", "projected"))
     listing.add_argument("--n", type=_size, default=128, help="size at which to count dimensions")
     listing.set_defaults(run=_list)
-    check = commands.add_parser("check", help="run the conformance kit on a scheme")
+    check = commands.add_parser("check", help="run the checks of a scheme, not those of its layers")
     check.add_argument("scheme", help="registered name, package.module:Class or file.py:Class")
     help_ = "an option of the scheme; VALUE is a Python literal, or else text"
     check.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=help_)
