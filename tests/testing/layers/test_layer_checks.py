@@ -1,5 +1,7 @@
 """The checks of layers are tested themselves: each must find the faults planted for it."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.testing.layers.faults import FAULTS, Cayley, Once, Plain
@@ -9,6 +11,7 @@ from unitary_zoo.testing import (
     check_orthogonal_layer,
     parametrize_with_checks,
     runner,
+    yield_checks,
     yield_layer_checks,
 )
 from unitary_zoo.testing.checks import CHECKS
@@ -194,6 +197,14 @@ def test_expected_failures_of_layers_are_strict(monkeypatch):
     (run,) = (run for name, run in yield_layer_checks("cayley") if "frozen" in name)
     assert run().status == "failed"
     assert "passes, but is claimed to fail: a reason" in run().message
+
+
+@pytest.mark.parametrize(("name", "known"), [("layer_frozen", True), ("layer_frozn", False)])
+def test_expected_failures_name_checks_of_layers(name, known, monkeypatch):
+    info = replace(Cayley.info, expected_failures={name: "a reason"})
+    monkeypatch.setattr(Cayley, "info", info)
+    (run,) = (run for check, run in yield_checks(Cayley) if check == "info")
+    assert (run().status == "passed") == known
 
 
 def test_layer_check_reports_an_exception_with_its_case():

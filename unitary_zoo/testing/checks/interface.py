@@ -24,9 +24,9 @@ from unitary_zoo.base import (
     Static,
 )
 from unitary_zoo.testing.checks.registry import (
-    CHECKS,
     FLOAT64,
     HALF,
+    NAMES,
     check,
     exact,
     holds,
@@ -70,7 +70,7 @@ def check_info(subject: Subject) -> Iterator[Measure]:
     )
     yield holds(bool(info.tolerance.reason.strip()), "the tolerance has a reason")
     for name, reason in info.expected_failures.items():
-        yield holds(name in CHECKS, f"expected failure {name!r} is the name of a check")
+        yield holds(name in NAMES, f"expected failure {name!r} is the name of a check")
         yield holds(bool(reason.strip()), f"expected failure {name!r} has a reason")
     for field, claims in info.claims.items():
         yield _group_agrees(field, claims)

@@ -14,6 +14,8 @@ from unitary_zoo.testing.subject import Measure, Subject
 
 Check = Callable[[Subject], Iterator[Measure]]
 CHECKS: dict[str, tuple[Check, Callable[[SchemeInfo], bool]]] = {}
+NAMES: set[str] = set()
+"""The names of all checks, those of layers included: what a claim of failure can name."""
 
 FLOAT64 = (torch.float64,)
 HALF = (torch.bfloat16, torch.float16)
@@ -33,7 +35,9 @@ def check(applies: Callable[[SchemeInfo], bool] = always) -> Callable[[Check], C
     """Return a decorator that registers a check for the schemes to which it applies."""
 
     def enter(function: Check) -> Check:
-        CHECKS[function.__name__.removeprefix("check_")] = (function, applies)
+        name = function.__name__.removeprefix("check_")
+        CHECKS[name] = (function, applies)
+        NAMES.add(name)
         return function
 
     return enter

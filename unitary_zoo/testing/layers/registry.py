@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from unitary_zoo.testing.checks.registry import holds
+from unitary_zoo.testing.checks.registry import NAMES, holds
 from unitary_zoo.testing.layers.subject import SHAPES, LayerSubject, SchemeLayers
 from unitary_zoo.testing.subject import Measure, Subject
 
@@ -119,6 +119,7 @@ def layer_check(
             name, meaning, function, shapes, scheme_shapes or shapes,
             fields, applies, may_refuse, slow,
         )  # fmt: skip
+        NAMES.add(PREFIX + name)
 
     return enter
 
