@@ -34,7 +34,7 @@ struct Buffers {
   }
 };
 
-/* h(s) for first <= s <= last, wherever it is; h(0) is the initial state, and h(s + 1) follows from h(s) at step s. */
+/* Where h(s) is, for first <= s <= last; h(0) is the initial state, and h(s + 1) follows from h(s) at step s. */
 template <class T, int ACTIVATION>
 struct States {
   const Tile<T, ACTIVATION> &tile;
@@ -103,8 +103,8 @@ struct Backward {
    * `after` is that of the next step, or null at the last step, where the state has no gradient but that of the result. */
   UZ_MEMBER void backward_step(Long step, const T *after, T *dz, Rows<T> h) const {
     const Long n = r.n;
-    const bool outside = step + 1 == r.steps || !r.grad_last;
-    const T *grad = outside ? (const T *)r.grad + (r.grad_last ? 0 : step * r.grad_step) + tile.begin * r.grad_row : nullptr;
+    const bool in_result = step + 1 == r.steps || !r.grad_last;
+    const T *grad = in_result ? (const T *)r.grad + (r.grad_last ? 0 : step * r.grad_step) + tile.begin * r.grad_row : nullptr;
     T *dx = r.dx && !r.m ? (T *)r.dx + (step * r.batch + tile.begin) * n : nullptr;
     const T slope = (T)r.slope;
     const T *threshold = (const T *)r.threshold;

@@ -1,7 +1,8 @@
 /* The recurrence and its gradient for one slice of the batch; compiled once for each instruction set.
  *
  * A tile of batch rows runs through all steps by itself: no step needs another row, so nothing synchronises and the tile's states
- * stay in cache. tile.h has the forward pass, backward.h the backward pass, and product.h the product that both spend their time in.
+ * stay in cache. tile.h has the forward pass, backward.h the backward pass, and product.h the product, in which both spend
+ * their time.
  */
 #include "backward.h"
 #include "kernel.h"

@@ -10,7 +10,7 @@
 /* Increased with every change of this interface; the caller compares it with its own. */
 enum { UZ_VERSION = 4 };
 
-enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512, UZ_ISA_COUNT };
+enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512 };
 
 enum uz_activation {
   UZ_IDENTITY,
@@ -87,7 +87,7 @@ int64_t uz_sign_bytes(int isa, const uz_recurrence *r);
 /* Bytes of the workspace of one call on so many rows; backward != 0 for uz_backward. */
 int64_t uz_work_bytes(int isa, const uz_recurrence *r, int64_t rows, int backward);
 
-/* Rows [begin, end) of the batch. */
+/* Run the rows [begin, end) of the batch, with uz_work_bytes of workspace. */
 void uz_forward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, void *work);
 void uz_backward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, const uz_sums *sums, void *work);
 

@@ -17,7 +17,7 @@ struct Plan {
   Long panel;   /* numbers of the packed right factor of that sum */
 
   Plan(const uz_recurrence &r, Long rows) {
-    /* With W beyond half of a usual second-level cache it is read from further away in every step: more rows share it. */
+    /* A W larger than half of a usual second-level cache is read from beyond it in every step: more rows share each read. */
     const Long most = r.n * padded<T>(r.n) * (Long)sizeof(T) <= 640 * 1024 ? 24 : 72;
     tile = ceil_div(rows, ceil_div(rows, most));
     chunk = at_most(r.steps, ceil_div(192, tile));
@@ -90,7 +90,7 @@ struct Tile {
     return {(typename Number<T>::Int *)r.signs + begin * row, r.batch * row, row};
   }
 
-  /* h(step + 1) from h(step). With `pad` the rows of `to` are padded, else they have n numbers. */
+  /* Compute h(step + 1) from h(step). With `pad` the rows of `to` are padded; without, they have n numbers. */
   UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, bool note_signs) const {
     const T *raw = r.m ? x(step) : nullptr, *pre = r.m ? nullptr : x(step);
     const Factors<T> f = {from.at, from.stride, r.n, (const T *)r.w, raw, r.x_row, r.m, (const T *)r.v, (const T *)r.bias};
