@@ -1,4 +1,4 @@
-"""RecurrentCell: the parameters and the step that the cells have in common."""
+"""RecurrentCell: the parameters and the step that all cells have in common."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def build_recurrent(
 
 def empty_parameter(like: Parametrization, *shape: int) -> nn.Parameter:
     """Return a parameter on the device and of the dtype of the scheme."""
-    anchor = next(like.parameters())
-    return nn.Parameter(torch.empty(*shape, device=anchor.device, dtype=anchor.dtype))
+    given = next(like.parameters())
+    return nn.Parameter(torch.empty(*shape, device=given.device, dtype=given.dtype))
 
 
 def uniform_(x: Tensor, bound: float, generator: torch.Generator | None) -> None:
@@ -137,8 +137,8 @@ class RecurrentCell(nn.Module, ABC):
         """Return the learned initial state, or zeros, as (batch, n)."""
         n, h0 = self.hidden_size, self.h0
         if h0 is None:
-            anchor = self.weight_ih
-            return torch.zeros(batch, n, dtype=anchor.dtype, device=anchor.device)
+            v = self.weight_ih
+            return torch.zeros(batch, n, dtype=v.dtype, device=v.device)
         return h0.expand(batch, n)
 
     @abstractmethod

@@ -58,7 +58,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
             raise ValueError(f"dropout={dropout!r}; pass a probability in [0, 1)")
         if dropout and num_layers == 1:
             raise ValueError(
-                f"dropout={dropout} acts between layers, and num_layers=1 has no between; use "
+                f"dropout={dropout} acts between two layers, and num_layers=1 is a single one; use "
                 "num_layers=2 or more, or dropout=0"
             )
         directions = 2 if bidirectional else 1

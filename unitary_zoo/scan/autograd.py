@@ -1,4 +1,4 @@
-"""What every scan with a backward pass of its own does around it."""
+"""What the scans with a backward pass of their own have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ OperandsT = TypeVar("OperandsT", Operands, GatedOperands)
 def needs_gradients(operands: AnyOperands) -> bool:
     """Return whether a backward pass may follow.
 
-    To be asked outside of ``autograd.Function.forward``, where gradients always look needed.
+    Call this before ``autograd.Function.apply``: inside ``forward`` gradients are always disabled,
+    and ``ctx.needs_input_grad`` does not tell whether they were disabled outside.
     """
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in operands)
 
@@ -40,8 +41,8 @@ def backward(
         ctx: The context of the function.
         grad: The gradient of the result.
         kind: The kind of operands.
-        gradients: From (ctx, operands, tensors saved beside them, which operands need a gradient
-            by name, grad) to gradients by name.
+        gradients: From (ctx, operands, tensors saved beside them, whether each operand needs a
+            gradient, by name, grad) to gradients by name.
     """
     saved = ctx.saved_tensors  # read once: hooks may recompute them at every access
     count = len(ctx.needs_input_grad) - len(ctx.options)

@@ -32,8 +32,8 @@ def in_segments(
 
     outs: list[Tensor] = []
     h = h0
-    for part in x.split(length):
-        out = recompute(run, part, h, use_reentrant=False, preserve_rng_state=False)
+    for segment in x.split(length):
+        out = recompute(run, segment, h, use_reentrant=False, preserve_rng_state=False)
         h = out[-1] if return_sequence else out
         outs.append(out)
     return torch.cat(outs) if return_sequence else h

@@ -50,13 +50,13 @@ BACKENDS: MappingProxyType[str, Backend] = MappingProxyType(
 
 ENVIRONMENT = "UNITARY_ZOO_SCAN"
 
-# Packing W for the native kernel takes as long as this many rows take in one of its steps.
+# Packing W for the native kernel takes as long as one of its steps takes for this many rows.
 PACKING = 8
 
-# Cost of a step of a map by its factors in PyTorch operations, forward and backward, counted in
-# multiplications of the dense recurrence: of its calls, and of each multiplication of the factors.
-# Fewer rows than LEAST_ROWS make a dense step no faster, since W has to be read. Found with
-# `comparisons/benchmarks/scan_speed.py --structured` on two threads.
+# The cost of a step by the factors of a map, forward and backward, in multiplications of the dense
+# recurrence: CALLS for the calls of PyTorch, and FACTOR for each multiplication of the factors.
+# Fewer rows than LEAST_ROWS make a dense step no faster, since W has to be read. Measured with
+# `python -m comparisons.benchmarks scan_speed --structured` on two threads.
 CALLS, FACTOR, LEAST_ROWS = 1e7, 25.0, 8
 
 
@@ -135,8 +135,8 @@ def _cheapest_form(problem: AnyProblem) -> AnyProblem:
 
 def by_factors(w: LinearMap, steps: int, batch: int) -> bool:
     """Return whether a map is cheaper by its factors than by its matrix, which has to be built."""
-    row = FACTOR * w.multiplications
-    dense = w.n**2 * (4 if w.dtype.is_complex else 1)
-    # The matrix is the image of n rows.
-    build = CALLS + w.n * row
-    return steps * (CALLS + batch * row) < steps * max(batch, LEAST_ROWS) * dense + build
+    factors_row = FACTOR * w.multiplications
+    dense_row = w.n**2 * (4 if w.dtype.is_complex else 1)
+    build = CALLS + w.n * factors_row  # the matrix is the image of n rows
+    dense = steps * max(batch, LEAST_ROWS) * dense_row
+    return steps * (CALLS + batch * factors_row) < dense + build

@@ -82,10 +82,9 @@ class _GatedScan(torch.autograd.Function):
         states[0] = h0
         transposed = w.mT.contiguous()  # the product is fastest with this layout
         slots = states.unbind(0)
-        for t, (row, candidate) in enumerate(
-            zip(sums.unbind(0), candidates.unbind(0), strict=True)
-        ):
-            _step(slots[t], transposed, row, candidate, out=slots[t + 1])
+        sums_at, candidate_at = sums.unbind(0), candidates.unbind(0)
+        for t in range(steps):
+            _step(slots[t], transposed, sums_at[t], candidate_at[t], out=slots[t + 1])
         ctx.save_for_backward(x, w, h0, weight_ih, bias, bias_hn, states, sums, candidates)
         return states[1:] if return_sequence else states[-1].clone()
 
@@ -119,18 +118,18 @@ def _gradients(
     grads = grad.unbind(0) if return_sequence else None
     gradients = torch.empty_like(c)  # of the states
     gradients[-1] = grad if grads is None else grads[-1]
-    slots, rows = gradients.unbind(0), slopes.unbind(0)
-    flat, gates = slopes.view(steps, batch, 3 * n).unbind(0), z.unbind(0)
+    gradient_at, slopes_at, z_at = gradients.unbind(0), slopes.unbind(0), z.unbind(0)
+    flat_at = slopes.view(steps, batch, 3 * n).unbind(0)
     for t in range(steps - 1, -1, -1):
-        g = slots[t]
-        rows[t].mul_(g.unsqueeze(1))  # the slopes become the gradients
+        g = gradient_at[t]
+        slopes_at[t].mul_(g.unsqueeze(1))  # the slopes become the gradients
         if t == 0:
-            g = g * gates[0]
+            g = g * z_at[0]
         elif grads is None:
-            g = torch.mul(g, gates[t], out=slots[t - 1])
+            g = torch.mul(g, z_at[t], out=gradient_at[t - 1])
         else:
-            g = torch.addcmul(grads[t - 1], g, gates[t], out=slots[t - 1])
-        dh = g.addmm_(flat[t], w)  # of h_(t-1), through z h_(t-1) and through W h_(t-1)
+            g = torch.addcmul(grads[t - 1], g, z_at[t], out=gradient_at[t - 1])
+        dh = g.addmm_(flat_at[t], w)  # of h_(t-1), through z h_(t-1) and through W h_(t-1)
     d = slopes.view(steps * batch, 3 * n)
     found = {"h0": dh}
     if needed["w"]:

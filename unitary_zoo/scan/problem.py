@@ -62,7 +62,7 @@ class Problem:
         return Operands(self.x, w, self.h0, self.weight_ih, self.bias, self.threshold)
 
     def options(self) -> tuple[str, bool, int | None]:
-        """Return what is no tensor, for :meth:`Operands.problem`."""
+        """Return the arguments that are no tensors, for :meth:`Operands.problem`."""
         return self.activation.name, self.return_sequence, self.checkpoint
 
 
@@ -112,7 +112,7 @@ class GatedProblem:
         return GatedOperands(self.x, self.w, self.h0, self.weight_ih, self.bias, self.bias_hn)
 
     def options(self) -> tuple[bool, int | None]:
-        """Return what is no tensor, for :meth:`GatedOperands.problem`."""
+        """Return the arguments that are no tensors, for :meth:`GatedOperands.problem`."""
         return self.return_sequence, self.checkpoint
 
 
@@ -225,11 +225,11 @@ def _check(
     """Raise ValueError unless the arguments fit together.
 
     Args:
-        x: To be (T, B, width) with T > 0.
+        x: Must be (T, B, width) with T > 0.
         width: m, or n without input weights.
-        maps: What has only to be on the device of x.
+        maps: Tensors or maps of which only the device is checked.
         shapes: Tensors with the shapes that they must have; None fits any.
-        checkpoint: To be None, or at least 1.
+        checkpoint: Must be None, or an int of at least 1.
     """
     if checkpoint is not None and (
         isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1

@@ -31,7 +31,7 @@ def supports(problem: AnyProblem) -> tuple[bool, str]:
     """Return true for dense matrices on the CPU, without gates."""
     if isinstance(problem, GatedProblem):
         return False, "the compiled kernel has no gated recurrence"
-    if is_traced() or is_transformed():  # before all else, for what follows is traced, too
+    if is_traced() or is_transformed():  # first, since a tracer records the checks below, too
         return False, "a tracer or transform sees PyTorch operations, not compiled code"
     ok, reason = status()
     if not ok:

@@ -1,4 +1,4 @@
-"""One recurrence by the compiled kernel: real numbers, addresses, strides and threads.
+"""One recurrence as the compiled kernel takes it: real numbers, by addresses and strides.
 
 If the result is the last state, no sequence is kept: the backward pass recomputes the states, one
 segment at a time, from those kept every second step, or every k-th of a long sequence.
@@ -84,7 +84,7 @@ class Call:
             h0_row=self.h0.stride(0) * self.parts,
         )
         # The kernel receives addresses only, so the tensors must live as long as the arguments.
-        self._alive = self.args.alive = [self.x, self.h0]
+        self.args.alive = [self.x, self.h0]
         self._point("w", kernel.pack_matrix(w, back=False))
         if weight_ih is not None:
             self._point("v", kernel.pack_matrix(weight_ih, back=False))
@@ -94,7 +94,7 @@ class Call:
     def _point(self, field: str, tensor: Tensor | None) -> None:
         setattr(self.args, field, None if tensor is None else tensor.data_ptr())
         if tensor is not None:
-            self._alive.append(tensor)
+            self.args.alive.append(tensor)
 
     # ------------------------------------------------------------------------------- forward
 
@@ -193,11 +193,11 @@ class Call:
             if needed[name]
         }
 
-        def part(begin: int, end: int, i: int) -> None:
+        def run_slice(i: int, begin: int, end: int) -> None:
             addresses = {fields[name]: total[i].data_ptr() for name, total in sums.items()}
             self.kernel.backward(self.args, begin, end, Sums(**addresses))
 
-        threads.run([partial(part, *ends, i) for i, ends in enumerate(slices)])
+        threads.run([partial(run_slice, i, *ends) for i, ends in enumerate(slices)])
         return {name: s.sum(0) if len(slices) > 1 else s[0] for name, s in sums.items()}
 
     def _matrix(self, a: Tensor) -> Tensor:

@@ -125,7 +125,6 @@ class Kernel:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
         self._library, self._isa = _library(), ISAS.index(name)
 
     def pack_matrix(self, a: Tensor, *, back: bool) -> Tensor:

@@ -31,9 +31,9 @@ def slices(count: int, most: int, rows: int) -> list[tuple[int, int]]:
             slices per thread there is less to wait for when a thread starts late, for instance
             because OpenMP threads still spin.
     """
-    number = torch.get_num_threads()
-    parts = max(1, min(count, most, number * math.ceil(count / (number * rows))))
-    ends = [count * (i + 1) // parts for i in range(parts)]
+    allowed = torch.get_num_threads()
+    number = max(1, min(count, most, allowed * math.ceil(count / (allowed * rows))))
+    ends = [count * (i + 1) // number for i in range(number)]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
