@@ -37,9 +37,8 @@ class CellWeights:
 
     @property
     def rounding(self) -> float:
-        """A factor gamma: a computed pre-activation is off by less than gamma sum |products|."""
-        # One rounding of eps / 2 for each product and each sum. The embedding network has twice as
-        # many terms.
+        """The factor gamma: a computed pre-activation is off by less than gamma sum |products|."""
+        # Each product and each sum rounds by eps / 2, and the embedded network has twice as many.
         return (2 * sum(self.v.shape) + 8) * linalg.eps(self.w.dtype)
 
 
@@ -69,9 +68,9 @@ def cell_weights(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[CellWeight
         )
     count = rnn.num_layers * (2 if rnn.bidirectional else 1)
     if isinstance(rnn, nn.RNN):
-        found = [_of_torch(rnn, index) for index in range(count)]
+        found = [_weights_of_torch(rnn, index) for index in range(count)]
     else:
-        found = [_of_ours(rnn, index) for index in range(count)]
+        found = [_weights_of_unitary(rnn, index) for index in range(count)]
     dtype = found[0].w.dtype
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(
@@ -89,7 +88,7 @@ def cell_weights(rnn: nn.RNN | UnitaryRNN, nonlinearity: str) -> list[CellWeight
     return found
 
 
-def _of_torch(rnn: nn.RNN, index: int) -> CellWeights:
+def _weights_of_torch(rnn: nn.RNN, index: int) -> CellWeights:
     layer, backward = divmod(index, 2 if rnn.bidirectional else 1)
     suffix = f"_l{layer}" + ("_reverse" if backward else "")
 
@@ -99,18 +98,18 @@ def _of_torch(rnn: nn.RNN, index: int) -> CellWeights:
 
     w = read("weight_hh")
     b = read("bias_ih") + read("bias_hh") if rnn.bias else w.new_zeros(len(w))
-    return CellWeights(*_place(rnn, index), w, read("weight_ih"), b, None)
+    return CellWeights(*_location(rnn, index), w, read("weight_ih"), b, None)
 
 
-def _of_ours(rnn: UnitaryRNN, index: int) -> CellWeights:
+def _weights_of_unitary(rnn: UnitaryRNN, index: int) -> CellWeights:
     cell = rnn.cells[index]
     w = cell.recurrent.matrix().detach()
     b = w.new_zeros(len(w)) if cell.bias is None else cell.bias.detach()
     h0 = None if cell.h0 is None else cell.h0.detach()
-    return CellWeights(*_place(rnn, index), w, cell.weight_ih.detach(), b, h0)
+    return CellWeights(*_location(rnn, index), w, cell.weight_ih.detach(), b, h0)
 
 
-def _place(rnn: nn.RNN | UnitaryRNN, index: int) -> tuple[str, int]:
+def _location(rnn: nn.RNN | UnitaryRNN, index: int) -> tuple[str, int]:
     directions = 2 if rnn.bidirectional else 1
     layer, backward = divmod(index, directions)
     return f"layer {layer}" + (", backward" if backward else ""), directions if layer else 1
@@ -138,9 +137,9 @@ def embedded_network(
         A network with the largest N as its number of states. V has rows of zeros for the new
         states, and in later layers columns of zeros for those of the layer before.
     """
-    keep, checkpoint = True, None
+    return_sequence, checkpoint = True, None
     if isinstance(rnn, UnitaryRNN):
-        keep, checkpoint = rnn.return_sequence, rnn.checkpoint
+        return_sequence, checkpoint = rnn.return_sequence, rnn.checkpoint
     width = max(map(len, dilations))
     with torch.random.fork_rng(devices=[]):  # the values drawn here are overwritten below
         network = UnitaryRNN(
@@ -154,7 +153,7 @@ def embedded_network(
             dropout=rnn.dropout if rnn.num_layers > 1 else 0.0,
             bidirectional=rnn.bidirectional,
             learn_h0=cells[0].h0 is not None,
-            return_sequence=keep,
+            return_sequence=return_sequence,
             checkpoint=checkpoint,
             device="cpu",  # the only device whose generator fork_rng restores here
             dtype=cells[0].w.dtype,

@@ -22,7 +22,7 @@ State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State | None], State]
 """One step of a layer: (inputs (B, m), state before, or None at the start) -> state after."""
 
-Given = Tensor | Sequence[Tensor] | None
+InitialState = Tensor | Sequence[Tensor] | None
 """An initial state as torch's modules take it: (layers, B, n), or a pair of these; or None."""
 
 
@@ -65,11 +65,11 @@ class Steps:
         batch_first: Whether the module was given (B, T, m).
     """
 
-    def __init__(self, rnn: nn.Module, x: Tensor, h_0: Given = None) -> None:
+    def __init__(self, rnn: nn.Module, x: Tensor, h_0: InitialState = None) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"x is a {type(x).__name__}; pass padded sequences, or one at a time")
         if x.dim() not in (2, 3) or not x.numel():
-            raise ValueError(f"x has shape {tuple(x.shape)}; pass (T, B, m) or (T, m), and no 0")
+            raise ValueError(f"x has shape {tuple(x.shape)}; pass (T, B, m) or (T, m), at least 1")
         if is_recurrent(rnn) and x.shape[-1] != rnn.input_size:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}, and rnn reads {rnn.input_size} features a step; "
@@ -83,7 +83,7 @@ class Steps:
         self.x = x.transpose(0, 1) if self.batch_first else x
         self._initial = self._states_of(h_0)
 
-    def _states_of(self, h_0: Given) -> Sequence[State | None]:
+    def _states_of(self, h_0: InitialState) -> Sequence[State | None]:
         """The initial state of each layer."""
         count, batch = len(self._layers), self.x.shape[1]
         if h_0 is None:
@@ -145,7 +145,8 @@ def _layers(rnn: nn.Module) -> list[Step]:
     """One step function for each layer, the lowest first."""
     if getattr(rnn, "bidirectional", False):
         raise ValueError(
-            "the states of a bidirectional network go both ways; pass one of one direction"
+            "a bidirectional network has states in both directions of time; pass a network of one "
+            "direction"
         )
     if getattr(rnn, "dropout", 0.0) and rnn.training:
         raise ValueError(

@@ -58,10 +58,10 @@ class Bounds:
             return f"Bounds(of shape {shape})"
         where = f", shape {shape}, from the least to the largest" if shape else ""
         low, high = self.log_lower.min(), self.log_upper.max()
-        return f"Bounds({_power(low)} <= |Jv| / |v| <= {_power(high)}{where})"
+        return f"Bounds({_decimal_exp(low)} <= |Jv| / |v| <= {_decimal_exp(high)}{where})"
 
 
-def _power(log: Tensor) -> str:
+def _decimal_exp(log: Tensor) -> str:
     """exp(log) in decimal notation, however large or small."""
     value = float(log)
     if not math.isfinite(value):
@@ -108,7 +108,7 @@ def gradient_bounds(
     """
     w = _matrix(W)
     s = torch.linalg.svdvals(linalg.double(w))
-    return _powers(s.min(), s.max(), _range(slope_range, w.is_complex()), steps)
+    return _powers(s.min(), s.max(), _checked_slope_range(slope_range, w.is_complex()), steps)
 
 
 @torch.no_grad()
@@ -154,12 +154,12 @@ def trajectory_bounds(
     s = torch.linalg.svdvals(linalg.double(w))
     least, largest = slopes_at(linalg.double(z), activation, threshold)
     return Bounds(
-        _to_the_end(s.min().log() + least.amin(-1).log()),
-        _to_the_end(s.max().log() + largest.amax(-1).log()),
+        _sums_of_later_entries(s.min().log() + least.amin(-1).log()),
+        _sums_of_later_entries(s.max().log() + largest.amax(-1).log()),
     )
 
 
-def _to_the_end(logs: Tensor) -> Tensor:
+def _sums_of_later_entries(logs: Tensor) -> Tensor:
     """Entry t is the sum of the entries after t: (T, ...) to (T, ...)."""
     after = torch.cat([logs[1:], torch.zeros_like(logs[:1])])
     return after.flip(0).cumsum(0).flip(0)
@@ -178,7 +178,9 @@ def _matrix(w: Tensor | Parametrization | LinearMap) -> Tensor:
     return matrix
 
 
-def _range(slope_range: str | tuple[float, float], is_complex: bool) -> tuple[float, float]:
+def _checked_slope_range(
+    slope_range: str | tuple[float, float], is_complex: bool
+) -> tuple[float, float]:
     """Return the least and the largest slope, looked up or checked."""
     if isinstance(slope_range, str):
         return slopes(slope_range, is_complex=is_complex)

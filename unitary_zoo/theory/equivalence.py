@@ -86,8 +86,8 @@ def unitary_equivalent(
         raise ValueError(f"steps={steps!r}; pass the number of steps of the longest sequence")
     limits = _state_bounds(rnn, cells, input_bound, initial_bound, steps)
     dilations = [halmos_dilation(cell.w, minimal) for cell in cells]
-    parts = zip(dilations, cells, limits, strict=True)
-    lower_biases = [_lower_bias(*part) for part in parts]
+    triples = zip(dilations, cells, limits, strict=True)
+    lower_biases = [_lower_bias(*triple) for triple in triples]
     network = embedded_network(rnn, cells, dilations, lower_biases, "relu")
     if check_inputs:
         check = InputCheck(rnn.hidden_size, input_bound, initial_bound, steps)
@@ -99,7 +99,8 @@ def _lower_bias(w: Tensor, cell: CellWeights, limit: float) -> Tensor:
     """-B times the norms of the lower rows of W_u, lowered by what rounding could add."""
     n = len(cell.w)
     lengths = linalg.double(w[n:, :n]).norm(dim=1)
-    # The margin covers the rounding of the pre-activation, of the bias and of B; tiny, underflow.
+    # The factor covers the rounding of the pre-activation, of the bias and of B; tiny covers
+    # underflow.
     return (-(1 + 4 * cell.rounding) * limit * lengths).to(w) - torch.finfo(w.dtype).tiny
 
 
@@ -126,9 +127,9 @@ def _state_bound(cell: CellWeights, input_bound: float, start: float, steps: int
     """B for computed states, which includes the rounding of each step in the worst case."""
     gamma = cell.rounding
     norm = check_non_expansive(cell.w, f"W of {cell.where}")
-    rho = norm + gamma * _norm(cell.w.abs())
+    rho = norm + gamma * _spectral_norm(cell.w.abs())
     # Twice gamma, because the check of the inputs rounds too.
-    gain = (_norm(cell.v) + 2 * gamma * _norm(cell.v.abs())) * input_bound
+    gain = (_spectral_norm(cell.v) + 2 * gamma * _spectral_norm(cell.v.abs())) * input_bound
     gain += (1 + gamma) * float(linalg.double(cell.b).norm())
     if cell.h0 is not None:
         start = max(start, float(linalg.double(cell.h0).norm()))
@@ -142,7 +143,7 @@ def _state_bound(cell: CellWeights, input_bound: float, start: float, steps: int
             )
         limit = max(start, gain / (1 - rho))
     else:
-        limit = max(start, _after(steps, rho, gain, start))
+        limit = max(start, _bound_after(steps, rho, gain, start))
     largest = torch.finfo(cell.w.dtype).max
     if not limit * (1 + 4 * gamma) < largest:
         raise ValueError(
@@ -152,7 +153,7 @@ def _state_bound(cell: CellWeights, input_bound: float, start: float, steps: int
     return limit
 
 
-def _after(steps: int, rho: float, gain: float, start: float) -> float:
+def _bound_after(steps: int, rho: float, gain: float, start: float) -> float:
     """b_T = rho^T start + gain (1 + rho + ... + rho^(T-1)), without cancellation near rho = 1."""
     exponent = steps * math.log(max(rho, sys.float_info.min))
     if exponent > 700:  # exp(exponent) overflows
@@ -161,7 +162,7 @@ def _after(steps: int, rho: float, gain: float, start: float) -> float:
     return math.exp(exponent) * start + gain * total
 
 
-def _norm(x: Tensor) -> float:
+def _spectral_norm(x: Tensor) -> float:
     return float(torch.linalg.matrix_norm(linalg.double(x), 2))
 
 

@@ -19,7 +19,7 @@ from unitary_zoo.layers import UnitaryRNN
 class InputCheck:
     """Forward pre-hook that compares a call with the bounds.
 
-    It is a class and no closure so that it can be pickled with the network.
+    It is a class, not a closure, so that it can be pickled with the network.
 
     Attributes:
         states: Number of states of the given network, in each cell.
@@ -42,7 +42,7 @@ class InputCheck:
         if isinstance(x, (Tensor, PackedSequence)):
             self._check_input(network, x)
         if isinstance(h_0, Tensor):
-            self._check_start(h_0, network.cells[0].recurrent.dtype)
+            self._check_initial_state(h_0, network.cells[0].recurrent.dtype)
 
     def _check_input(self, network: UnitaryRNN, x: Tensor | PackedSequence) -> None:
         data = x.data if isinstance(x, PackedSequence) else x
@@ -55,26 +55,26 @@ class InputCheck:
                 f"the sequence has {count} steps, and the bound of the states is for "
                 f"steps={self.steps}; build the network for the longest one{_OR_UNCHECKED}"
             )
-        lengths = _lengths(data, network.cells[0].recurrent.dtype)
-        if float(lengths.max()) <= _rounded_up(self.input_bound, data.shape[-1], lengths):
+        norms = _norms(data, network.cells[0].recurrent.dtype)
+        if float(norms.max()) <= _rounded_up(self.input_bound, data.shape[-1], norms):
             return
-        worst = lengths.argmax()
+        worst = norms.argmax()
         if isinstance(x, PackedSequence):
             step = int(torch.searchsorted(x.batch_sizes.cumsum(0), int(worst), right=True))
         else:
-            step = int(torch.unravel_index(worst, lengths.shape)[time])
+            step = int(torch.unravel_index(worst, norms.shape)[time])
         raise BoundExceededError(
-            f"the input of step {step} has norm {float(lengths.max()):.9g}, and "
+            f"the input of step {step} has norm {float(norms.max()):.9g}, and "
             f"input_bound={self.input_bound:.9g}; build the network for the largest input, or "
             f"scale the inputs{_OR_UNCHECKED}"
         )
 
-    def _check_start(self, h_0: Tensor, dtype: torch.dtype) -> None:
+    def _check_initial_state(self, h_0: Tensor, dtype: torch.dtype) -> None:
         if h_0.is_meta or h_0.numel() == 0:
             return
-        lengths = _lengths(h_0, dtype)
-        largest, limit = float(lengths.max()), self.initial_bound
-        if not largest <= _rounded_up(limit, h_0.shape[-1], lengths):
+        norms = _norms(h_0, dtype)
+        largest, limit = float(norms.max()), self.initial_bound
+        if not largest <= _rounded_up(limit, h_0.shape[-1], norms):
             raise BoundExceededError(
                 f"h_0 has norm {largest:.9g}, and initial_bound={limit:.9g}; build the network "
                 f"for the largest initial state{_OR_UNCHECKED}"
@@ -89,7 +89,7 @@ class InputCheck:
 _OR_UNCHECKED = ", or with check_inputs=False"
 
 
-def _lengths(x: Tensor, dtype: torch.dtype) -> Tensor:
+def _norms(x: Tensor, dtype: torch.dtype) -> Tensor:
     x = x.detach().to(torch.promote_types(x.dtype, dtype))
     # Scaled first: in float32 the square of 1e20 is infinite and that of 1e-25 is 0.
     largest = x.abs().amax(-1, keepdim=True)
@@ -97,7 +97,7 @@ def _lengths(x: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.linalg.vector_norm(x / unit, dim=-1) * unit.squeeze(-1)
 
 
-def _rounded_up(bound: float, terms: int, lengths: Tensor) -> float:
+def _rounded_up(bound: float, terms: int, norms: Tensor) -> float:
     # The norm and the bound are rounded themselves; a tiny bound may have few digits.
-    eps, tiny = linalg.eps(lengths.dtype), torch.finfo(lengths.dtype).tiny
+    eps, tiny = linalg.eps(norms.dtype), torch.finfo(norms.dtype).tiny
     return bound + (terms + 4) * eps * max(bound, tiny)

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from unitary_zoo import linalg
 from unitary_zoo.theory import _stepwise
-from unitary_zoo.theory._stepwise import Given, State, Steps
+from unitary_zoo.theory._stepwise import InitialState, State, Steps
 
 
 def jacobian_norms(
     rnn: nn.Module,
     x: Tensor,
-    h_0: Given = None,
+    h_0: InitialState = None,
     *,
     vectors: int | None = None,
     double: bool = False,
@@ -60,7 +60,7 @@ def _spectral_norm(jacobian: Tensor) -> Tensor:
 def jacobians(
     rnn: nn.Module,
     x: Tensor,
-    h_0: Given = None,
+    h_0: InitialState = None,
     *,
     vectors: int | None = None,
     double: bool = False,
@@ -91,34 +91,34 @@ def jacobians(
             outside 1..N.
         TypeError: A PackedSequence.
     """
-    steps = _steps(rnn, x, h_0, double)
+    steps = _make_steps(rnn, x, h_0, double)
     with torch.no_grad():
         found = steps.states()
-        states = [_flat(state) for state in found]
+        states = [_flatten(state) for state in found]
     batch, n = states[0].shape
-    rows = _rows(n, vectors, states[0])
+    rows = _rows_to_pull_back(n, vectors, states[0])
     k = len(rows)
     product = rows.unsqueeze(1).expand(k, batch, n)
     yield steps.unbatched(product.transpose(0, 1), 0)
     for t in range(len(states) - 1, 0, -1):
-        # Every row gets a sequence of its own, because every kind of step supports batches.
+        # Each row is pulled back through a copy of the batch: every kind of step supports batches.
         with torch.enable_grad():
             before = states[t - 1].expand(k, batch, n).reshape(k * batch, n).requires_grad_()
             inputs = steps.x[t].expand(k, *steps.x[t].shape).flatten(0, 1)
-            after = _flat(steps.step(inputs, _unflat(before, found[0])))
+            after = _flatten(steps.step(inputs, _unflatten(before, found[0])))
             (pulled,) = torch.autograd.grad(after, before, product.reshape(k * batch, n))
         product = pulled.view(k, batch, n)
         yield steps.unbatched(product.transpose(0, 1), 0)
 
 
-def _flat(states: Sequence[State]) -> Tensor:
+def _flatten(states: Sequence[State]) -> Tensor:
     """The joint state as real numbers, (B, N)."""
     parts = [torch.view_as_real(p).flatten(1) if p.is_complex() else p for s in states for p in s]
     return torch.cat(parts, dim=-1)
 
 
-def _unflat(flat: Tensor, like: Sequence[State]) -> list[State]:
-    """The inverse of :func:`_flat` for states of the sizes and fields of ``like``."""
+def _unflatten(flat: Tensor, like: Sequence[State]) -> list[State]:
+    """The inverse of :func:`_flatten` for states of the sizes and fields of ``like``."""
     sizes = [p.shape[-1] * (2 if p.is_complex() else 1) for state in like for p in state]
     parts = iter(flat.split(sizes, dim=-1))
 
@@ -129,7 +129,7 @@ def _unflat(flat: Tensor, like: Sequence[State]) -> list[State]:
     return [tuple(part(of) for of in state) for state in like]
 
 
-def _rows(n: int, vectors: int | None, like: Tensor) -> Tensor:
+def _rows_to_pull_back(n: int, vectors: int | None, like: Tensor) -> Tensor:
     """The rows to pull back: those of the identity, or random orthonormal ones."""
     if vectors is None:
         return torch.eye(n, dtype=like.dtype, device=like.device)
@@ -175,7 +175,7 @@ def gradient_norms(
             not called exactly once, the layer does not exist, or the loss is not a real scalar.
     """
     model = _stepwise.frozen(model, double)
-    name = _only_recurrent(model) if rnn is None else rnn
+    name = _only_recurrent_name(model) if rnn is None else rnn
     found: list[tuple[Steps, list[list[State]]]] = []
 
     def replace(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
@@ -207,7 +207,7 @@ def gradient_norms(
     return steps.unbatched(torch.stack([_norm(gradient) for gradient in gradients]), 1)
 
 
-def _only_recurrent(model: nn.Module) -> str:
+def _only_recurrent_name(model: nn.Module) -> str:
     """The name of the only recurrent module of a model."""
     names = [name for name, module in model.named_modules() if _stepwise.is_recurrent(module)]
     if len(names) != 1:
@@ -230,7 +230,7 @@ def _as_output(steps: Steps, states: Sequence[Sequence[State]], like: Any) -> An
 
 
 def state_norms(
-    rnn: nn.Module, x: Tensor, h_0: Given = None, *, layer: int = -1, double: bool = False
+    rnn: nn.Module, x: Tensor, h_0: InitialState = None, *, layer: int = -1, double: bool = False
 ) -> Tensor:
     r""":math:`\|h_t\|_2` for every step t; for an LSTM of h alone.
 
@@ -244,29 +244,29 @@ def state_norms(
     Returns:
         Float64, shape (T, B), or (T) for an unbatched sequence.
     """
-    return _norm(_sequence(rnn, x, h_0, layer, double))
+    return _norm(_layer_states(rnn, x, h_0, layer, double))
 
 
 def state_distances(
-    rnn: nn.Module, x: Tensor, h_0: Given = None, *, layer: int = -1, double: bool = False
+    rnn: nn.Module, x: Tensor, h_0: InitialState = None, *, layer: int = -1, double: bool = False
 ) -> Tensor:
     r""":math:`\|h_t - h_{T-1}\|_2`, the distance to the last state.
 
     Arguments, result and errors are those of :func:`state_norms`.
     """
-    states = _sequence(rnn, x, h_0, layer, double)
+    states = _layer_states(rnn, x, h_0, layer, double)
     return _norm(states - states[-1])
 
 
-def _sequence(rnn: nn.Module, x: Tensor, h_0: Given, layer: int, double: bool) -> Tensor:
+def _layer_states(rnn: nn.Module, x: Tensor, h_0: InitialState, layer: int, double: bool) -> Tensor:
     """The states h of a layer: (T, B, n), or (T, n)."""
-    steps = _steps(rnn, x, h_0, double)
+    steps = _make_steps(rnn, x, h_0, double)
     steps.check(layer)
     with torch.no_grad():
         return steps.unbatched(torch.stack([state[layer][0] for state in steps.states()]), 1)
 
 
-def _steps(rnn: nn.Module, x: Tensor, h_0: Given, double: bool) -> Steps:
+def _make_steps(rnn: nn.Module, x: Tensor, h_0: InitialState, double: bool) -> Steps:
     if double:
         x, h_0 = _stepwise.as_double((x, h_0))
     return Steps(_stepwise.frozen(rnn, double), x, h_0)
