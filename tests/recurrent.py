@@ -1,4 +1,4 @@
-"""What a recurrent layer has to pass, gated or not."""
+"""Checks that every recurrent layer passes, gated or not."""
 
 import copy
 import io
@@ -15,12 +15,12 @@ T, B, M, N = 7, 4, 3, 5
 
 
 def size_for(scheme: str) -> int:
-    """N, or where the scheme does not accept it, the next size that it does."""
+    """N, or the next size that the scheme accepts."""
     return Subject(Parametrization.get(scheme)).sizes(N)[0]
 
 
 def check_serialises(make: Callable[[], nn.Module], x: Tensor) -> None:
-    """Every way to copy a layer gives its outputs and shares no memory with it."""
+    """Assert that every kind of copy gives the layer's outputs and shares no memory with it."""
     layer = make()
     wanted = layer(x)[0]
     buffers = io.BytesIO(), io.BytesIO()
@@ -47,7 +47,7 @@ def check_serialises(make: Callable[[], nn.Module], x: Tensor) -> None:
 def check_trains(
     model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]
 ) -> None:
-    """Every parameter has a gradient, and each of five small steps against it lowers the loss."""
+    """Assert that all parameters have gradients, and that five small steps each lower the loss."""
     losses = []
     for _ in range(5):
         value = loss()
@@ -59,6 +59,6 @@ def check_trains(
         optimizer.step()
         losses.append(value.item())
     losses.append(loss().item())
-    # To first order it falls every time.
+    # A small step against the gradient lowers the loss to first order.
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0]

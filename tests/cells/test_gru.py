@@ -13,7 +13,7 @@ from unitary_zoo.testing.subject import normal
 @pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", [F32, F64])
-def test_cell_equals_torch_cell(dtype, bias, gates):
+def test_cell_equals_torch(dtype, bias, gates):
     cell = biased(UnitaryGRUCell(M, N, bias=bias, dtype=dtype, gates=gates))
     ref = nn.GRUCell(M, N, bias=bias, dtype=F64)
     with torch.no_grad():

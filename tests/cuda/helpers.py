@@ -1,7 +1,6 @@
 """Compare the library on a device with itself on the CPU.
 
-Every test runs on the CPU as well, where it compares the CPU with itself: so that the tests are
-exercised where there is no device.
+Every test also runs with the CPU as its device, so that machines without another one exercise it.
 """
 
 import copy
@@ -26,7 +25,7 @@ SCHEMES = pytest.mark.parametrize(
 
 
 def assert_near(got: Tensor, wanted: Tensor, terms: int, device: str) -> None:
-    """Equal but for the rounding of ``terms`` sums in another order, and computed on ``device``."""
+    """Assert equality up to the rounding of ``terms`` sums, and that ``device`` computed it."""
     assert got.device.type == device
     assert got.shape == wanted.shape
     assert got.dtype == wanted.dtype
@@ -38,12 +37,12 @@ def assert_near(got: Tensor, wanted: Tensor, terms: int, device: str) -> None:
 
 
 def size_for(name: str) -> int:
-    """N, or where the scheme does not accept it, the next size that it does."""
+    """N, or the next size that the scheme accepts."""
     return Subject(Parametrization.get(name)).sizes(N)[0]
 
 
 def build(name: str, field: str, dtype: torch.dtype) -> Parametrization:
-    """On the CPU, with a matrix whose coordinates are of order 1 where it can be chosen."""
+    """A scheme on the CPU; if its matrix can be chosen, with coordinates of order 1."""
     p = Subject(Parametrization.get(name)).build(size_for(name), field, dtype)
     if p.info.assignable:
         # Angles below pi/2, so that the Cayley map, which has a pole at pi, is well conditioned.
@@ -51,12 +50,12 @@ def build(name: str, field: str, dtype: torch.dtype) -> Parametrization:
     return p
 
 
-def twin(module: nn.Module, device: str) -> Any:
+def copy_on(module: nn.Module, device: str) -> Any:
     return copy.deepcopy(module).to(device)
 
 
 def gradients(loss: Tensor, module: nn.Module) -> dict[str, Tensor]:
-    """Of the parameters that have entries."""
+    """The gradients of the parameters that have entries, by name."""
     named = {name: q for name, q in module.named_parameters() if q.numel()}
     return dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
 
@@ -67,10 +66,10 @@ def functional(output: Tensor, seed: int = 5) -> Tensor:
     return (weight.conj() * output).real.sum()
 
 
-class NothingOnTheCPU(TorchDispatchMode):
-    """Fails where an operation computes a CPU tensor of more than one number.
+class OnlyOnTheDevice(TorchDispatchMode):
+    """Fails if an operation computes a tensor of more than one number on another device.
 
-    Small integer tensors, such as the batch sizes of a packed sequence, belong there.
+    Integer tensors, such as the batch sizes of a packed sequence, may be on the CPU.
     """
 
     def __init__(self, device: str) -> None:

@@ -12,13 +12,13 @@ from tests.cuda.helpers import (
     B,
     M,
     N,
-    NothingOnTheCPU,
+    OnlyOnTheDevice,
     T,
     assert_near,
+    copy_on,
     functional,
     gradients,
     size_for,
-    twin,
 )
 from unitary_zoo import (
     UnitaryGRU,
@@ -29,7 +29,7 @@ from unitary_zoo.testing.subject import normal
 
 @DEVICE
 @SCHEMES
-def test_layer(name, field, device):
+def test_layer_equals_the_cpu(name, field, device):
     """Two layers, both directions, learned starts: outputs, last states and all gradients."""
     n = size_for(name)
     here = UnitaryRNN(
@@ -40,12 +40,12 @@ def test_layer(name, field, device):
             if cell.recurrent.info.assignable:
                 cell.recurrent.reset_parameters("cayley")
             cell.threshold.neg_().clamp_(max=0.0)
-    there = twin(here, device)
+    there = copy_on(here, device)
     x = normal(T, B, M, dtype=torch.float64)
     for reset in (False, True):
         here.return_sequence = there.return_sequence = not reset
         wanted, wanted_h_n = here(x)
-        with NothingOnTheCPU(device):
+        with OnlyOnTheDevice(device):
             output, h_n = there(x.to(device))
         # Two layers of T steps; the input weights grow an error by at most 4.
         assert_near(h_n, wanted_h_n, 10 * 4 * T * 4 * n, device)
@@ -62,9 +62,9 @@ def test_layer(name, field, device):
 @pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize("scheme", ["expm", "arjovsky"])
 @pytest.mark.parametrize("lengths", [[6, 4, 1], [2, 6, 2]])
-def test_packed_layer(lengths, scheme, both, device):
+def test_layer_packed_equals_the_cpu(lengths, scheme, both, device):
     here = UnitaryRNN(M, N, 2, scheme, "identity", bidirectional=both, dtype=torch.float64)
-    there = twin(here, device)
+    there = copy_on(here, device)
     x = normal(max(lengths), len(lengths), M, dtype=torch.float64)
     results = []
     for module, leaf in ((here, x.clone()), (there, x.to(device))):
@@ -82,7 +82,7 @@ def test_packed_layer(lengths, scheme, both, device):
 
 @DEVICE
 @pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
-def test_layer_equals_torch_there(nonlinearity, device):
+def test_layer_equals_torch_on_the_device(nonlinearity, device):
     rnn = UnitaryRNN(M, N, nonlinearity=nonlinearity, device=device, dtype=torch.float64)
     ref = nn.RNN(M, N, nonlinearity=nonlinearity, device=device, dtype=torch.float64)
     with torch.no_grad():
@@ -107,17 +107,17 @@ def test_layer_equals_torch_there(nonlinearity, device):
 @DEVICE
 @pytest.mark.parametrize("gates", ["all", "candidate"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gated_layer(dtype, gates, device):
-    """Itself here, and nn.GRU there: outputs, last states and all gradients."""
+def test_gated_layer_equals_the_cpu_and_torch(dtype, gates, device):
+    """Outputs and gradients equal those on the CPU, and outputs those of nn.GRU on the device."""
     options = {"bidirectional": True, "learn_h0": True, "gates": gates, "dtype": dtype}
     here = UnitaryGRU(M, N, 2, **options)
     with torch.no_grad():
         for cell in here.cells:
             cell.bias_hn.copy_(normal(N, dtype=dtype))
-    there = twin(here, device)
+    there = copy_on(here, device)
     x = normal(T, B, M, dtype=dtype)
     wanted, wanted_h_n = here(x)
-    with NothingOnTheCPU(device):
+    with OnlyOnTheDevice(device):
         output, h_n = there(x.to(device))
     # Two layers of T steps; the slope of a step in its inputs and in h is below 4.
     assert_near(h_n, wanted_h_n, 10 * 4 * T * 4 * N, device)
@@ -139,7 +139,7 @@ def test_gated_layer(dtype, gates, device):
 
 @DEVICE
 @pytest.mark.parametrize("scheme", ["expm", "arjovsky"])
-def test_autocast_keeps_single_precision(scheme, device):
+def test_layer_under_autocast_keeps_single_precision(scheme, device):
     rnn = UnitaryRNN(M, N, 2, scheme, device=device)
     x = normal(T, B, M, dtype=torch.float32).to(device)
     wanted = rnn(x)
@@ -153,10 +153,10 @@ def test_autocast_keeps_single_precision(scheme, device):
 
 
 @DEVICE
-def test_dropout_and_cell_there(device):
+def test_layer_with_dropout_and_its_cell_run_on_the_device(device):
     rnn = UnitaryRNN(M, N, 2, "expm", "tanh", dropout=0.5, device=device)
     x = normal(T, B, M, dtype=torch.float32).to(device)
-    with NothingOnTheCPU(device):
+    with OnlyOnTheDevice(device):
         output, _ = rnn(x)
         h = rnn.cells[0](x[0])
     assert output.device.type == h.device.type == device

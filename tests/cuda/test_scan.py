@@ -10,14 +10,14 @@ from tests.cuda.helpers import (
     B,
     M,
     N,
-    NothingOnTheCPU,
+    OnlyOnTheDevice,
     T,
     assert_near,
     build,
+    copy_on,
     functional,
     gradients,
     size_for,
-    twin,
 )
 from unitary_zoo import nonlinearities
 from unitary_zoo.scan import gated_scan, recurrent_scan
@@ -34,7 +34,9 @@ ACTIVATIONS += [("modrelu", "complex"), ("identity", "complex")]
 @pytest.mark.parametrize("v", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_scan(name, field, dtype, v, return_sequence, checkpoint, backend, device):
+def test_scan_equals_the_loop_on_the_cpu(
+    name, field, dtype, v, return_sequence, checkpoint, backend, device
+):
     """Every backend there equals the plain loop here: states and all gradients."""
     state = dtype.to_complex() if field == "complex" else dtype
     tensors = {
@@ -50,7 +52,7 @@ def test_scan(name, field, dtype, v, return_sequence, checkpoint, backend, devic
     leaves = {key: t.clone().requires_grad_() for key, t in tensors.items()}
     moved = {key: t.to(device).requires_grad_() for key, t in tensors.items()}
     wanted = recurrent_scan(**leaves, **options, backend="reference")
-    with NothingOnTheCPU(device):
+    with OnlyOnTheDevice(device):
         got = recurrent_scan(**moved, **options, backend=backend, checkpoint=checkpoint)
     # T steps of sums of N + M terms; gradients sum over steps and rows.
     assert_near(got, wanted, T * (N + M), device)
@@ -58,17 +60,17 @@ def test_scan(name, field, dtype, v, return_sequence, checkpoint, backend, devic
     theirs = torch.autograd.grad(functional(wanted), list(leaves.values()))
     for a, b in zip(mine, theirs, strict=True):
         assert_near(a, b, T * B * T * (N + M), device)
-    with torch.no_grad(), NothingOnTheCPU(device):
+    with torch.no_grad(), OnlyOnTheDevice(device):
         bare = recurrent_scan(**moved, **options, backend=backend)
     assert_near(bare, wanted, T * (N + M), device)
 
 
 @DEVICE
 @SCHEMES
-def test_scan_with_the_map_of_a_scheme(name, field, device):
+def test_scan_with_a_map_equals_the_cpu(name, field, device):
     n = size_for(name)
     here = build(name, field, torch.float64)
-    there = twin(here, device)
+    there = copy_on(here, device)
     x, h0 = normal(T, B, n, dtype=here.dtype), normal(B, n, dtype=here.dtype, seed=2)
     wanted = recurrent_scan(x, here.matrix(), h0, "identity", backend="reference")
     got = recurrent_scan(x.to(device), there.prepare(), h0.to(device), "identity")
@@ -80,7 +82,7 @@ def test_scan_with_the_map_of_a_scheme(name, field, device):
 
 @DEVICE
 @pytest.mark.parametrize("name", ["tanh", "modrelu"])
-def test_second_derivatives(name, device):
+def test_scan_second_derivatives_equal_the_cpu(name, device):
     field = torch.complex128 if name == "modrelu" else torch.float64
     results = []
     for where in ("cpu", device):
@@ -99,7 +101,7 @@ def test_second_derivatives(name, device):
 @pytest.mark.parametrize("checkpoint", [None, 2])
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gated_scan(dtype, return_sequence, checkpoint, device):
+def test_gated_scan_equals_the_loop_on_the_cpu(dtype, return_sequence, checkpoint, device):
     """Its backward pass there equals the plain loop here, first and second derivatives."""
     tensors = {
         "x": normal(T, B, M, dtype=dtype, seed=1),
@@ -113,7 +115,7 @@ def test_gated_scan(dtype, return_sequence, checkpoint, device):
     for where, backend in (("cpu", "reference"), (device, "portable")):
         moved = {key: t.to(where, copy=True).requires_grad_() for key, t in tensors.items()}
         options = {"backend": backend, "return_sequence": return_sequence}
-        with NothingOnTheCPU(where):
+        with OnlyOnTheDevice(where):
             out = gated_scan(**moved, **options, checkpoint=checkpoint)
         values = list(moved.values())
         first = torch.autograd.grad(functional(out), values, create_graph=True)

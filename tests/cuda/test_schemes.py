@@ -11,13 +11,13 @@ from tests.cuda.helpers import (
     SCHEMES,
     B,
     M,
-    NothingOnTheCPU,
+    OnlyOnTheDevice,
     assert_near,
     build,
+    copy_on,
     functional,
     gradients,
     size_for,
-    twin,
 )
 from unitary_zoo import (
     Parametrization,
@@ -30,14 +30,14 @@ from unitary_zoo.testing.subject import normal
 @DEVICE
 @SCHEMES
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_matrix_and_gradient(name, field, dtype, device):
+def test_scheme_matrix_and_gradient_equal_the_cpu(name, field, dtype, device):
     n = size_for(name)
     here = build(name, field, dtype)
-    there = twin(here, device)
+    there = copy_on(here, device)
     # Products of a few matrices of order n; the maps have conditions of order 10.
     terms = 10 * n
     assert there.device.type == device
-    with NothingOnTheCPU(device) as watch:
+    with OnlyOnTheDevice(device) as watch:
         w = there.matrix()
     assert watch.operations > 0
     assert_near(w, here.matrix(), terms, device)
@@ -49,13 +49,13 @@ def test_matrix_and_gradient(name, field, dtype, device):
 
 @DEVICE
 @SCHEMES
-def test_apply_adjoint_and_prepared_map(name, field, device):
+def test_scheme_applications_equal_the_cpu(name, field, device):
     n = size_for(name)
     here = build(name, field, torch.float64)
-    there = twin(here, device)
+    there = copy_on(here, device)
     h = normal(2, B, n, dtype=here.dtype)
     moved = h.to(device)
-    with NothingOnTheCPU(device):
+    with OnlyOnTheDevice(device):
         results = there(moved), there.adjoint(moved), there.prepare()(moved)
     for got, wanted in zip(results, (here(h), here.adjoint(h), here.prepare()(h)), strict=True):
         assert_near(got, wanted, 10 * n, device)
@@ -63,7 +63,7 @@ def test_apply_adjoint_and_prepared_map(name, field, device):
 
 @DEVICE
 @SCHEMES
-def test_built_on_the_device(name, field, device):
+def test_scheme_is_built_on_the_device(name, field, device):
     """Constructed there, reset there, described there, assigned from the CPU."""
     n = size_for(name)
     options = {"field": field, "dtype": torch.float64, "device": device}
@@ -84,7 +84,7 @@ def test_built_on_the_device(name, field, device):
 @DEVICE
 @SCHEMES
 @pytest.mark.parametrize("source", ["cpu", "device"])
-def test_generators_of_both_devices(name, field, source, device):
+def test_scheme_resets_from_generators_of_both_devices(name, field, source, device):
     """A generator of the CPU or of the device resets a module on the device, reproducibly."""
     n = size_for(name)
     kind = "cpu" if source == "cpu" else device
@@ -104,11 +104,11 @@ def test_generators_of_both_devices(name, field, source, device):
 
 @DEVICE
 @SCHEMES
-def test_serialised_from_the_device(name, field, device):
+def test_scheme_moves_between_devices(name, field, device):
     n = size_for(name)
     here = build(name, field, torch.float32)
-    there = twin(here, device)
-    for back in (copy.deepcopy(there).cpu(), twin(there, "cpu")):
+    there = copy_on(here, device)
+    for back in (copy.deepcopy(there).cpu(), copy_on(there, "cpu")):
         assert_near(back.matrix(), here.matrix(), 10 * n, "cpu")
     other = Parametrization.create(name, n, field=field, device=device)
     other.load_state_dict(here.state_dict())  # from the CPU to the device

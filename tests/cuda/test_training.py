@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.cuda.helpers import DEVICE, SCHEMES, B, M, N, NothingOnTheCPU, T, assert_near, size_for
+from tests.cuda.helpers import DEVICE, SCHEMES, B, M, N, OnlyOnTheDevice, T, assert_near, size_for
 from unitary_zoo import (
     UnitaryRNN,
     as_real,
@@ -39,7 +39,7 @@ def test_training_stays_on_the_group(name, field, optimizer, device):
         for key, q in model.named_parameters():
             assert q.grad.device.type == device, key
             assert torch.isfinite(q.grad).all(), key
-        with NothingOnTheCPU(device):
+        with OnlyOnTheDevice(device):
             train.step()
     w = p.matrix().detach()
     assert float((w - start).abs().max()) > 1e-6  # it moved
@@ -56,7 +56,7 @@ PROBED = {
 
 @DEVICE
 @pytest.mark.parametrize("kind", PROBED)
-def test_probes_and_bounds(kind, device):
+def test_probes_equal_the_cpu(kind, device):
     rnn = PROBED[kind]()
     there = copy.deepcopy(rnn).to(device)
     x = normal(T, B, M, dtype=torch.float64)
@@ -75,7 +75,7 @@ def test_probes_and_bounds(kind, device):
 
 
 @DEVICE
-def test_bounds_stay_on_the_device(device):
+def test_bounds_stay_on_the_device_and_equal_the_cpu(device):
     w, z = haar(N, torch.complex128), normal(T, B, N, dtype=torch.complex128)
     b = -normal(N, dtype=torch.float64).abs()
     for there, here in (

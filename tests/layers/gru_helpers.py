@@ -23,7 +23,7 @@ REAL = Parametrization.names(fields="real")
 
 @torch.no_grad()
 def biased(module: UnitaryGRU | UnitaryGRUCell) -> Any:
-    """With biases off zero, where they start and would hide a mistake."""
+    """The module, with biases off zero, where they start and would hide a mistake."""
     cells = module.cells if isinstance(module, UnitaryGRU) else [module]
     for seed, cell in enumerate(cells):
         for bias in (cell.bias, cell.bias_hn):
@@ -45,7 +45,7 @@ def suffixes(gru: UnitaryGRU) -> list[str]:
     return [f"_l{layer}{end}" for layer in range(gru.num_layers) for end in directions]
 
 
-def twin(gru: UnitaryGRU, dtype: torch.dtype = F64) -> nn.GRU:
+def same_torch_layer(gru: UnitaryGRU, dtype: torch.dtype = F64) -> nn.GRU:
     """torch's layer with the same weights."""
     ref = nn.GRU(
         M, gru.hidden_size, gru.num_layers, bias=gru.cells[0].bias is not None,
@@ -91,12 +91,12 @@ def of_torch(ref: nn.GRU, gru: UnitaryGRU) -> dict[str, Tensor]:
 
 
 def compare(gru: UnitaryGRU, x: Any, h_0: Tensor | None, leaf: Tensor) -> None:
-    """Outputs, last states and every gradient equal those of nn.GRU in double precision.
+    """Assert that outputs, last states and every gradient equal those of nn.GRU in float64.
 
     ``x`` is a function of ``leaf`` that builds the input.
     """
     dtype = next(gru.parameters()).dtype
-    true_ref, rough_ref = twin(gru), twin(gru, F32)
+    true_ref, rough_ref = same_torch_layer(gru), same_torch_layer(gru, F32)
     wanted_output, true = run(true_ref, x, leaf, h_0)
     _, rough = run(rough_ref, x, leaf, h_0)
     output, got = run(gru, x, leaf, h_0)

@@ -58,7 +58,7 @@ def suffixes(rnn: UnitaryRNN) -> list[str]:
     return [f"_l{layer}{end}" for layer in range(rnn.num_layers) for end in directions]
 
 
-def twin(rnn: UnitaryRNN) -> nn.RNN:
+def same_torch_layer(rnn: UnitaryRNN) -> nn.RNN:
     """torch's layer with the same weights."""
     first = rnn.cells[0]
     ref = nn.RNN(
@@ -77,7 +77,7 @@ def twin(rnn: UnitaryRNN) -> nn.RNN:
 
 
 def assert_same_gradients(rnn: UnitaryRNN, ref: nn.RNN) -> None:
-    """Of all parameters, after backward on both; theirs in W is led back through W(theta)."""
+    """Compare the gradients of all parameters; that of nn.RNN in W is led back through W(theta)."""
     for cell, end in zip(rnn.cells, suffixes(rnn), strict=True):
         assert_near(cell.weight_ih.grad, getattr(ref, f"weight_ih{end}").grad, rnn.num_layers)
         if cell.bias is not None:
@@ -95,11 +95,11 @@ def data_of(result: Tensor | PackedSequence) -> Tensor:
 
 
 def compare(rnn: UnitaryRNN, x: Any, h_0: Tensor | None, leaf: Tensor | None = None) -> None:
-    """Outputs, last states and every gradient equal those of nn.RNN.
+    """Assert that outputs, last states and every gradient equal those of nn.RNN.
 
     ``x`` is the input or a function of ``leaf`` that builds it.
     """
-    ref, layers = twin(rnn), rnn.num_layers
+    ref, layers = same_torch_layer(rnn), rnn.num_layers
     found = []
     for module in (rnn, ref):
         leaves = [t.detach().clone().requires_grad_() for t in (leaf, h_0) if t is not None]

@@ -15,7 +15,6 @@ from unitary_zoo import (
     Parametrization,
     UnitaryGRU,
     UnitaryGRUCell,
-    UnitaryRNN,
     attach,
     parameter_groups,
 )
@@ -36,7 +35,7 @@ SCHEMES = ["expm", "lie_exp", "svd_projection"]
     shape=st.tuples(st.integers(2, 9), st.integers(1, 4)),
     data=st.data(),
 )
-def test_rows_of_a_batch_and_parts_of_a_sequence_are_independent(
+def test_gru_computes_rows_and_halves_of_a_sequence_independently(
     scheme, dtype, seed, n, shape, data
 ):
     steps, batch = shape
@@ -59,7 +58,7 @@ def test_rows_of_a_batch_and_parts_of_a_sequence_are_independent(
 
 @pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scheme", Parametrization.names(fields="real", exact=True))
-def test_gates_option_chooses_the_orthogonal_matrices(scheme, gates):
+def test_gru_gates_option_chooses_the_orthogonal_matrices(scheme, gates):
     n = size_for(scheme)
     cell = UnitaryGRUCell(M, n, scheme, dtype=F64, field="real", gates=gates)
     r, z, candidate = cell.weight_hh.detach().chunk(3)
@@ -79,7 +78,7 @@ def test_gates_option_chooses_the_orthogonal_matrices(scheme, gates):
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_without_the_sequence_the_last_states_are_the_same(batch_first):
+def test_gru_last_states_are_the_same_without_the_sequence(batch_first):
     gru = gru_of(num_layers=2, bidirectional=True, batch_first=batch_first)
     inputs = [
         normal(B, T, M, dtype=F64),
@@ -102,7 +101,7 @@ def test_without_the_sequence_the_last_states_are_the_same(batch_first):
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
 
 
-def test_learned_initial_states():
+def test_gru_starts_from_its_learned_states():
     gru = gru_of(num_layers=2, bidirectional=True, learn_h0=True)
     x = normal(T, B, M, dtype=F64)
     h_0 = torch.stack([cell.h0.expand(B, N) for cell in gru.cells])
@@ -116,7 +115,7 @@ def test_learned_initial_states():
         assert float(cell.h0_parts.grad.abs().min()) > 0
 
 
-def test_packed_equals_each_sequence_alone():
+def test_gru_packed_equals_each_sequence_alone():
     gru = gru_of(num_layers=2, bidirectional=True, learn_h0=True)
     sequences = [normal(length, M, dtype=F64, seed=length) for length in (2, 7, 4)]
     output, h_n = gru(pack_sequence(sequences, enforce_sorted=False))
@@ -129,7 +128,7 @@ def test_packed_equals_each_sequence_alone():
         torch.testing.assert_close(h_n[:, i], last, rtol=0, atol=1e-12)
 
 
-def test_dropout_acts_between_layers_in_training_only():
+def test_gru_dropout_acts_between_layers_in_training_only():
     gru = gru_of(num_layers=2, dropout=0.5)
     x = normal(T, B, M, dtype=F64)
     first, second = (torch.manual_seed(3) and gru(x)[0] for _ in range(2))
@@ -140,13 +139,13 @@ def test_dropout_acts_between_layers_in_training_only():
 
 @pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_serialises(scheme, gates):
+def test_gru_serialises(scheme, gates):
     make = lambda: gru_of(scheme, num_layers=2, bidirectional=True, learn_h0=True, gates=gates)
     check_serialises(make, normal(T, B, M, dtype=F64))
 
 
 @pytest.mark.parametrize("gates", GATES)
-def test_parameters_and_how_they_start(gates):
+def test_gru_cell_parameters_and_how_they_start(gates):
     m, n = 40, 60
     cell = UnitaryGRUCell(m, n, "cayley", gates=gates, learn_h0=True)
     shapes = {
@@ -171,7 +170,7 @@ def test_parameters_and_how_they_start(gates):
     assert (without.bias, without.bias_hn, without.h0) == (None, None, None)
 
 
-def test_reset_is_reproducible_from_a_generator():
+def test_gru_reset_is_reproducible_from_a_generator():
     gru, x = gru_of(learn_h0=True, gates="candidate"), normal(T, B, M, dtype=F64)
     before, outputs = torch.random.get_rng_state(), []
     for seed in (5, 5, 6):
@@ -182,7 +181,7 @@ def test_reset_is_reproducible_from_a_generator():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_device_and_dtype_of_every_cell():
+def test_gru_passes_device_and_dtype_to_every_cell():
     options = {"learn_h0": True, "gates": "candidate"}
     gru = UnitaryGRU(M, N, 2, bidirectional=True, device="meta", dtype=F64, **options)
     assert {t.device.type for t in (*gru.parameters(), *gru.buffers())} == {"meta"}
@@ -195,7 +194,7 @@ def test_device_and_dtype_of_every_cell():
     assert {q.dtype for q in cell.parameters()} == {torch.bfloat16}
 
 
-def test_autocast_changes_no_bit():
+def test_gru_under_autocast_changes_no_bit():
     gru, x = gru_of(dtype=F32, num_layers=2, learn_h0=True), normal(T, B, M, dtype=F32)
     wanted = gru(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -206,7 +205,7 @@ def test_autocast_changes_no_bit():
 
 
 @pytest.mark.parametrize("gates", GATES)
-def test_half_precision_trains(gates):
+def test_gru_trains_in_half_precision(gates):
     gru = UnitaryGRU(M, N, 2, bidirectional=True, learn_h0=True, gates=gates).bfloat16()
     assert gru.cells[0].weight_hh.dtype == F32
     output, h_n = gru(torch.ones(T, B, M, dtype=torch.bfloat16))
@@ -218,7 +217,7 @@ def test_half_precision_trains(gates):
 
 
 @pytest.mark.filterwarnings("ignore")  # of what the compiler itself calls
-def test_compiled_and_exported():
+def test_gru_compiles_and_exports():
     gru, x = gru_of("cayley", gates="candidate"), normal(2, 2, M, dtype=F64)
     compiled = torch.compile(gru, backend="aot_eager", fullgraph=True)
     exported = torch.export.export(gru, (x,)).module()
@@ -233,7 +232,7 @@ def test_compiled_and_exported():
 
 @pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scheme", REAL)
-def test_every_real_scheme_trains(scheme, gates):
+def test_gru_trains_with_every_real_scheme(scheme, gates):
     n = size_for(scheme)
     gru = UnitaryGRU(M, n, 2, scheme, learn_h0=True, dtype=F64, field="real", gates=gates)
     readout = nn.Linear(gru.output_size, 2, dtype=F64)
@@ -264,7 +263,7 @@ class Counting(Parametrization.get("expm")):
 
 
 @pytest.mark.parametrize("checkpoint", [None, 2])
-def test_every_matrix_is_built_once_per_forward(checkpoint):
+def test_gru_builds_every_matrix_once_per_forward(checkpoint):
     gru = UnitaryGRU(M, N, 2, Counting, bidirectional=True, checkpoint=checkpoint)
     schemes = [p for cell in gru.cells for p in cell.recurrent.values()]
     for p in schemes:
@@ -274,7 +273,7 @@ def test_every_matrix_is_built_once_per_forward(checkpoint):
 
 
 @pytest.mark.parametrize("cls", [UnitaryGRU, UnitaryGRUCell])
-def test_complex_schemes_are_refused_with_the_remedy(cls):
+def test_gru_refuses_complex_schemes_with_the_remedy(cls):
     for name in Parametrization.names(field="complex"):
         remedy = "field='real'" if name in REAL else "choose one of .*cayley"
         with pytest.raises(ValueError, match=rf"'{name}' has field='complex'.*{remedy}"):
@@ -286,12 +285,12 @@ def test_complex_schemes_are_refused_with_the_remedy(cls):
 
 
 @pytest.mark.parametrize("bad", ["none", "rz", "", None, 3])
-def test_unknown_gates_are_refused(bad):
+def test_gru_refuses_unknown_gates(bad):
     with pytest.raises(ValueError, match=rf"gates={bad!r}; choose one of \('all', 'candidate'\)"):
         UnitaryGRU(M, N, gates=bad)
 
 
-def test_one_ready_scheme_serves_one_matrix():
+def test_gru_refuses_a_ready_scheme_for_several_matrices():
     ready = Parametrization.create("cayley", N)
     with pytest.raises(ValueError, match=r"'cayley' cannot serve the 3.*gates='candidate'"):
         UnitaryGRU(M, N, scheme=ready)
@@ -299,46 +298,3 @@ def test_one_ready_scheme_serves_one_matrix():
         UnitaryGRU(M, N, 2, ready, gates="candidate")
     gru = UnitaryGRU(M, N, scheme=ready, gates="candidate")
     assert gru.cells[0].recurrent["n"] is ready
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_layers": 0}, "num_layers=0"),
-        ({"num_layers": 2, "dropout": 1.0}, r"dropout=1\.0"),
-        ({"dropout": 0.5}, "num_layers=1 has no between"),
-        ({"input_size": 0}, "input_size=0"),
-        ({"hidden_size": 0}, "n=0"),
-        ({"scheme": "caylay"}, "cayley"),
-    ],
-)
-def test_bad_options_are_refused(options, message):
-    with pytest.raises((ValueError, LookupError), match=message):
-        UnitaryGRU(**{"input_size": M, "hidden_size": N, **options})
-
-
-def test_bad_inputs_are_refused():
-    gru = UnitaryGRU(M, N, 2)
-    with pytest.raises(ValueError, match=rf"x has shape .*{M} features"):
-        gru(torch.zeros(T, B, M + 1))
-    with pytest.raises(ValueError, match=rf"h_0 has shape .*pass \(2, {B}, {N}\)"):
-        gru(torch.zeros(T, B, M), torch.zeros(1, B, N))
-    with pytest.raises(ValueError, match="T = 0"):
-        gru(torch.zeros(0, B, M))
-    with pytest.raises(ValueError, match=rf"x has shape .*pass \(B, {M}\)"):
-        gru.cells[0](torch.zeros(T, B, M))
-    with pytest.raises(ValueError, match=r"W has shape \(5, 5\)"):
-        gru.cells[0](torch.zeros(B, M), None, torch.eye(N))
-
-
-def test_repr_tells_the_options():
-    text = repr(UnitaryGRU(M, N, 2, "cayley", bidirectional=True, gates="candidate"))
-    for part in (f"{M}, {N}", "num_layers=2", "bidirectional=True", "gates='candidate'", "Cayley"):
-        assert part in text
-
-
-def test_base_of_the_layers_is_abstract():
-    base = UnitaryGRU.__mro__[1]
-    assert base is UnitaryRNN.__mro__[1]
-    with pytest.raises(TypeError, match="abstract"):
-        base(lambda width: None, "expm", M, N, 1)

@@ -25,7 +25,7 @@ from unitary_zoo.testing.subject import normal
     data=st.data(),
     both=st.booleans(),
 )
-def test_rows_of_a_batch_and_parts_of_a_sequence_are_independent(case, seed, shape, data, both):
+def test_rnn_computes_rows_and_halves_of_a_sequence_independently(case, seed, shape, data, both):
     scheme, options = case
     steps, batch = shape
     rnn = rnn_of(scheme, "modrelu", bidirectional=both, **options)
@@ -45,7 +45,7 @@ def test_rows_of_a_batch_and_parts_of_a_sequence_are_independent(case, seed, sha
 
 @pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize(("scheme", "options"), CASES)
-def test_layers_are_cells_on_real_features(scheme, options, both):
+def test_rnn_layers_are_cells_on_real_features(scheme, options, both):
     """Layer 2 reads [Re h, Im h] of both directions of layer 1, as a loop over cells does."""
     rnn = rnn_of(scheme, "modrelu", num_layers=2, bidirectional=both, **options)
     x = normal(T, B, M, dtype=F64)
@@ -78,7 +78,7 @@ def test_as_real_puts_real_parts_before_imaginary_ones():
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize(("layers", "both"), STACKS)
 @pytest.mark.parametrize(("scheme", "options"), [CASES[0], CASES[3]])
-def test_without_the_sequence_the_last_states_are_the_same(
+def test_rnn_last_states_are_the_same_without_the_sequence(
     scheme, options, layers, both, batch_first
 ):
     rnn = rnn_of(
@@ -103,7 +103,7 @@ def test_without_the_sequence_the_last_states_are_the_same(
 
 
 @pytest.mark.parametrize(("scheme", "options"), CASES)
-def test_learned_initial_states(scheme, options):
+def test_rnn_starts_from_its_learned_states(scheme, options):
     rnn = rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
     x = normal(T, B, M, dtype=F64)
     h_0 = torch.stack([cell.h0.expand(B, N) for cell in rnn.cells])
@@ -118,7 +118,7 @@ def test_learned_initial_states(scheme, options):
 
 
 @pytest.mark.parametrize("dropout", [0.3, 0.7])
-def test_dropout_drops_between_layers_only(dropout, monkeypatch):
+def test_rnn_dropout_drops_between_layers_only(dropout, monkeypatch):
     rnn = UnitaryRNN(M, N, 3, nonlinearity="tanh", dropout=dropout, bidirectional=True)
     x = normal(50, 20, M, dtype=torch.float32)
     seen = []
@@ -150,7 +150,7 @@ def test_dropout_drops_between_layers_only(dropout, monkeypatch):
     assert torch.equal(output, torch.cat([forward, backward.flip(0)], -1))
 
 
-def test_dropout_is_off_in_evaluation():
+def test_rnn_dropout_is_off_in_evaluation():
     rnn = rnn_of(num_layers=3, dropout=0.5).eval()
     compare(rnn, lambda leaf: leaf, None, normal(T, B, M, dtype=F64))
     x = normal(T, B, M, dtype=F64)
@@ -160,14 +160,14 @@ def test_dropout_is_off_in_evaluation():
 
 
 @pytest.mark.parametrize(("scheme", "options"), [CASES[0], CASES[3]])
-def test_dropout_follows_the_seed(scheme, options):
+def test_rnn_dropout_follows_the_seed(scheme, options):
     rnn = rnn_of(scheme, "modrelu", num_layers=2, dropout=0.5, **options)
     x = normal(T, B, M, dtype=F64)
     first, second = (torch.manual_seed(3) and rnn(x)[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_directions_have_their_own_cells():
+def test_rnn_directions_have_their_own_cells():
     rnn = rnn_of(num_layers=2, bidirectional=True)
     assert len(rnn.cells) == 4
     matrices = [cell.recurrent.matrix() for cell in rnn.cells]
@@ -176,7 +176,7 @@ def test_directions_have_their_own_cells():
 
 
 @pytest.mark.parametrize(("scheme", "options"), CASES)
-def test_serialises(scheme, options):
+def test_rnn_serialises(scheme, options):
     def make():
         return rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
 
@@ -185,7 +185,7 @@ def test_serialises(scheme, options):
         make().load_state_dict({})
 
 
-def test_reset_parameters_is_reproducible():
+def test_rnn_reset_is_reproducible_from_a_generator():
     rnn, x = rnn_of(num_layers=2, bidirectional=True, learn_h0=True), normal(T, B, M, dtype=F64)
     before, outputs = torch.random.get_rng_state(), []
     start = rnn(x)[0]
@@ -197,7 +197,7 @@ def test_reset_parameters_is_reproducible():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_device_and_dtype_of_every_cell():
+def test_rnn_passes_device_and_dtype_to_every_cell():
     rnn = UnitaryRNN(M, N, 2, bidirectional=True, learn_h0=True, device="meta", dtype=F64)
     tensors = [*rnn.parameters(), *rnn.buffers()]
     assert {t.device.type for t in tensors} == {"meta"}
@@ -205,7 +205,7 @@ def test_device_and_dtype_of_every_cell():
 
 
 @pytest.mark.parametrize(("scheme", "options"), CASES)
-def test_autocast_changes_no_bit(scheme, options):
+def test_rnn_under_autocast_changes_no_bit(scheme, options):
     rnn = UnitaryRNN(M, N, 2, scheme, "modrelu", bidirectional=True, learn_h0=True, **options)
     x = normal(T, B, M, dtype=torch.float32)
     wanted = rnn(x)
@@ -228,7 +228,7 @@ def test_autocast_changes_no_bit(scheme, options):
     [(name, f) for name in Parametrization.names(exact=True)
      for f in Parametrization.get(name).info.fields],
 )  # fmt: skip
-def test_layer_keeps_the_norm_in_low_precision(scheme, field, autocast, low):
+def test_rnn_keeps_the_norm_in_low_precision(scheme, field, autocast, low):
     """Low parameters, or low activations under autocast: 500 linear steps at rest."""
     steps, n = 500, size_for(scheme)
     rnn = UnitaryRNN(M, n, scheme=scheme, nonlinearity="identity", bias=False, field=field)
@@ -252,7 +252,7 @@ def test_layer_keeps_the_norm_in_low_precision(scheme, field, autocast, low):
         assert abs(float(singular.max()) ** steps - 1) < 0.01
 
 
-def test_half_precision_trains():
+def test_rnn_trains_in_half_precision():
     rnn = UnitaryRNN(M, N, 2, nonlinearity="tanh", bidirectional=True, learn_h0=True).bfloat16()
     output, h_n = rnn(torch.ones(T, B, M, dtype=torch.bfloat16))
     assert output.dtype == h_n.dtype == torch.bfloat16
@@ -266,7 +266,7 @@ def test_half_precision_trains():
     ("scheme", "field"),
     [(name, f) for name in Parametrization.names() for f in Parametrization.get(name).info.fields],
 )
-def test_every_scheme_trains(scheme, field):
+def test_rnn_trains_with_every_scheme(scheme, field):
     n = size_for(scheme)
     rnn = UnitaryRNN(
         M, n, 2, scheme, "modrelu", bidirectional=True, learn_h0=True, dtype=F64, field=field
@@ -288,69 +288,3 @@ def test_every_scheme_trains(scheme, field):
         if cell.recurrent.info.exact:
             defect = float(unitarity_defect(cell.recurrent.matrix()))
             assert defect <= cell.recurrent.info.tolerance(n, cell.recurrent.dtype)
-
-
-@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2"])
-def test_bad_number_of_layers_is_refused(bad):
-    with pytest.raises(ValueError, match=f"num_layers={bad!r}"):
-        UnitaryRNN(M, N, bad)
-
-
-@pytest.mark.parametrize("bad", [-0.1, 1.0, 1.5, math.nan])
-def test_bad_dropout_is_refused(bad):
-    with pytest.raises(ValueError, match=f"dropout={bad!r}"):
-        UnitaryRNN(M, N, 2, dropout=bad)
-
-
-def test_dropout_with_one_layer_is_refused():
-    with pytest.raises(ValueError, match=r"dropout=0\.5.*num_layers=1.*num_layers=2 or more"):
-        UnitaryRNN(M, N, dropout=0.5)
-
-
-@pytest.mark.parametrize("options", [{"num_layers": 2}, {"bidirectional": True}])
-def test_one_ready_scheme_for_two_cells_is_refused(options):
-    ready = Parametrization.create("cayley", N)
-    with pytest.raises(ValueError, match=r"'cayley' cannot serve 2 cells.*by name"):
-        UnitaryRNN(M, N, scheme=ready, **options)
-    assert UnitaryRNN(M, N, scheme=ready).cells[0].recurrent is ready
-    rnn = UnitaryRNN(M, N, 2, Parametrization.get("cayley"))
-    assert len({id(cell.recurrent) for cell in rnn.cells}) == 2
-
-
-@pytest.mark.parametrize("shape", [(M,), (2, T, B, M), (T, B, M + 1), (T, M + 1), (T, B, 0)])
-def test_bad_input_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match=rf"x has shape .*{M} features"):
-        UnitaryRNN(M, N)(torch.zeros(shape))
-
-
-@pytest.mark.parametrize(
-    ("x", "h_0", "wanted"),
-    [
-        ((T, B, M), (2, B + 1, N), (2, B, N)),
-        ((T, B, M), (1, B, N), (2, B, N)),
-        ((T, B, M), (2, B, N + 1), (2, B, N)),
-        ((T, B, M), (B, N), (2, B, N)),
-        ((T, M), (2, N + 1), (2, 1, N)),
-        ((T, M), (1, N), (2, 1, N)),
-    ],
-)
-def test_bad_initial_states_are_refused(x, h_0, wanted):
-    with pytest.raises(ValueError, match=rf"h_0 has shape .*pass \({', '.join(map(str, wanted))}"):
-        UnitaryRNN(M, N, 2)(torch.zeros(x), torch.zeros(h_0))
-
-
-def test_empty_sequence_is_refused():
-    with pytest.raises(ValueError, match="T = 0"):
-        UnitaryRNN(M, N)(torch.zeros(0, B, M))
-
-
-def test_bad_checkpoint_is_refused():
-    with pytest.raises(ValueError, match="checkpoint=0"):
-        UnitaryRNN(M, N, checkpoint=0)(torch.zeros(T, B, M))
-
-
-def test_repr_tells_the_options():
-    text = repr(UnitaryRNN(M, N, 2, "cayley", bidirectional=True, dropout=0.5))
-    for part in (f"{M}, {N}", "num_layers=2", "bidirectional=True", "dropout=0.5", "Cayley"):
-        assert part in text
-    assert "batch_first" not in text

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from tests.layers.rnn_helpers import CASES, F64, STACKS, assert_near, compare, rnn_of, twin
+from tests.layers.rnn_helpers import (
+    CASES,
+    F64,
+    STACKS,
+    assert_near,
+    compare,
+    rnn_of,
+    same_torch_layer,
+)
 from tests.recurrent import B, M, N, T
 from unitary_zoo import Parametrization
 from unitary_zoo.testing.subject import normal
@@ -17,7 +25,7 @@ from unitary_zoo.testing.subject import normal
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize(("layers", "both"), STACKS)
 @pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
-def test_equals_torch(nonlinearity, layers, both, batch_first, return_sequence, given):
+def test_rnn_equals_torch(nonlinearity, layers, both, batch_first, return_sequence, given):
     rnn = rnn_of(
         nonlinearity=nonlinearity, num_layers=layers, bidirectional=both, batch_first=batch_first,
         return_sequence=return_sequence,
@@ -28,7 +36,7 @@ def test_equals_torch(nonlinearity, layers, both, batch_first, return_sequence, 
 
 
 @pytest.mark.parametrize("scheme", Parametrization.names(fields="real"))
-def test_equals_torch_with_every_real_scheme(scheme):
+def test_rnn_equals_torch_with_every_real_scheme(scheme):
     compare(
         rnn_of(scheme, num_layers=2, bidirectional=True, field="real"),
         lambda leaf: leaf, None, normal(T, B, M, dtype=F64),
@@ -37,7 +45,7 @@ def test_equals_torch_with_every_real_scheme(scheme):
 
 @pytest.mark.parametrize("checkpoint", [1, 3, 100])
 @pytest.mark.parametrize("return_sequence", [True, False])
-def test_equals_torch_with_checkpoints_and_without_bias(return_sequence, checkpoint):
+def test_rnn_equals_torch_with_checkpoints_and_without_bias(return_sequence, checkpoint):
     rnn = rnn_of(
         num_layers=2, bidirectional=True, bias=False, checkpoint=checkpoint,
         return_sequence=return_sequence,
@@ -49,7 +57,7 @@ def test_equals_torch_with_checkpoints_and_without_bias(return_sequence, checkpo
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize("given", [True, False])
 @pytest.mark.parametrize(("layers", "both"), STACKS)
-def test_equals_torch_unbatched(layers, both, given, return_sequence, batch_first):
+def test_rnn_equals_torch_unbatched(layers, both, given, return_sequence, batch_first):
     rnn = rnn_of(
         num_layers=layers, bidirectional=both, batch_first=batch_first,
         return_sequence=return_sequence,
@@ -72,7 +80,7 @@ LENGTHS = {
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("layers", "both"), STACKS)
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-def test_equals_torch_packed(lengths, layers, both, return_sequence, given):
+def test_rnn_equals_torch_packed(lengths, layers, both, return_sequence, given):
     rnn = rnn_of(num_layers=layers, bidirectional=both, return_sequence=return_sequence)
     batch = len(lengths)
     h_0 = normal(layers * (1 + both), batch, N, dtype=F64, seed=2) if given else None
@@ -84,7 +92,7 @@ def test_equals_torch_packed(lengths, layers, both, return_sequence, given):
         compare(rnn, pack, h_0, x)
 
 
-def test_packed_ignores_batch_first_and_its_padding():
+def test_rnn_packed_ignores_batch_first_and_its_padding():
     rnn = rnn_of(batch_first=True, bidirectional=True)
     x = normal(B, T, M, dtype=F64)
     lengths = [2, 7, 1, 5]
@@ -99,7 +107,7 @@ def test_packed_ignores_batch_first_and_its_padding():
 
 
 @pytest.mark.parametrize(("scheme", "options"), CASES)
-def test_packed_equals_each_sequence_alone(scheme, options):
+def test_rnn_packed_equals_each_sequence_alone(scheme, options):
     """For complex states too, which nn.RNN does not have; and with a learned start."""
     rnn = rnn_of(scheme, "modrelu", num_layers=2, bidirectional=True, learn_h0=True, **options)
     sequences = [normal(length, M, dtype=F64, seed=length) for length in (2, 7, 4)]
@@ -126,8 +134,8 @@ def test_packed_equals_each_sequence_alone(scheme, options):
         assert_near(got, sum(parts), 3)
 
 
-def test_shapes_of_an_empty_batch_are_those_of_torch():
+def test_rnn_has_the_shapes_of_torch_for_an_empty_batch():
     rnn = rnn_of(num_layers=2, bidirectional=True)
     x = torch.zeros(T, 0, M, dtype=F64)
-    for got, wanted in zip(rnn(x), twin(rnn)(x), strict=True):
+    for got, wanted in zip(rnn(x), same_torch_layer(rnn)(x), strict=True):
         assert got.shape == wanted.shape

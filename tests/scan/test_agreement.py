@@ -146,7 +146,7 @@ def test_scan_equals_the_loop(name, field, n):
 
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_gradient_of_a_single_input(name, field, return_sequence):
+def test_scan_gives_the_gradient_of_a_single_input(name, field, return_sequence):
     case = make_case(7, 5, 3, name, field, True, True, return_sequence)
     for backend, one in itertools.product(usable_backends(), case.inputs.named()):
         found = results(lambda p: case.scan(p, backend=backend), case.inputs.to(torch.float64, one))
@@ -157,7 +157,7 @@ def test_gradient_of_a_single_input(name, field, return_sequence):
 @pytest.mark.parametrize("checkpoint", [1, 2, 9, 100])
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_checkpoint_keeps_states_and_gradients(name, field, return_sequence, checkpoint):
+def test_scan_with_checkpoints_equals_the_loop(name, field, return_sequence, checkpoint):
     case = make_case(7, 9, 2, name, field, True, True, return_sequence)
     for backend, dtype in itertools.product(usable_backends(), DTYPES):
         found = results(
@@ -169,7 +169,7 @@ def test_checkpoint_keeps_states_and_gradients(name, field, return_sequence, che
 
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "field"), ACTIVATIONS)
-def test_derivatives_by_finite_differences(name, field, return_sequence):
+def test_scan_derivatives_equal_finite_differences(name, field, return_sequence):
     case = make_case(3, 3, 2, name, field, True, True, return_sequence)
     p = case.inputs.to(torch.float64)
     for backend in usable_backends():
@@ -191,7 +191,7 @@ def test_derivatives_by_finite_differences(name, field, return_sequence):
     [("modrelu", torch.float64), ("modrelu", torch.complex128), ("abs", torch.float64),
      ("relu", torch.float64)],
 )  # fmt: skip
-def test_zero_preactivations_give_zero_states_and_gradients(name, dtype, b, backend):
+def test_scan_of_zero_preactivations_gives_zero_states_and_gradients(name, dtype, b, backend):
     threshold = torch.full((3,), b, dtype=torch.float64) if name == "modrelu" else None
     p = Inputs(
         x=torch.zeros(4, 2, 3, dtype=dtype),
@@ -211,7 +211,7 @@ def test_zero_preactivations_give_zero_states_and_gradients(name, dtype, b, back
 @pytest.mark.parametrize("backend", usable_backends())
 @pytest.mark.parametrize("b", [-0.5, -0.01, 0.0, 0.01, 0.5])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_complex_modrelu_at_every_magnitude(dtype, b, backend):
+def test_scan_with_complex_modrelu_is_right_at_every_magnitude(dtype, b, backend):
     """One step from rest, so that z is the input: against the closed form."""
     b = float(torch.tensor(b, dtype=dtype))
     eps = torch.finfo(dtype).eps
@@ -244,7 +244,7 @@ def test_complex_modrelu_at_every_magnitude(dtype, b, backend):
 
 
 @pytest.mark.parametrize("backend", usable_backends())
-def test_gradient_of_w_over_a_thousand_steps(backend):
+def test_scan_gradient_of_w_equals_its_closed_form_over_a_thousand_steps(backend):
     """W = R(t1) + R(t2) in blocks: h_T = W^T h0 and dC/dW = sum_k W'^(T-1-k) c (W^k h0)'."""
     steps, angles = 1000, np.array([0.3, 2.1])
 
@@ -278,7 +278,7 @@ def test_gradient_of_w_over_a_thousand_steps(backend):
 
 
 @pytest.mark.parametrize("backend", usable_backends())
-def test_complex_modrelu_at_zero_with_a_large_threshold(backend):
+def test_scan_with_complex_modrelu_is_zero_at_zero_with_a_large_threshold(backend):
     z = torch.zeros(2, 1, 3, dtype=torch.complex64, requires_grad=True)
     h = recurrent_scan(
         z, torch.eye(3) + 0j, torch.zeros(1, 3), "modrelu", threshold=torch.full((3,), 50.0),

@@ -72,7 +72,7 @@ class Truth:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 17, 33])
-def test_equals_torch(n):
+def test_gated_scan_equals_torch(n):
     for steps, batch, bias, return_sequence in itertools.product(
         (1, 2, 9), (1, 4), (True, False), (True, False)
     ):
@@ -85,13 +85,13 @@ def test_equals_torch(n):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("bias", "bias_hn"), [(True, False), (False, True)])
-def test_gated_scan_without_one_of_the_biases(bias, bias_hn, backend):
+def test_gated_scan_equals_torch_without_one_of_the_biases(bias, bias_hn, backend):
     truth = Truth(draw(bias=bias, bias_hn=bias_hn))
     truth.check(results(truth.scan(backend=backend), leaves(truth.tensors)), F64)
 
 
 @pytest.mark.parametrize("return_sequence", [True, False])
-def test_gradient_of_a_single_input(return_sequence):
+def test_gated_scan_gives_the_gradient_of_a_single_input(return_sequence):
     truth = Truth(draw(), return_sequence)
     for backend, one in itertools.product(BACKENDS, truth.tensors):
         found = results(truth.scan(backend=backend), leaves(truth.tensors, F64, one))
@@ -101,7 +101,7 @@ def test_gradient_of_a_single_input(return_sequence):
 
 @pytest.mark.parametrize("checkpoint", [1, 2, 9, 100])
 @pytest.mark.parametrize("return_sequence", [True, False])
-def test_checkpoint_keeps_states_and_gradients(return_sequence, checkpoint):
+def test_gated_scan_with_checkpoints_equals_torch(return_sequence, checkpoint):
     truth = Truth(draw(9), return_sequence)
     for backend, dtype in itertools.product(BACKENDS, (F32, F64)):
         run = truth.scan(backend=backend, checkpoint=checkpoint)
@@ -110,8 +110,7 @@ def test_checkpoint_keeps_states_and_gradients(return_sequence, checkpoint):
 
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_derivatives_by_finite_differences(backend, return_sequence):
-    """By finite differences."""
+def test_gated_scan_derivatives_equal_finite_differences(backend, return_sequence):
     tensors = leaves(draw(3, 2, 3))
 
     def run(*values: Tensor) -> Tensor:
@@ -134,7 +133,7 @@ problems = {
 
 @settings(max_examples=40)
 @given(**problems)
-def test_states_stay_between_the_start_and_one(n, steps, batch, seed, dtype, scale):
+def test_gated_scan_states_stay_between_the_start_and_one(n, steps, batch, seed, dtype, scale):
     """A mean of the last state and of a tanh, whatever the inputs."""
     tensors = {k: t.to(dtype) for k, t in draw(steps, batch, n, seed=seed, scale=scale).items()}
     states = gated_scan(**tensors)
@@ -148,7 +147,7 @@ SATURATED = 1e4  # sigma(1e4) is 1 and sigma(-1e4) is 0, in either precision
 
 @settings(max_examples=25)
 @given(**problems)
-def test_closed_update_gate_keeps_the_state(n, steps, batch, seed, dtype, scale):
+def test_gated_scan_with_a_closed_update_gate_keeps_the_state(n, steps, batch, seed, dtype, scale):
     tensors = {k: t.to(dtype) for k, t in draw(steps, batch, n, seed=seed, scale=scale).items()}
     tensors["weight_ih"][n : 2 * n] = 0
     tensors["bias"][n : 2 * n] = SATURATED
@@ -162,7 +161,7 @@ def test_closed_update_gate_keeps_the_state(n, steps, batch, seed, dtype, scale)
 
 @settings(max_examples=25)
 @given(**problems)
-def test_open_gates_give_the_tanh_network(n, steps, batch, seed, dtype, scale):
+def test_gated_scan_with_open_gates_is_the_tanh_network(n, steps, batch, seed, dtype, scale):
     """z = 0 and r = 1: h' = tanh(V x + b + W h), which has a scan of its own."""
     del scale  # the two routes round the same numbers only where those are of one size
     tensors = draw(steps, batch, n, seed=seed)
@@ -178,7 +177,7 @@ def test_open_gates_give_the_tanh_network(n, steps, batch, seed, dtype, scale):
     assert float((gated_scan(**given) - wanted).abs().max()) <= limit
 
 
-def test_closed_reset_gate_hides_the_state_from_the_candidate():
+def test_gated_scan_with_a_closed_reset_gate_hides_the_state_from_the_candidate():
     tensors = draw()
     tensors["weight_ih"][:N] = 0
     tensors["bias"][:N] = -SATURATED

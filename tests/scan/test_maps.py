@@ -23,7 +23,7 @@ def scheme_cases():
 
 @pytest.mark.parametrize("factors", [True, False])
 @pytest.mark.parametrize(("subject", "field"), list(scheme_cases()))
-def test_map_of_a_scheme_equals_its_matrix(subject, field, factors, monkeypatch):
+def test_scan_with_a_map_equals_the_loop_with_its_matrix(subject, field, factors, monkeypatch):
     """Made dense or applied by its factors: the loop with the matrix, down to the parameters."""
     monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
     for n in subject.sizes(1, 2, 7):
@@ -59,7 +59,7 @@ def structured_map(n: int = 6):
 
 
 @pytest.mark.parametrize("factors", [True, False])
-def test_map_is_made_dense_once_or_never(factors, monkeypatch):
+def test_scan_makes_a_map_dense_once_or_never(factors, monkeypatch):
     monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
     w = structured_map()
     assert not isinstance(w, DenseMap)
@@ -83,7 +83,7 @@ def test_map_is_made_dense_once_or_never(factors, monkeypatch):
 
 
 def test_by_factors_chooses_the_cheaper_form():
-    """As comparisons/benchmarks/scan_speed.py --structured finds it, off the crossings."""
+    """As `python -m comparisons.benchmarks scan_speed --structured` measures it."""
     of_size = {n: Parametrization.create("arjovsky", n).prepare() for n in (8, 128, 256, 1024)}
     for n, w in of_size.items():
         assert dispatch.by_factors(w, steps=1, batch=2)  # one step is no reason to build W
@@ -94,7 +94,7 @@ def test_by_factors_chooses_the_cheaper_form():
     assert of_size[8].multiplications < 4 * of_size[128].multiplications
 
 
-def test_map_is_not_made_dense_for_one_step(monkeypatch):
+def test_scan_makes_no_map_dense_for_one_step(monkeypatch):
     w = structured_map()
     monkeypatch.setattr(w, "matrix", lambda: pytest.fail("W built for one step"))
     recurrent_scan(torch.zeros(1, 2, 6, dtype=torch.float64), w, torch.zeros(2, 6), "identity")
@@ -106,7 +106,7 @@ def test_map_is_not_made_dense_for_one_step(monkeypatch):
     shape=st.tuples(st.integers(1, 40), st.integers(1, 3)),
     seed=strategies.seeds(),
 )
-def test_linear_network_at_rest_keeps_the_norm(data, name, shape, seed):
+def test_scan_of_a_linear_network_at_rest_keeps_the_norm(data, name, shape, seed):
     p = data.draw(strategies.parametrizations(name, largest=12))
     steps, batch = shape
     h0 = normal(batch, p.n, dtype=p.dtype, seed=seed)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from tests.scan.memory import poison, saved_bytes
 from tests.torch_internals import TorchDispatchMode, tree_leaves
 from unitary_zoo import Parametrization, UnitaryRNN, UnitaryRNNCell
 from unitary_zoo.scan import recurrent_scan
@@ -79,7 +79,7 @@ def test_watch_counts_only_living_storages():
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("backend", usable_backends())
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
-def test_last_state_without_gradients_keeps_no_sequence(name, dtype, backend, mode):
+def test_scan_without_gradients_keeps_no_sequence(name, dtype, backend, mode):
     tensors = inputs(name, dtype)
     with mode(), Watch(*tensors.values()) as watch:
         h = recurrent_scan(**tensors, nonlinearity=name, return_sequence=False, backend=backend)
@@ -90,7 +90,7 @@ def test_last_state_without_gradients_keeps_no_sequence(name, dtype, backend, mo
     assert watch.largest() <= max(2 * N * N, STEPS * BATCH) * item < STEPS * BATCH * N * item
 
 
-def test_last_state_without_gradients_when_nothing_requires_any():
+def test_scan_keeps_no_sequence_if_nothing_requires_gradients():
     tensors = {key: t.detach() for key, t in inputs("tanh", torch.float64).items()}
     with Watch(*tensors.values()) as watch:
         recurrent_scan(**tensors, nonlinearity="tanh", return_sequence=False)
@@ -120,24 +120,18 @@ def test_layer_in_inference_keeps_no_sequence(scheme, nonlinearity, checkpoint):
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
 def test_portable_saves_the_states_and_nothing_else(name, dtype, return_sequence):
     tensors = inputs(name, dtype)
-    given = {t.untyped_storage().data_ptr() for t in tensors.values()}
-    saved: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in given:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with Watch(*tensors.values()) as watch, saved_tensors_hooks(pack, lambda t: t):
-        out = recurrent_scan(
-            **tensors, nonlinearity=name, return_sequence=return_sequence, backend="portable"
+    with Watch(*tensors.values()) as watch:
+        out, saved = saved_bytes(
+            lambda: recurrent_scan(
+                **tensors, nonlinearity=name, return_sequence=return_sequence, backend="portable"
+            ),
+            tensors.values(),
         )
     item = tensors["W"].element_size()
     states = (STEPS + 1) * BATCH * N * item
     # |x| alone needs the sign of its argument, a byte each.
     signs = STEPS * BATCH * N if name == "abs" else 0
-    assert sum(saved.values()) == states + signs
+    assert saved == states + signs
     # Beside them only the result is alive, and a sequence is a part of the states.
     assert watch.alive() <= states + signs + BATCH * N * item
     assert out.requires_grad
@@ -145,7 +139,7 @@ def test_portable_saves_the_states_and_nothing_else(name, dtype, return_sequence
 
 @pytest.mark.parametrize("backend", ["portable", "reference"])
 @pytest.mark.parametrize("every", [5, 10, 20])
-def test_checkpoint_bounds_what_is_kept(every, backend):
+def test_scan_with_checkpoints_keeps_a_state_of_each_segment(every, backend):
     n, batch, steps = 64, 8, 100
     x = normal(steps, batch, 1, dtype=torch.float64).requires_grad_()
     w, v = haar(n, torch.float64), normal(n, 1, dtype=torch.float64)
@@ -217,27 +211,6 @@ def test_cell_with_a_prepared_map_builds_nothing():
 
 
 # ------------------------------------------------------------------------------ poisoned memory
-
-
-def poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """From now on fresh memory holds NaN, or True for booleans; counts the allocations."""
-    count = [0]
-
-    def poisoned(function):
-        def call(*args, **kwargs):
-            out = function(*args, **kwargs)
-            count[0] += 1
-            if out.dtype == torch.uint8:
-                # The native kernel's workspace: numbers of such bytes are NaN.
-                return out.fill_(255)
-            return out.fill_(math.nan if out.is_floating_point() or out.is_complex() else 1)
-
-        return call
-
-    monkeypatch.setattr(torch, "empty", poisoned(torch.empty))
-    monkeypatch.setattr(torch, "empty_like", poisoned(torch.empty_like))
-    monkeypatch.setattr(Tensor, "new_empty", poisoned(Tensor.new_empty))
-    return count
 
 
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad])

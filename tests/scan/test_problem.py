@@ -29,7 +29,7 @@ from unitary_zoo.scan import recurrent_scan
     ],
 )
 @EVERY
-def test_wrong_shapes_are_refused(key, shape, backend):
+def test_scan_refuses_wrong_shapes(key, shape, backend):
     tensors = inputs("modrelu")
     tensors[key] = torch.zeros(shape, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"has shape \(.*pass "):
@@ -38,14 +38,14 @@ def test_wrong_shapes_are_refused(key, shape, backend):
 
 @EVERY
 @pytest.mark.parametrize("key", ["W", "h0", "weight_ih", "bias", "threshold"])
-def test_tensors_on_several_devices_are_refused(key, backend):
+def test_scan_refuses_tensors_on_several_devices(key, backend):
     tensors = inputs("modrelu")
     tensors[key] = tensors[key].to("meta")
     with pytest.raises(ValueError, match=f"{key} is on meta, and x is on cpu"):
         recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
 
 
-def test_without_input_weights_x_has_the_width_of_the_state():
+def test_scan_without_input_weights_refuses_another_width_than_the_state():
     tensors = inputs()
     del tensors["weight_ih"]
     with pytest.raises(ValueError, match=rf"x has shape \({T}, {B}, {M}\); pass \(T, B, {N}\)"):
@@ -53,7 +53,7 @@ def test_without_input_weights_x_has_the_width_of_the_state():
 
 
 @EVERY
-def test_no_steps_are_refused(backend):
+def test_scan_refuses_no_steps(backend):
     tensors = inputs()
     tensors["x"] = tensors["x"][:0]
     with pytest.raises(ValueError, match="T = 0"):
@@ -61,20 +61,20 @@ def test_no_steps_are_refused(backend):
 
 
 @pytest.mark.parametrize("checkpoint", [0, -1, True, 2.5, "3"])
-def test_bad_checkpoint_is_refused(checkpoint):
+def test_scan_refuses_a_bad_checkpoint(checkpoint):
     with pytest.raises(ValueError, match="checkpoint="):
         recurrent_scan(**inputs(), nonlinearity="tanh", checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize("name", [name for name in REAL if name != "modrelu"])
-def test_threshold_belongs_to_modrelu_alone(name):
+def test_scan_refuses_a_threshold_of_other_nonlinearities(name):
     with pytest.raises(ValueError, match=f"threshold.*'{name}'"):
         recurrent_scan(**inputs(), nonlinearity=name, threshold=torch.zeros(N))
 
 
 @EVERY
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_modrelu_without_threshold_has_threshold_zero(dtype, backend):
+def test_scan_with_modrelu_takes_threshold_zero_for_none(dtype, backend):
     tensors = inputs(dtype=dtype)
     zero = torch.zeros(N, dtype=torch.float64)
     assert torch.equal(

@@ -1,4 +1,4 @@
-"""recurrent_scan: precision, layouts of the inputs, and the machinery of gradients."""
+"""recurrent_scan: gradient modes, layouts of the inputs, and the machinery of gradients."""
 
 import copy
 
@@ -6,138 +6,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.scan.recurrent_helpers import EVERY, REAL, B, M, N, T, inputs
+from tests.scan.recurrent_helpers import (
+    ACTIVATIONS,
+    CLOSE,
+    EVERY,
+    B,
+    M,
+    N,
+    T,
+    assert_close,
+    gradients,
+    inputs,
+    leaves,
+)
 from tests.torch_internals import writes
-from unitary_zoo import Parametrization
 from unitary_zoo.scan import recurrent_scan
 from unitary_zoo.testing.subject import haar, normal
-
-ACTIVATIONS = [(name, torch.float64) for name in REAL]
-ACTIVATIONS += [("modrelu", torch.complex128), ("identity", torch.complex128)]
-# A few products of sums of at most T B N terms of order 1 to 10, in double precision.
-CLOSE = {"rtol": 0.0, "atol": T * B * N * 100 * torch.finfo(torch.float64).eps}
-
-
-def leaves(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: t.detach().clone().requires_grad_() for key, t in tensors.items()}
-
-
-def gradients(out: Tensor, tensors: dict[str, Tensor]) -> list[Tensor]:
-    weight = normal(*out.shape, dtype=out.dtype, seed=8)
-    return list(torch.autograd.grad((weight.conj() * out).real.sum(), list(tensors.values())))
-
-
-def assert_close(got: list[Tensor], wanted: list[Tensor]) -> None:
-    for a, b in zip(got, wanted, strict=True):
-        torch.testing.assert_close(a, b, **CLOSE)
-
-
-@EVERY
-@pytest.mark.parametrize("name", REAL)
-def test_autocast_changes_no_bit(name, backend):
-    tensors = leaves(inputs(name, torch.float32))
-    wanted = recurrent_scan(**tensors, nonlinearity=name, backend=backend)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = recurrent_scan(**tensors, nonlinearity=name, backend=backend)
-        assert (tensors["x"] @ tensors["weight_ih"].mT).dtype == torch.bfloat16  # it is on
-    assert got.dtype == torch.float32
-    assert torch.equal(got, wanted)
-    for a, b in zip(gradients(got, tensors), gradients(wanted, tensors), strict=True):
-        assert torch.equal(a, b)
-
-
-@EVERY
-def test_autocast_around_checkpoints_changes_no_bit(backend):
-    tensors = leaves(inputs("tanh", torch.float32))
-    options = {"nonlinearity": "tanh", "backend": backend, "checkpoint": 2}
-    wanted = gradients(recurrent_scan(**tensors, **options), tensors)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = recurrent_scan(**tensors, **options)
-    for a, b in zip(gradients(out, tensors), wanted, strict=True):
-        assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize("checkpoint", [None, 2])
-@pytest.mark.parametrize("backend", ["auto", "portable"])
-@pytest.mark.parametrize("name", REAL)
-def test_backward_under_autocast_changes_no_bit(name, backend, checkpoint):
-    """The reverse loop runs in the precision of the forward one, even where autocast is on."""
-    tensors = leaves(inputs(name, torch.float32))
-    options = {"nonlinearity": name, "backend": backend, "checkpoint": checkpoint}
-    wanted = gradients(recurrent_scan(**tensors, **options), tensors)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = gradients(recurrent_scan(**tensors, **options), tensors)
-    for a, b in zip(got, wanted, strict=True):
-        assert torch.equal(a, b)
-
-
-@EVERY
-@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", REAL)
-def test_half_precision_computes_in_single_and_rounds_once(name, low, backend):
-    given = {key: t.to(low) for key, t in inputs(name, torch.float32).items()}
-    got = recurrent_scan(**given, nonlinearity=name, backend=backend)
-    wanted = recurrent_scan(
-        **{key: t.float() for key, t in given.items()}, nonlinearity=name, backend=backend
-    )
-    assert got.dtype == low
-    assert torch.equal(got, wanted.to(low))
-    given = leaves(given)
-    for key, grad in zip(
-        given,
-        gradients(recurrent_scan(**given, nonlinearity=name, backend=backend), given),
-        strict=True,
-    ):
-        assert grad.dtype == low, key
-        assert torch.isfinite(grad).all(), key
-
-
-@EVERY
-def test_half_precision_inputs_of_a_complex_recurrence(backend):
-    tensors = inputs("modrelu", torch.complex64)
-    tensors["x"] = tensors["x"].real.bfloat16()
-    got = recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
-    tensors["x"] = tensors["x"].to(torch.complex64)
-    assert got.dtype == torch.complex64
-    assert torch.equal(got, recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend))
-
-
-@EVERY
-@pytest.mark.parametrize("key", ["x", "W", "h0", "weight_ih", "bias"])
-def test_result_has_the_widest_dtype(key, backend):
-    """One complex double tensor among real single ones makes all of them complex doubles."""
-    tensors = inputs("modrelu", torch.float32)
-    tensors[key] = tensors[key].to(torch.complex128) * (0.6 + 0.8j)
-    wide = {
-        key: t.to(torch.float64 if key == "threshold" else torch.complex128)
-        for key, t in tensors.items()
-    }
-    tensors, wide = leaves(tensors), leaves(wide)
-    got = recurrent_scan(**tensors, nonlinearity="modrelu", backend=backend)
-    wanted = recurrent_scan(**wide, nonlinearity="modrelu", backend=backend)
-    assert got.dtype == torch.complex128
-    assert torch.equal(got, wanted)
-    for name, a, b in zip(tensors, gradients(got, tensors), gradients(wanted, wide), strict=True):
-        # A real tensor gets the real part of the gradient of its complex copy, rounded.
-        assert torch.equal(a, (b if a.is_complex() else b.real).to(tensors[name].dtype)), name
-
-
-@EVERY
-def test_map_of_a_scheme_in_another_precision(backend):
-    p = Parametrization.create("cayley", N)  # single precision
-    tensors = inputs()
-    tensors["W"] = p.prepare()
-    got = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
-    tensors["W"] = p.matrix().double()
-    wanted = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
-    assert got.dtype == torch.float64
-    torch.testing.assert_close(got, wanted, **CLOSE)
 
 
 @EVERY
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
-def test_no_grad_and_inference_mode_give_the_same(name, dtype, return_sequence, backend):
+def test_scan_gives_the_same_without_gradients(name, dtype, return_sequence, backend):
     tensors = leaves(inputs(name, dtype))
     options = {"nonlinearity": name, "return_sequence": return_sequence, "backend": backend}
     wanted = recurrent_scan(**tensors, **options)
@@ -155,7 +45,7 @@ def test_no_grad_and_inference_mode_give_the_same(name, dtype, return_sequence, 
 @EVERY
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
-def test_layout_of_the_inputs_does_not_matter(name, dtype, return_sequence, backend):
+def test_scan_takes_any_layout_of_the_inputs(name, dtype, return_sequence, backend):
     """Transposed, strided, expanded and lazily conjugated inputs, and such gradients."""
     options = {"nonlinearity": name, "return_sequence": return_sequence, "backend": backend}
     real = dtype.to_real() if dtype.is_complex else dtype
@@ -196,7 +86,7 @@ def test_layout_of_the_inputs_does_not_matter(name, dtype, return_sequence, back
 @pytest.mark.parametrize("checkpoint", [None, 2])
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
-def test_inputs_are_left_alone(name, dtype, return_sequence, checkpoint, backend):
+def test_scan_leaves_its_inputs_alone(name, dtype, return_sequence, checkpoint, backend):
     tensors = leaves(inputs(name, dtype))
     before = copy.deepcopy(tensors)
     versions = {key: writes(t) for key, t in tensors.items()}
@@ -213,7 +103,7 @@ def test_inputs_are_left_alone(name, dtype, return_sequence, checkpoint, backend
 
 
 @EVERY
-def test_output_of_inference_shares_no_memory_with_the_inputs(backend):
+def test_scan_output_shares_no_memory_with_the_inputs(backend):
     for name, dtype in ACTIVATIONS:
         tensors = inputs(name, dtype)
         before = copy.deepcopy(tensors)
@@ -228,8 +118,10 @@ def test_output_of_inference_shares_no_memory_with_the_inputs(backend):
 @pytest.mark.parametrize("visible", [True, False])
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize(("name", "dtype"), ACTIVATIONS)
-def test_write_into_the_output_is_right_or_refused(name, dtype, return_sequence, visible, backend):
-    """Written with autograd looking on, or behind its back: right, or an error that says so."""
+def test_scan_allows_or_refuses_a_write_into_its_output(
+    name, dtype, return_sequence, visible, backend
+):
+    """Gradients after a write, recorded by autograd or not, are right, or an error names it."""
     options = {"nonlinearity": name, "return_sequence": return_sequence, "backend": backend}
     tensors = leaves(inputs(name, dtype))
     out = recurrent_scan(**tensors, **options)
@@ -255,7 +147,7 @@ def test_write_into_the_output_is_right_or_refused(name, dtype, return_sequence,
 
 
 @EVERY
-def test_gradients_of_a_second_backward_and_of_a_shared_leaf(backend):
+def test_scan_gradients_of_a_second_backward_and_of_a_shared_leaf(backend):
     tensors = leaves(inputs())
     out = recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
     loss = out.square().sum()
@@ -275,7 +167,7 @@ def test_gradients_of_a_second_backward_and_of_a_shared_leaf(backend):
 
 @EVERY
 @pytest.mark.parametrize("checkpoint", [None, 2])
-def test_second_derivative_counts_each_path_once(checkpoint, backend):
+def test_scan_second_derivative_counts_each_path_once(checkpoint, backend):
     """The state at the start of the second half is a function of the same W, V and b."""
 
     def twice(backend: str, checkpoint: int | None) -> list[Tensor]:
@@ -295,7 +187,7 @@ def test_second_derivative_counts_each_path_once(checkpoint, backend):
 @EVERY
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize("v", [True, False])
-def test_empty_batch(v, return_sequence, backend):
+def test_scan_takes_an_empty_batch(v, return_sequence, backend):
     """As torch.nn.RNN: no rows in, no rows out, gradients zero."""
     tensors = leaves(
         {

@@ -127,7 +127,7 @@ def test_certificate_of_orthogonal_and_defective_matrices():
     assert unitary_rank_certificate(rnn_of(jordan)).needed <= 1
 
 
-def test_three_states_approximate_two_channels_to_any_error_but_zero():
+def test_equivalent_of_three_states_approximates_two_channels_to_any_error_but_zero():
     """Decays .5 +- delta share an inactive unit; the weights grow like 1 / delta.
 
     The states g of the two channels are T^-1 (h - c) for h' = A h + T x + (I - A) c, where A has

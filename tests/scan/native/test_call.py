@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.scan.memory import saved_bytes
 from tests.scan.native.helpers import ACTIVATIONS, ISAS, inputs
 from tests.torch_internals import gradient_of_zeros
 from unitary_zoo.scan import recurrent_scan
@@ -31,23 +32,11 @@ class Allocations:
         return call
 
 
-def saved_bytes(run: Callable[[], Tensor], given: dict[str, Tensor]) -> tuple[Tensor, int]:
-    known = {t.untyped_storage().data_ptr() for t in given.values()}
-    sizes: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        return run(), sum(sizes.values())
-
-
 @pytest.mark.parametrize("checkpoint", [None, 50])
 @pytest.mark.parametrize(("name", "is_complex"), ACTIVATIONS)
-def test_last_state_saves_a_fraction_of_the_sequence(name, is_complex, checkpoint, monkeypatch):
+def test_call_for_the_last_state_saves_a_fraction_of_the_sequence(
+    name, is_complex, checkpoint, monkeypatch
+):
     n, batch, steps = 16, 8, 2000
     tensors = inputs(n, batch, steps, name, is_complex=is_complex, dtype=torch.float32, m=1)
     tensors["x"].requires_grad_(False)
@@ -58,7 +47,7 @@ def test_last_state_saves_a_fraction_of_the_sequence(name, is_complex, checkpoin
             **tensors, nonlinearity=name, return_sequence=False, checkpoint=checkpoint,
             backend="native",
         ),
-        tensors,
+        tensors.values(),
     )  # fmt: skip
     torch.autograd.grad(h.abs().sum(), [t for t in tensors.values() if t.requires_grad])
     # |x| also saves the sign of each pre-activation, one bit for each unit and step.
@@ -69,12 +58,12 @@ def test_last_state_saves_a_fraction_of_the_sequence(name, is_complex, checkpoin
 
 
 @pytest.mark.parametrize("budget", [1, 100, 10**9])
-def test_long_sequences_save_fewer_states(budget, monkeypatch):
+def test_call_saves_fewer_states_of_a_long_sequence(budget, monkeypatch):
     """Half of the states, as many as the budget allows, or the root of T of them."""
     tensors, state = inputs(4, 2, 10_000, "tanh", m=1), 2 * 4 * 8
     monkeypatch.setattr(call, "_KEPT_BYTES", budget * state)
     options = {"nonlinearity": "tanh", "return_sequence": False}
-    h, saved = saved_bytes(lambda: recurrent_scan(**tensors, **options), tensors)
+    h, saved = saved_bytes(lambda: recurrent_scan(**tensors, **options), tensors.values())
     assert saved // state == {1: 99, 100: 99, 10**9: 4999}[budget]
     (dw,) = torch.autograd.grad(h.sum(), tensors["W"])
     (wanted,) = torch.autograd.grad(
@@ -84,20 +73,23 @@ def test_long_sequences_save_fewer_states(budget, monkeypatch):
 
 
 @pytest.mark.parametrize("checkpoint", [10, 100])
-def test_checkpoint_saves_fewer_states_of_a_returned_sequence(checkpoint):
+def test_call_with_checkpoints_saves_fewer_states_of_a_returned_sequence(checkpoint):
     tensors = inputs(16, 8, 1000, "tanh", m=1)
     state = 8 * 16 * 8
     out, saved = saved_bytes(
-        lambda: recurrent_scan(**tensors, nonlinearity="tanh", checkpoint=checkpoint), tensors
+        lambda: recurrent_scan(**tensors, nonlinearity="tanh", checkpoint=checkpoint),
+        tensors.values(),
     )
     assert out.shape == (1000, 8, 16)
     assert saved == (1000 // checkpoint - 1) * state
-    out, saved = saved_bytes(lambda: recurrent_scan(**tensors, nonlinearity="tanh"), tensors)
+    out, saved = saved_bytes(
+        lambda: recurrent_scan(**tensors, nonlinearity="tanh"), tensors.values()
+    )
     assert saved == 1000 * state  # the result itself
 
 
 @pytest.mark.skipif(len(ISAS) < 2, reason="has one instruction set")
-def test_backward_uses_the_instruction_set_of_the_forward_pass(monkeypatch):
+def test_call_backward_uses_the_instruction_set_of_the_forward_pass(monkeypatch):
     tensors = inputs(5, 3, 40, "abs")
     for first, second in itertools.permutations(ISAS, 2):
         monkeypatch.setenv(library.ENVIRONMENT, first)
@@ -111,7 +103,7 @@ def test_backward_uses_the_instruction_set_of_the_forward_pass(monkeypatch):
 
 
 @pytest.mark.parametrize("n", [0, 3])
-def test_inputs_or_states_without_features_equal_the_loop(n):
+def test_call_without_features_equals_the_loop(n):
     x, w, h0, v = (torch.ones(*s, dtype=torch.float64) for s in ((5, 2, 0), (n, n), (2, n), (n, 0)))
     leaves = {"W": w / 4, "h0": h0, "weight_ih": v}
     leaves = {key: t.requires_grad_() for key, t in leaves.items()}
@@ -126,7 +118,7 @@ def test_inputs_or_states_without_features_equal_the_loop(n):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_gradient_without_memory_counts_as_zero():
+def test_call_takes_a_gradient_without_memory_as_zero():
     tensors = inputs(3, 2, 4, "tanh")
     w = tensors["W"]
     out = recurrent_scan(**tensors, nonlinearity="tanh", backend="native")

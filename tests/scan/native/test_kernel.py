@@ -155,7 +155,7 @@ def test_kernel_treats_special_numbers_as_pytorch(name, dtype, isa, monkeypatch)
 
 @EVERY_ISA
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
-def test_complex_modrelu_is_zero_below_the_normal_numbers(dtype, isa, monkeypatch):
+def test_kernel_complex_modrelu_is_zero_below_the_normal_numbers(dtype, isa, monkeypatch):
     monkeypatch.setenv(library.ENVIRONMENT, isa)
     tiny = torch.finfo(dtype).tiny
     z = torch.tensor([0.5 * tiny, 0.5j * tiny, 0, 2 * tiny], dtype=dtype).view(1, 1, 4)
@@ -171,7 +171,7 @@ def test_complex_modrelu_is_zero_below_the_normal_numbers(dtype, isa, monkeypatc
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @EVERY_ISA
-def test_tanh_and_sigmoid_err_by_four_eps(dtype, isa, monkeypatch):
+def test_kernel_tanh_and_sigmoid_err_by_four_eps(dtype, isa, monkeypatch):
     monkeypatch.setenv(library.ENVIRONMENT, isa)
     z = torch.cat([torch.linspace(-30, 30, 6001), torch.logspace(-30, 0, 999)]).to(dtype)
     for name in ("tanh", "sigmoid"):
@@ -185,7 +185,7 @@ def test_tanh_and_sigmoid_err_by_four_eps(dtype, isa, monkeypatch):
 
 @EVERY_ISA
 @pytest.mark.parametrize("is_complex", [False, True])
-def test_linear_network_keeps_the_norm_over_ten_thousand_steps(isa, is_complex, monkeypatch):
+def test_kernel_keeps_the_norm_over_ten_thousand_linear_steps(isa, is_complex, monkeypatch):
     monkeypatch.setenv(library.ENVIRONMENT, isa)
     dtype = torch.complex64 if is_complex else torch.float32
     n, h0 = 64, normal(3, 64, dtype=dtype)
@@ -199,7 +199,7 @@ def test_linear_network_keeps_the_norm_over_ten_thousand_steps(isa, is_complex, 
 @EVERY_ISA
 @pytest.mark.parametrize("checkpoint", [None, 7])
 @pytest.mark.parametrize("n", [3, 16, 40])
-def test_abs_passes_no_gradient_through_zeros(n, checkpoint, isa, monkeypatch):
+def test_kernel_abs_passes_no_gradient_through_zeros(n, checkpoint, isa, monkeypatch):
     """Also where states are recomputed; the signs are those of the forward pass."""
     monkeypatch.setenv(library.ENVIRONMENT, isa)
     tensors = inputs(n, 5, 60, "abs", m=0)
@@ -213,7 +213,7 @@ def test_abs_passes_no_gradient_through_zeros(n, checkpoint, isa, monkeypatch):
 
 
 @EVERY_ISA
-def test_nan_threshold_gives_nan_states(isa, monkeypatch):
+def test_kernel_gives_nan_states_for_a_nan_threshold(isa, monkeypatch):
     monkeypatch.setenv(library.ENVIRONMENT, isa)
     zero = torch.zeros(2, 1, 3)
     out = recurrent_scan(

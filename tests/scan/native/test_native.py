@@ -14,7 +14,7 @@ from unitary_zoo.testing.subject import normal
 
 @pytest.mark.parametrize("nonlinearity", ["relu", "modrelu"])
 def test_native_runs_every_scan_of_a_packed_bidirectional_layer(nonlinearity, monkeypatch):
-    """Every scan of a layer runs natively, and equals the plain loop."""
+    """The four scans run natively, and all results equal those of the plain loop."""
     torch.manual_seed(0)
     rnn = UnitaryRNN(
         3, 6, num_layers=2, bidirectional=True, nonlinearity=nonlinearity, learn_h0=True,
@@ -64,7 +64,7 @@ def test_scan_compiles_as_one_graph(small, requires_grad):
 
 # torch.jit is deprecated, and warns of the checks of shapes, which it cannot record.
 @pytest.mark.filterwarnings("ignore")
-def test_traced_scan_consists_of_pytorch_operations(small):
+def test_scan_equals_the_loop_when_traced(small):
     tensors, wanted = small
     x = tensors.pop("x")
     function = lambda x: recurrent_scan(x, **tensors, nonlinearity="tanh")
@@ -75,7 +75,7 @@ def test_traced_scan_consists_of_pytorch_operations(small):
 
 # torch.func warns of its own deprecated calls.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torch_func_and_forward_mode_differentiate_the_plain_loop(small):
+def test_scan_under_torch_func_and_forward_mode_differentiates_the_loop(small):
     tensors, _ = small
     x, direction = tensors.pop("x"), normal(4, 2, 2, dtype=torch.float64, seed=8)
     function = lambda x: recurrent_scan(x, **tensors, nonlinearity="tanh").square().sum()
@@ -91,7 +91,7 @@ def test_torch_func_and_forward_mode_differentiate_the_plain_loop(small):
         )
 
 
-def test_native_inside_a_checkpoint_of_pytorch(small):
+def test_native_runs_inside_a_checkpoint_of_pytorch(small):
     tensors, wanted = small
     leaves = {key: t.clone().requires_grad_() for key, t in tensors.items()}
     wanted = results(leaves, "tanh", backend="reference")
@@ -109,7 +109,7 @@ def test_native_inside_a_checkpoint_of_pytorch(small):
     assert_equal(dict(zip(keys, grads, strict=True)), {k: wanted[k] for k in keys}, 1e-12)
 
 
-def test_tensor_subclasses_are_left_to_other_backends(small):
+def test_native_leaves_tensor_subclasses_to_other_backends(small):
     class Subclass(Tensor):
         pass
 
