@@ -45,7 +45,7 @@ def test_cell_attributes_write_through(field):
 
 @pytest.mark.parametrize("field", ["real", "complex"])
 def test_cell_starts_with_glorot_uniform_input_weights(field):
-    """Glorot-uniform over n rows, 2n of them real if complex; bias 0, thresholds below 0.01."""
+    """The bound counts n rows, or 2n if complex; biases are 0, thresholds below 0.01."""
     m, n = 40, 60
     cell = UnitaryRNNCell(m, n, "cayley", field=field)
     limit = math.sqrt(6 / (m + n * (2 if field == "complex" else 1)))

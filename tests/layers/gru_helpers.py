@@ -78,7 +78,7 @@ def run(module: nn.Module, x: Callable[[Tensor], Any], leaf: Tensor, h_0: Tensor
     return output, {name: t.detach() for name, t in found.items()}
 
 
-def of_torch(ref: nn.GRU, gru: UnitaryGRU) -> dict[str, Tensor]:
+def torch_gradients(ref: nn.GRU, gru: UnitaryGRU) -> dict[str, Tensor]:
     """The gradients of nn.GRU by the names that the cells of ``gru`` have for theirs."""
     found, n = {}, gru.hidden_size
     for i, end in enumerate(suffixes(gru)):
@@ -105,8 +105,8 @@ def compare(gru: UnitaryGRU, x: Any, h_0: Tensor | None, leaf: Tensor) -> None:
         assert torch.equal(output.batch_sizes, wanted_output.batch_sizes)
         for mine, theirs in zip(output[2:], wanted_output[2:], strict=True):
             assert (mine is None and theirs is None) or torch.equal(mine, theirs)
-    true |= of_torch(true_ref, gru)
-    rough |= of_torch(rough_ref, gru)
+    true |= torch_gradients(true_ref, gru)
+    rough |= torch_gradients(rough_ref, gru)
     eps, n = torch.finfo(F32).eps, gru.hidden_size
     # At least that of a sum of n terms of the size of the result: few entries may happen to be
     # right.

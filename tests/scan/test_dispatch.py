@@ -49,7 +49,7 @@ def test_auto_takes_the_fast_backend_and_a_name_forces_one(ran):
 
 
 def test_auto_takes_a_backend_without_overhead_for_short_runs(ran):
-    """One step is the loop's; W is packed for no fewer rows than that pays for."""
+    """The loop runs a single step; W is packed only if there are rows enough to pay for it."""
     one = inputs()
     one["x"] = one["x"][:1]
     recurrent_scan(**one, nonlinearity="tanh")

@@ -134,7 +134,7 @@ problems = {
 @settings(max_examples=40)
 @given(**problems)
 def test_gated_scan_states_stay_between_the_start_and_one(n, steps, batch, seed, dtype, scale):
-    """A mean of the last state and of a tanh, whatever the inputs."""
+    """Each state is a mean of the last state and of a tanh, whatever the inputs."""
     tensors = {k: t.to(dtype) for k, t in draw(steps, batch, n, seed=seed, scale=scale).items()}
     states = gated_scan(**tensors)
     bound = tensors["h0"].abs().clamp(min=1)

@@ -24,7 +24,7 @@ def scheme_cases():
 @pytest.mark.parametrize("factors", [True, False])
 @pytest.mark.parametrize(("subject", "field"), list(scheme_cases()))
 def test_scan_with_a_map_equals_the_loop_with_its_matrix(subject, field, factors, monkeypatch):
-    """Made dense or applied by its factors: the loop with the matrix, down to the parameters."""
+    """States and gradients of the parameters, with the map made dense or applied by factors."""
     monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
     for n in subject.sizes(1, 2, 7):
         p = subject.build(n, field, torch.float64)

@@ -26,7 +26,7 @@ def contractive(
 
 
 def inputs(*shape: int, bound: float, dtype: torch.dtype = F64, seed: int = 9) -> Tensor:
-    """Of norms up to the bound, some of them equal to it."""
+    """Inputs of norms up to the bound; about half of them reach it."""
     x = normal(*shape, dtype=F64, seed=seed)
     length = torch.rand(*shape[:-1], 1, dtype=F64, generator=torch.Generator().manual_seed(seed))
     x *= bound * (2 * length).clamp(max=1) / x.norm(dim=-1, keepdim=True)
@@ -34,10 +34,10 @@ def inputs(*shape: int, bound: float, dtype: torch.dtype = F64, seed: int = 9) -
 
 
 def rounding(rnn: nn.RNN, x: Tensor, states: Tensor) -> float:
-    """How far two evaluations of one cell can be from each other, at any time.
+    """The largest distance of two evaluations of one cell, at any time.
 
-    A sum of k products is off by k eps times the sum of the absolute values, either time; W carries
-    the error on without growth, so it adds up over the steps, or to 1 / (1 - rho) of them.
+    In each evaluation a sum of k products is off by k eps times the sum of the absolute values. W
+    carries the error on without growth, so it adds up over the steps, or to 1 / (1 - rho) of them.
     """
     w, v, *biases = (p.detach().double() for p in rnn.parameters())
     terms = 2 * (len(w) + v.shape[1]) + 8

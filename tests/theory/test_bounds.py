@@ -42,7 +42,7 @@ def singular_values(matrix):
     return float(s.min()), float(s.max())
 
 
-# ------------------------------------------------------------------------------ they are bounds
+# ----------------------------------------------------------------------- against measured values
 
 
 @pytest.mark.parametrize(("name", "is_complex"), CASES)
@@ -102,7 +102,7 @@ def test_gradient_bounds_are_attained():
     assert float(found.lower) == pytest.approx(0.5**5, rel=1e-14)
 
 
-# --------------------------------------------------------------------- singular values, not eigen
+# ---------------------------------------------------------------- singular values, not eigenvalues
 
 
 def test_gradient_bounds_hold_for_a_matrix_that_is_not_normal():
@@ -127,7 +127,7 @@ def test_gradient_bounds_are_one_for_orthogonal_w_and_abs(n):
         assert abs(value - 1) <= limit
 
 
-# -------------------------------------------------------------------------------- their numbers
+# ---------------------------------------------------------------------------- values and their repr
 
 
 @settings(max_examples=30)

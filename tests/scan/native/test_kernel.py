@@ -57,7 +57,7 @@ def awkward_cases() -> list:
 def test_kernel_equals_the_loop_in_double_precision(
     n, batch, steps, name, is_complex, sequence, checkpoint, m, monkeypatch
 ):
-    """To 1e-10, with each instruction set."""
+    """All results differ by at most 1e-10, with each instruction set."""
     tensors = inputs(n, batch, steps, name, is_complex=is_complex, m=m)
     wanted = results(tensors, name, return_sequence=sequence, backend="reference")
     options = {"return_sequence": sequence, "checkpoint": checkpoint, "backend": "native"}
@@ -75,7 +75,7 @@ def test_kernel_equals_the_loop_in_double_precision(
 def test_kernel_in_single_precision_errs_by_rounding(
     name, is_complex, n, batch, steps, monkeypatch
 ):
-    """Against double precision on the same numbers, with gradients where there are no kinks."""
+    """Compared with double precision on the same numbers; gradients only without kinks."""
     eps = torch.finfo(torch.float32).eps
     low = inputs(n, batch, steps, name, is_complex=is_complex, dtype=torch.float32)
     high = {
@@ -200,7 +200,7 @@ def test_kernel_keeps_the_norm_over_ten_thousand_linear_steps(isa, is_complex, m
 @pytest.mark.parametrize("checkpoint", [None, 7])
 @pytest.mark.parametrize("n", [3, 16, 40])
 def test_kernel_abs_passes_no_gradient_through_zeros(n, checkpoint, isa, monkeypatch):
-    """Also where states are recomputed; the signs are those of the forward pass."""
+    """Where states are recomputed, too, the signs are those of the forward pass."""
     monkeypatch.setenv(library.ENVIRONMENT, isa)
     tensors = inputs(n, 5, 60, "abs", m=0)
     tensors["x"] = torch.cat([torch.zeros(5, 5, n), tensors["x"].detach()]).requires_grad_()
