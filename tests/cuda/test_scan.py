@@ -93,7 +93,7 @@ def test_scan_second_derivatives_equal_the_cpu(name, device):
         second = torch.autograd.grad(sum(g.abs().square().sum() for g in first), (x, w))
         results.append([*first, *second])
     for wanted, got in zip(*results, strict=True):
-        # Of the order of the gradients' sums, twice.
+        # Second derivatives sum over steps and rows twice.
         assert_near(got, wanted, (T * B * (N + M)) ** 2, device)
 
 

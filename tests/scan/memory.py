@@ -25,7 +25,7 @@ def saved_bytes(run: Callable[[], Tensor], given: Iterable[Tensor]) -> tuple[Ten
 
 
 def poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """From now on fresh memory holds NaN, or True for booleans; counts the allocations."""
+    """Fill fresh memory with NaN, or True for booleans, from now on; count the allocations."""
     count = [0]
 
     def poisoned(function):

@@ -168,7 +168,7 @@ def test_gated_scan_gives_the_same_gradients_twice():
 @EVERY
 @pytest.mark.parametrize("return_sequence", [True, False])
 def test_gated_scan_takes_an_empty_batch(return_sequence, backend):
-    """As torch.nn.GRU: no rows in, no rows out, gradients zero."""
+    """The result has no rows and all gradients are 0, as in torch.nn.GRU."""
     given = leaves(draw(batch=0))
     out = gated_scan(**given, return_sequence=return_sequence, backend=backend)
     assert out.shape == ((T, 0, N) if return_sequence else (0, N))

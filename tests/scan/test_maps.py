@@ -83,7 +83,7 @@ def test_scan_makes_a_map_dense_once_or_never(factors, monkeypatch):
 
 
 def test_by_factors_chooses_the_cheaper_form():
-    """As `python -m comparisons.benchmarks scan_speed --structured` measures it."""
+    """The sizes lie far from the crossings of the benchmark `scan_speed --structured`."""
     of_size = {n: Parametrization.create("arjovsky", n).prepare() for n in (8, 128, 256, 1024)}
     for n, w in of_size.items():
         assert dispatch.by_factors(w, steps=1, batch=2)  # one step is no reason to build W

@@ -188,7 +188,7 @@ def test_scan_second_derivative_counts_each_path_once(checkpoint, backend):
 @pytest.mark.parametrize("return_sequence", [True, False])
 @pytest.mark.parametrize("v", [True, False])
 def test_scan_takes_an_empty_batch(v, return_sequence, backend):
-    """As torch.nn.RNN: no rows in, no rows out, gradients zero."""
+    """The result has no rows and all gradients are 0, as in torch.nn.RNN."""
     tensors = leaves(
         {
             "x": torch.zeros(T, 0, M if v else N, dtype=torch.float64),

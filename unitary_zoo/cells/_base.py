@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unitary_zoo import linalg
 from unitary_zoo.base import Parametrization
+from unitary_zoo.errors import is_int
 
 
 def build_recurrent(
@@ -74,7 +75,7 @@ class RecurrentCell(nn.Module, ABC):
         learn_h0: bool,
     ) -> None:
         super().__init__()
-        if isinstance(input_size, bool) or not isinstance(input_size, int) or input_size < 1:
+        if not is_int(input_size) or input_size < 1:
             raise ValueError(f"input_size={input_size!r}; pass an int of at least 1")
         self.input_size, self.hidden_size = input_size, hidden_size
         self.is_complex = like.field == "complex"

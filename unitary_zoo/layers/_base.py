@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import RecurrentCell
+from unitary_zoo.errors import is_int
 from unitary_zoo.linalg import as_real
 
 C = TypeVar("C", bound=RecurrentCell)
@@ -52,7 +53,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         checkpoint: int | None,
     ) -> None:
         super().__init__()
-        if isinstance(num_layers, bool) or not isinstance(num_layers, int) or num_layers < 1:
+        if not is_int(num_layers) or num_layers < 1:
             raise ValueError(f"num_layers={num_layers!r}; pass an int of at least 1")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout!r}; pass a probability in [0, 1)")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.errors import is_int
 from unitary_zoo.nonlinearities import Activation
 
 
@@ -231,9 +232,7 @@ def _check(
         shapes: Tensors with the shapes that they must have; None fits any.
         checkpoint: Must be None, or an int of at least 1.
     """
-    if checkpoint is not None and (
-        isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1
-    ):
+    if checkpoint is not None and not (is_int(checkpoint) and checkpoint >= 1):
         raise ValueError(f"checkpoint={checkpoint!r}; pass the number of steps between kept states")
     if x.dim() != 3 or x.shape[-1] != width:
         raise ValueError(f"x has shape {tuple(x.shape)}; pass (T, B, {width})")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
+from unitary_zoo.errors import is_int
 from unitary_zoo.layers import UnitaryRNN
 from unitary_zoo.theory._embedding import CellWeights, cell_weights, embedded_network
 from unitary_zoo.theory.dilation import check_non_expansive, halmos_dilation
@@ -82,7 +83,7 @@ def unitary_equivalent(
     cells = cell_weights(rnn, "relu")
     input_bound = _checked_bound("input_bound", input_bound)
     initial_bound = _checked_bound("initial_bound", initial_bound)
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+    if steps is not None and not (is_int(steps) and steps >= 1):
         raise ValueError(f"steps={steps!r}; pass the number of steps of the longest sequence")
     limits = _state_bounds(rnn, cells, input_bound, initial_bound, steps)
     dilations = [halmos_dilation(cell.w, minimal) for cell in cells]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
+from unitary_zoo.errors import is_int
 from unitary_zoo.layers import UnitaryRNN
 from unitary_zoo.theory._embedding import cell_weights
 
@@ -34,7 +35,7 @@ def forgetting_rnn(n: int, decay: float = 0.5) -> nn.RNN:
     Raises:
         ValueError: n is less than 1, or ``decay`` is outside (0, 1).
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    if not is_int(n) or n < 1:
         raise ValueError(f"n={n!r}; pass an int of at least 1")
     if not 0 < decay < 1:
         raise ValueError(f"decay={decay!r}; pass a number in (0, 1), for a contraction")
