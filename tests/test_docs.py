@@ -155,7 +155,7 @@ def check_in_a_process(folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "check.py").write_text(code, encoding="utf-8")
     return subprocess.run(
         [sys.executable, "-W", "error", "check.py"],
-        cwd=folder, capture_output=True, text=True, timeout=120,
+        cwd=folder, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def test_mended_scheme_is_accepted(tmp_path):
     (tmp_path / "test_reflection.py").write_text(tests, encoding="utf-8")
     suite = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert suite.returncode == 0, suite.stdout
     assert int(re.search(r"(\d+) passed", suite.stdout)[1]) > 10
