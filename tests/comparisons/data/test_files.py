@@ -52,10 +52,11 @@ def test_find_verifies_unpacked_content(folder, level):
     ("name", "content"),
     [
         ("a.txt", CONTENT + b"!"),
-        ("a.gz", gzip.compress(CONTENT[:-1])),
-        ("a.gz", gzip.compress(CONTENT)[:-4]),
+        ("a.gz", gzip.compress(CONTENT[:-1], mtime=0)),
+        ("a.gz", gzip.compress(CONTENT, mtime=0)[:-4]),
         ("a.gz", CONTENT),  # not packed, though its name says so
     ],
+    ids=["other text", "other content", "cut off", "not packed"],
 )
 def test_find_names_damaged_file(folder, name, content):
     folder.mkdir(parents=True)
