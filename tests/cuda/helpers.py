@@ -16,12 +16,25 @@ from unitary_zoo.testing.subject import Subject, normal
 
 T, B, M, N = 6, 3, 2, 7
 DTYPES = [torch.float32, torch.float64]
-DEVICE = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
+DEVICE = pytest.mark.parametrize("device", ["cpu", CUDA])
+# The CPU is compared with itself only to see that the tests run: one scheme of each family and
+# field is enough for that.
+ON_THE_CPU = [
+    ("expm", "real"), ("arjovsky", "complex"), ("lie_exp", "real"), ("dtriv", "complex"),
+    ("svd_projection", "real"), ("projunn_t", "complex"),
+]  # fmt: skip
 SCHEMES = pytest.mark.parametrize(
-    ("name", "field"),
-    [(name, field) for name in Parametrization.names()
-     for field in Parametrization.get(name).info.fields],
-)  # fmt: skip
+    ("device", "name", "field"),
+    [
+        *(("cpu", name, field) for name, field in ON_THE_CPU),
+        *(
+            pytest.param("cuda", name, field, marks=pytest.mark.cuda)
+            for name in Parametrization.names()
+            for field in Parametrization.get(name).info.fields
+        ),
+    ],
+)
 
 
 def assert_near(got: Tensor, wanted: Tensor, terms: int, device: str) -> None:

@@ -27,7 +27,6 @@ from unitary_zoo import (
 from unitary_zoo.testing.subject import normal
 
 
-@DEVICE
 @SCHEMES
 def test_layer_equals_the_cpu(name, field, device):
     """Two layers, both directions, learned starts: outputs, last states and all gradients."""

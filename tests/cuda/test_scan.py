@@ -65,7 +65,6 @@ def test_scan_equals_the_loop_on_the_cpu(
     assert_near(bare, wanted, T * (N + M), device)
 
 
-@DEVICE
 @SCHEMES
 def test_scan_with_a_map_equals_the_cpu(name, field, device):
     n = size_for(name)

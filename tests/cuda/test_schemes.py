@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.cuda.helpers import (
-    DEVICE,
     DTYPES,
     SCHEMES,
     B,
@@ -27,7 +26,6 @@ from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing.subject import normal
 
 
-@DEVICE
 @SCHEMES
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_scheme_matrix_and_gradient_equal_the_cpu(name, field, dtype, device):
@@ -47,7 +45,6 @@ def test_scheme_matrix_and_gradient_equal_the_cpu(name, field, dtype, device):
         assert_near(grad, wanted[key], 4 * n * terms, device)
 
 
-@DEVICE
 @SCHEMES
 def test_scheme_applications_equal_the_cpu(name, field, device):
     n = size_for(name)
@@ -61,7 +58,6 @@ def test_scheme_applications_equal_the_cpu(name, field, device):
         assert_near(got, wanted, 10 * n, device)
 
 
-@DEVICE
 @SCHEMES
 def test_scheme_is_built_on_the_device(name, field, device):
     """Constructed there, reset there, described there, assigned from the CPU."""
@@ -81,7 +77,6 @@ def test_scheme_is_built_on_the_device(name, field, device):
         assert float(torch.linalg.matrix_norm(p.matrix().detach() - wanted, 2)) <= limit
 
 
-@DEVICE
 @SCHEMES
 @pytest.mark.parametrize("source", ["cpu", "device"])
 def test_scheme_resets_from_generators_of_both_devices(name, field, source, device):
@@ -102,7 +97,6 @@ def test_scheme_resets_from_generators_of_both_devices(name, field, source, devi
         assert defect <= cell.recurrent.info.tolerance(n, cell.recurrent.dtype)
 
 
-@DEVICE
 @SCHEMES
 def test_scheme_moves_between_devices(name, field, device):
     n = size_for(name)

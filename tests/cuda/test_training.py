@@ -18,7 +18,6 @@ from unitary_zoo.linalg import unitarity_defect
 from unitary_zoo.testing.subject import haar, normal
 
 
-@DEVICE
 @SCHEMES
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.RMSprop])
 def test_training_stays_on_the_group(name, field, optimizer, device):
