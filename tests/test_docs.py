@@ -182,9 +182,7 @@ def test_mended_scheme_is_accepted(tmp_path):
         assert scheme.count(before) == 1
         scheme = scheme.replace(before, after)
     (tmp_path / "reflection.py").write_text(scheme, encoding="utf-8")
-    result = check_in_a_process(tmp_path)
-    assert result.returncode == 0, result.stderr
-    # And with the test that the page proposes.
+    # The test that the page proposes runs every check of the command above, and those of layers.
     tests = dict(examples("extending"))["test_reflection.py"]
     (tmp_path / "test_reflection.py").write_text(tests, encoding="utf-8")
     suite = subprocess.run(
@@ -192,7 +190,7 @@ def test_mended_scheme_is_accepted(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert suite.returncode == 0, suite.stdout
-    assert int(re.search(r"(\d+) passed", suite.stdout)[1]) > 10
+    assert int(re.search(r"(\d+) passed", suite.stdout)[1]) > 60
 
 
 # ---------------------------------------------------------------------------------------- claims
