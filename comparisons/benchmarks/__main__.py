@@ -8,8 +8,6 @@ anything wrong, or ``BrokenPromiseError`` with its tables; the exit code is 1 af
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,21 +17,15 @@ import torch
 from comparisons.benchmarks.correctness import CorrectnessError
 from comparisons.benchmarks.timing import BrokenPromiseError, load_average, write_json
 from comparisons.cli.console import say
+from comparisons.cli.named import chosen_module
 
 NAMES = ("scan_speed", "memory", "map_speed", "scheme_speed", "expm_cost", "silent_failures")
-PROGRAM = "python -m comparisons.benchmarks"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark that is named first and return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    chooser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0])
-    chooser.add_argument("name", choices=NAMES)
-    name = chooser.parse_args(argv[:1]).name
-    benchmark = importlib.import_module(f"comparisons.benchmarks.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} {name}", description=(benchmark.__doc__ or "").splitlines()[0]
-    )
+    _, benchmark, parser = chosen_module("comparisons.benchmarks", __doc__, NAMES, argv)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument("--threads", type=int, default=2)

@@ -8,30 +8,27 @@ returns its tables by name and its figure.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from comparisons.benchmarks.timing import load_average, write_json
 from comparisons.cli.console import say
+from comparisons.cli.named import chosen_module
 from comparisons.experiments.usage import UsageError
 from comparisons.report.figures import save_png
 
 NAMES = ("norms", "theorems", "vanishing")
-PROGRAM = "python -m comparisons.experiments"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the experiment that is named first, and write its files."""
     argv = sys.argv[1:] if argv is None else argv
-    chooser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").splitlines()[0])
-    chooser.add_argument("name", choices=NAMES)
-    name = chooser.parse_args(argv[:1]).name
-    experiment = importlib.import_module(f"comparisons.experiments.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} {name}",
-        description=(experiment.__doc__ or "").splitlines()[0],
+    name, experiment, parser = chosen_module(
+        "comparisons.experiments",
+        __doc__,
+        NAMES,
+        argv,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     experiment.add_arguments(parser)
