@@ -183,12 +183,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that did not finish: the error in one line, and the traceback where there is one."""
+    """A run that did not finish.
+
+    Attributes:
+        run: The run.
+        error: The error in one line.
+        traceback: Empty where there is none.
+        date: When it happened.
+        kind: Class of the exception; empty where there is none, and in files written before it was
+            kept.
+    """
 
     run: Run
     error: str
     traceback: str
     date: str
+    kind: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The form in files."""

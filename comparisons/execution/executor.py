@@ -40,13 +40,13 @@ def attempt(run: Run, threads: int, progress: Progress | None = None) -> Result 
         return train(run, progress)
     except Exception as error:
         # Whatever a scheme raises ends its own run; the others must go on.
-        return failure(run, one_line(error), traceback.format_exc())
+        return failure(run, one_line(error), traceback.format_exc(), type(error).__name__)
 
 
-def failure(run: Run, error: str, trace: str = "") -> Failure:
+def failure(run: Run, error: str, trace: str = "", kind: str = "") -> Failure:
     """The record of a failure that happened now."""
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return Failure(run, error, trace, date)
+    return Failure(run, error, trace, date, kind)
 
 
 def one_line(error: BaseException) -> str:

@@ -99,7 +99,7 @@ def _ended(run: Run, future: concurrent.futures.Future[Result | Failure]) -> Res
         return failure(run, f"the worker process died ({_death(error.exitcode)})")
     except Exception as error:
         # The pool itself failed for this run, for instance by a result that cannot be pickled.
-        return failure(run, one_line(error), traceback.format_exc())
+        return failure(run, one_line(error), traceback.format_exc(), type(error).__name__)
 
 
 def _death(exitcode: int) -> str:

@@ -76,7 +76,9 @@ class RayExecutor:
                     try:
                         yield ray.get(reference)
                     except ray.exceptions.RayError as error:
-                        yield failure(run, one_line(error), traceback.format_exc())
+                        yield failure(
+                            run, one_line(error), traceback.format_exc(), type(error).__name__
+                        )
         finally:
             ray.shutdown()
 

@@ -88,7 +88,7 @@ def failed(failures: Sequence[Failure]) -> list[str]:
         task = TASKS.get(run.task)(run.length, run.variant)
         where = ", ".join(filter(None, (task.title, run.variant, f"T = {run.length}")))
         line = f"{where}: {run.model}, n = {run.setting.model.hidden_size}"
-        seeds.setdefault(f"{line} ({failure.error.partition(':')[0]})", []).append(run.seed)
+        seeds.setdefault(f"{line} ({failure.kind or failure.error})", []).append(run.seed)
     return [
         f"{line}: seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))}"
         for line, found in seeds.items()

@@ -52,13 +52,17 @@ def test_records_name_every_command_of_their_seeds(make_result):
 def test_export_names_failed_runs_with_their_seeds(make_run, make_result, tmp_path):
     store = Store(tmp_path / "some")
     store.save(make_result("cayley"))
-    for seed, error in ((2, "DivergedError: inf at 7"), (0, "DivergedError: nan at 9"), (1, "Odd")):
-        store.save_failure(Failure(make_run("rnn", seed=seed), error, "", "2026-01-02"))
+    for seed, error, kind in (
+        (2, "inf at 7", "Diverged"),
+        (0, "nan at 9", "Diverged"),
+        (1, "Odd", ""),
+    ):
+        store.save_failure(Failure(make_run("rnn", seed=seed), error, "", "2026-01-02", kind))
     path = export(tmp_path / "some", tmp_path, figures=False)
     found = json.loads(path.read_text(encoding="utf-8"))
     place = "Copying memory, T = 5: rnn, n = 8"
     assert sorted(found["failed"]) == [
-        f"{place} (DivergedError): seeds 0, 2",
+        f"{place} (Diverged): seeds 0, 2",
         f"{place} (Odd): seed 1",
     ]
     assert [run["model"] for run in found["runs"]] == ["cayley"]
