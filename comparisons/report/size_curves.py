@@ -82,7 +82,7 @@ def _published_curves(
     task: Task, papers: Iterable[str], styles: Mapping[str, Style], unitary: Mapping[str, bool]
 ) -> Iterator[SizeCurve]:
     named = set(papers)
-    for paper in (paper for name, paper in PAPERS.items() if name in named):
+    for paper in (PAPERS[name] for name in PAPERS if name in named):
         found = {key: values for key, values in _values(task, paper).items() if key[0] in unitary}
         ordered = sorted(found)  # as our curves are, so that the same place has the same style
         lines = line_styles([model for model, _ in ordered], styles)
