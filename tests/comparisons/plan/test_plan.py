@@ -4,21 +4,16 @@ from comparisons.models import BASELINES, SequenceModel, model_names
 from comparisons.papers import PAPERS, Paper, Training
 from comparisons.plan import PRESETS, PlanError, plan
 from comparisons.plan.papers import borrowed
-from comparisons.records import Optimizer, Run, Setting
+from comparisons.records import Optimizer, Setting
 from comparisons.tasks import TASKS
 from comparisons.training.optimizers import OPTIMIZERS
 
-RUN = Run(
-    task="copying",
-    model="cayley",
-    length=100,
-    seed=3,
-    setting=Setting.of(
-        hidden_size=128,
-        batch_size=20,
-        iterations=1000,
-        optimizer=Optimizer("rmsprop", lr=1e-3, alpha=0.9),
-    ),
+RELU = Setting.of(
+    hidden_size=128,
+    batch_size=20,
+    iterations=1000,
+    optimizer=Optimizer("rmsprop", lr=1e-3),
+    nonlinearity="relu",
 )
 
 
@@ -66,14 +61,16 @@ def test_borrowed_setting_names_neighbour():
     assert "scoRNN" in source
     assert "negative_ones" not in str(plan("paper", ["adding"], ["svd_projection"]))
     # A nonlinearity of real networks is not defined on complex states.
-    relu = RUN.setting.changed(nonlinearity="relu")
-    assert borrowed(relu, "kronecker", "expm").model.nonlinearity == "modrelu"
-    assert borrowed(relu, "cayley", "expm").model.nonlinearity == "relu"
+    assert borrowed(RELU, "kronecker", "expm").model.nonlinearity == "modrelu"
+    assert borrowed(RELU, "cayley", "expm").model.nonlinearity == "relu"
 
 
 def test_borrowed_identification_trains_whole_model_that_cannot_be_system(monkeypatch):
-    setting = RUN.setting.changed(
-        hidden_size=6, unitary_optimizer=RUN.setting.training.optimizer, only_recurrent_weight=True
+    setting = RELU.changed(
+        hidden_size=6,
+        nonlinearity="modrelu",
+        unitary_optimizer=RELU.training.optimizer,
+        only_recurrent_weight=True,
     )
     training = Training("unitary_system", (150,), ("full_capacity",), setting, ("full-6",))
     monkeypatch.setattr("comparisons.plan.papers.PAPERS", {"p": Paper("A", "B", "C", (training,))})

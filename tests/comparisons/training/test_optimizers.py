@@ -175,16 +175,22 @@ def test_build_optimizers_partitions_parameters(make_run):
     assert not held[0] & held[1]
 
 
-@pytest.mark.parametrize(("lr", "divisors"), [(1e-12, [1, 1, 4, 4, 16, 16]), (0.1, [1] * 6)])
-def test_plateau_divisor_lowers_rates_without_improvement(make_run, monkeypatch, lr, divisors):
-    rates = []
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rates of the steps of the optimizer "spy"."""
+    found = []
 
     class Spy(torch.optim.SGD):
         def step(self, closure=None):
-            rates.append(self.param_groups[0]["lr"])
+            found.append(self.param_groups[0]["lr"])
             return super().step(closure)
 
     monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
+    return found
+
+
+@pytest.mark.parametrize(("lr", "divisors"), [(1e-12, [1, 1, 4, 4, 16, 16]), (0.1, [1] * 6)])
+def test_plateau_divisor_lowers_rates_without_improvement(make_run, rates, lr, divisors):
     run = make_run(
         "gru", task="char_lm", optimizer=Optimizer("spy", lr=lr), unitary_optimizer=None,
         plateau_divisor=4.0, eval_every=2,
@@ -194,15 +200,7 @@ def test_plateau_divisor_lowers_rates_without_improvement(make_run, monkeypatch,
     assert rates == pytest.approx([lr / divisor for divisor in divisors])
 
 
-def test_lr_decay_follows_schedule(make_run, monkeypatch):
-    rates = []
-
-    class Spy(torch.optim.SGD):
-        def step(self, closure=None):
-            rates.append(self.param_groups[0]["lr"])
-            return super().step(closure)
-
-    monkeypatch.setitem(OPTIMIZERS, "spy", lambda groups, spec: Spy(groups, lr=spec.lr))
+def test_lr_decay_follows_schedule(make_run, rates):
     spy = Optimizer("spy", lr=1e-3)
     train(
         make_run("gru", optimizer=spy, unitary_optimizer=None, lr_decay=0.5, decay_every=2,
