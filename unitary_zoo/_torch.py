@@ -47,6 +47,12 @@ def has_tangent(x: Tensor) -> bool:
     return forward_ad.unpack_dual(x).tangent is not None
 
 
+def is_nested_forward_mode() -> bool:
+    """Whether one torch.func.jvp (or jacfwd) is active inside another."""
+    stack = _functorch.get_interpreter_stack() or []
+    return sum(level.key() == _functorch.TransformType.Jvp for level in stack) > 1
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which autocast is off on ``device``, if that device has autocast."""
     if torch.amp.is_autocast_available(device.type):

@@ -15,6 +15,7 @@ from tests.oracles import C64, C128, DTYPES, F32, F64, as_numpy, gap, normal, ro
 from unitary_zoo import linalg
 from unitary_zoo.testing.strategies import batch_shapes, seeds
 
+NAMES = ["expm_skew", "cayley", "householder", "polar", "gram_schmidt", "contract"]
 MAPS = [linalg.expm_skew, linalg.cayley, linalg.householder]
 
 
@@ -55,7 +56,7 @@ def test_map_derivatives_in_forward_mode_and_torch_func_equal_differences(dtype,
     assert abs(found - np.vdot(as_numpy(weight), as_numpy(wanted)).real) <= 1e-8
 
 
-@pytest.mark.parametrize("name", ["expm_skew", "cayley", "householder", "polar", "gram_schmidt"])
+@pytest.mark.parametrize("name", NAMES)
 def test_map_is_one_operator_where_traced_and_has_a_shape_on_meta(name):
     function = getattr(linalg, name)
     a = random_skew(5, F64, 2.0) + 0.01 * torch.eye(5, dtype=F64)
@@ -66,7 +67,7 @@ def test_map_is_one_operator_where_traced_and_has_a_shape_on_meta(name):
     assert function(a.to("meta")).shape == (5, 5)
 
 
-@pytest.mark.parametrize("name", ["expm_skew", "cayley", "householder", "polar", "gram_schmidt"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [F64, C128])
 def test_map_gradient_where_traced_equals_that_of_eager_mode(dtype, name):
     function = getattr(linalg, name)
@@ -80,6 +81,33 @@ def test_map_gradient_where_traced_equals_that_of_eager_mode(dtype, name):
     wanted = gradient(a)
     # polar and gram_schmidt divide by what the matrix of norm 2 has at least, some 0.1.
     assert gap(make_fx(gradient)(a)(a), wanted) <= rounding(5, F64, 1000)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_map_second_derivative_in_forward_mode_twice_is_right_or_refused(name):
+    function = getattr(linalg, name)
+    x = 0.3 * normal(3, 3)
+
+    def loss(x):
+        return (function(x - x.mT + 0.2 * torch.eye(3, dtype=F64)) * normal(3, 3, seed=1)).sum()
+
+    wanted = torch.autograd.functional.hessian(loss, x)
+    try:
+        found = torch.func.jacfwd(torch.func.jacfwd(loss))(x)
+    except RuntimeError:
+        return
+    assert gap(found, wanted) <= rounding(3, F64, 1000)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_map_second_derivative_of_the_operator_is_refused(name):
+    # A program has the derivatives that it was traced with; more of them must not be zeros.
+    x = (random_skew(3, F64, 2.0) + 0.1 * torch.eye(3, dtype=F64)).requires_grad_()
+    value = getattr(torch.ops.unitary_zoo, name)(x)
+    (grad,) = torch.autograd.grad(value.pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match=f"{name}_backward"):
+        grad.sum().backward()
 
 
 @pytest.mark.parametrize("dtype", [F32, C64])

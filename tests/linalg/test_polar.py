@@ -125,12 +125,74 @@ def test_polar_and_contract_gradients_are_finite_at_kinks_and_singular_matrices(
     assert torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize("function", [linalg.polar, linalg.contract])
-def test_polar_and_contract_refuse_second_derivatives(function):
-    x = normal(3, 3).requires_grad_()
-    (grad,) = torch.autograd.grad(function(x).pow(3).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+def with_determinant_one(x):
+    return linalg.polar_with_determinant(x, 1)
+
+
+def with_least_reversed(x):
+    return linalg.with_least_reversed(linalg.polar(x), x)
+
+
+SMOOTH = [
+    (linalg.polar, [1.0, 1.0, 1.0]), (linalg.polar, [3.0, 1.1, 0.4]), (linalg.polar, [1.0, 1.0]),
+    (linalg.contract, [3.0, 1.4, 0.4]), (linalg.contract, [0.6, 0.6, 0.4]),
+    (linalg.contract, [2.0, 2.0]), (with_least_reversed, [3.0, 1.1, 0.4]),
+    (with_least_reversed, [1.0, 1.0, 0.4]), (with_least_reversed, [2.0]),
+]  # fmt: skip
+"""Maps, and singular values around which they have derivatives of any order."""
+
+
+@pytest.mark.parametrize(
+    ("function", "values"), SMOOTH, ids=[f"{f.__name__}-{values}" for f, values in SMOOTH]
+)
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_polar_contract_and_reversal_have_first_and_second_derivatives(function, values, dtype):
+    x = with_singular_values(values, dtype).requires_grad_()
+    assert torch.autograd.gradcheck(function, x, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(function, x, check_batched_grad=True)
+
+
+# torch's own forward mode compiles its formulas by what torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("function", [linalg.polar, linalg.contract, with_least_reversed])
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_polar_contract_and_reversal_have_the_same_hessian_in_every_mode(function, dtype):
+    x = torch.view_as_real(with_singular_values([3.0, 1.4, 0.4], dtype).to(C128)).contiguous()
+    weight = normal(3, 3, dtype=dtype, seed=2)
+
+    def loss(parts):
+        y = torch.view_as_complex(parts)
+        return (weight.conj() * function(y if dtype.is_complex else y.real)).real.sum()
+
+    wanted = torch.autograd.functional.hessian(loss, x)
+    # The third power of 1 / (1.4 - 0.4), or of 1 / (1.4 + 0.4), times a few roundings.
+    limit = rounding(3, F64, 100)
+    for found in (
+        torch.func.hessian(loss)(x),
+        torch.func.jacrev(torch.func.jacrev(loss))(x),
+        torch.func.jacrev(torch.func.jacfwd(loss))(x),
+    ):
+        assert gap(found, wanted) <= limit
+    with pytest.raises(RuntimeError, match="reverse mode"):
+        torch.func.jacfwd(torch.func.jacfwd(loss))(x)
+
+
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_polar_with_determinant_gradient_equals_differences(determinant):
+    for seed in range(4):  # both signs of the determinant of x
+        x = normal(4, 4, seed=seed).requires_grad_()
+        assert torch.autograd.gradcheck(
+            lambda x: linalg.polar_with_determinant(x, determinant), x, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [2.0, 1.0, 1.0], [0.0, 0.0]])
+def test_reversal_where_the_two_least_values_meet_is_orthogonal_with_a_finite_gradient(values):
+    x = with_singular_values(values, F64).requires_grad_()
+    w = with_least_reversed(x)
+    assert defect(w) <= rounding(len(values), F64, 10)
+    w.sum().backward()
+    assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -109,6 +109,35 @@ def test_gradient_equals_differences(n):
             assert float(p.x.grad[i, j]) == pytest.approx((above - below) / (2 * h), abs=1e-6)
 
 
+@pytest.mark.parametrize("determinant", [1, -1])
+def test_gradient_equals_differences_where_a_direction_is_reversed(determinant):
+    for seed in range(4):  # both signs of the determinant of x
+        p = build(4, determinant=determinant)
+        x = torch.randn(4, 4, dtype=F64, generator=torch.Generator().manual_seed(seed))
+
+        def value(x, p=p):
+            return functional_call(p, {"x": x}, (torch.eye(4, dtype=F64),))
+
+        assert torch.autograd.gradcheck(value, x.requires_grad_(), rtol=1e-5)
+        assert torch.autograd.gradgradcheck(value, x, rtol=1e-4)
+
+
+@fields
+@pytest.mark.parametrize("condition", [1.0, 30.0, 1e4])
+def test_gradient_is_the_same_with_a_graph_for_second_derivatives(field, condition):
+    p = put(build(5, field), random(5, field, condition)[0])
+    for create_graph in (True, False):
+        graph = (p.matrix() ** 2).abs().sum()
+        (p.x.grad,) = torch.autograd.grad(graph, p.x, create_graph=create_graph)
+        if create_graph:
+            wanted = p.x.grad.detach()
+    # Without the projection onto the tangent space a rounding grows as often as the steps enlarge
+    # the least singular value: by the condition, beside that of the derivative.
+    assert (p.x.grad - wanted).abs().max() <= 1e-14 * condition * max(
+        1.0, float(wanted.abs().max())
+    )
+
+
 @fields
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_matrix_ignores_the_size_of_x(field, dtype):

@@ -428,3 +428,26 @@ class LooksAtTheData(Cayley):
         if not torch.equal(self.theta, self.theta):
             raise ValueError("theta is not a number")
         return super()._prepare()
+
+
+class _ConstantAdjoint(torch.autograd.Function):
+    """The product A A, whose backward pass takes A for a constant."""
+
+    @staticmethod
+    def forward(ctx, a):
+        ctx.a = a.detach()
+        return a @ a
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad @ ctx.a.mH + ctx.a.mH @ grad
+
+
+@fault("second_derivatives")
+class ConstantAdjoint(Expm):
+    """The polynomial 1 + A + A^2 / 2 in place of exp(A), with right first derivatives only."""
+
+    def _prepare(self):
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
+        product = _ConstantAdjoint.apply(a)
+        return DenseMap(torch.eye(self.n, dtype=a.dtype) + a + product / 2)

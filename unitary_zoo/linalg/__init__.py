@@ -22,6 +22,7 @@ from unitary_zoo.linalg._exponential import expm_skew
 from unitary_zoo.linalg._fourier import real_fourier
 from unitary_zoo.linalg._group import (
     completed,
+    determinant_phase,
     frobenius_gap,
     reunitarized,
     unitarity_defect,
@@ -35,7 +36,13 @@ from unitary_zoo.linalg._logarithm import (
     unitary_eigh,
 )
 from unitary_zoo.linalg._low_rank import low_rank_factors, low_rank_retraction
-from unitary_zoo.linalg._polar import contract, newton_schulz_step, polar, polar_with_determinant
+from unitary_zoo.linalg._polar import (
+    contract,
+    newton_schulz_step,
+    polar,
+    polar_with_determinant,
+    with_least_reversed,
+)
 from unitary_zoo.linalg._qr import gram_schmidt
 from unitary_zoo.linalg._skew import (
     skew_dimension,
@@ -53,6 +60,7 @@ __all__ = [
     "completed",
     "complex_dtype",
     "contract",
+    "determinant_phase",
     "double",
     "eps",
     "expm_skew",
@@ -81,5 +89,6 @@ __all__ = [
     "unitarity_defect",
     "unitary_eigh",
     "view_as_real_parts",
+    "with_least_reversed",
     "with_unit_determinant",
 ]

@@ -29,9 +29,15 @@ def unitarity_defect(w: Tensor) -> Tensor:
     return torch.where(finite, torch.linalg.matrix_norm(excess, 2), math.inf)
 
 
+def determinant_phase(w: Tensor) -> Tensor:
+    r""":math:`\det W / |\det W|`, shape (..., n, n) to (...)."""
+    # torch 2.13 gives wrong second derivatives of det, NaN among them, under torch.func.
+    return torch.linalg.slogdet(w).sign
+
+
 def with_unit_determinant(w: Tensor) -> Tensor:
     r""":math:`W \det(W)^{-1/n}`, with the root nearest to 1; it is in SU(n) if W is unitary."""
-    angle = -torch.linalg.det(w).angle() / w.shape[-1]
+    angle = -determinant_phase(w).angle() / w.shape[-1]
     return w * torch.polar(torch.ones_like(angle), angle)[..., None, None]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from unitary_zoo._torch import (
     has_functional_transforms,
@@ -34,7 +33,7 @@ class MatrixMap:
     In eager mode the backward pass is the adjoint. A tracer records the map as one custom operator,
     ``unitary_zoo::name``, in which numbers may be read; the operator also gives tensors on the meta
     device a shape. Transforms of ``torch.func``, forward mode and second derivatives use torch's
-    own derivative of the factors.
+    own derivative of the factors, or of an implementation given for them.
 
     Args:
         name: Name of the operator.
@@ -43,8 +42,8 @@ class MatrixMap:
         shape: Takes X and returns the shape of the value.
         eager: An implementation whose own derivatives torch gets right. Everything but the
             operator uses it in place of the factors.
-        transformed: An implementation for transforms, for a map with factors that torch cannot
-            differentiate. Second derivatives of such a map raise an error.
+        differentiable: An implementation with derivatives of any order in every mode, for a map
+            whose factors have none, or take values by which they branch.
     """
 
     def __init__(
@@ -55,13 +54,12 @@ class MatrixMap:
         *,
         shape: Callable[[Tensor], Sequence[int]] = lambda x: x.shape,
         eager: Callable[[Tensor], Tensor] | None = None,
-        transformed: Callable[[Tensor], Tensor] | None = None,
+        differentiable: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.factors = factors
         self.adjoint = adjoint
-        self.differentiable_twice = transformed is None
         self._eager = eager
-        self._transformed = transformed
+        self._differentiable = differentiable
         self._operator = _operator(name, factors, adjoint, shape)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -70,12 +68,16 @@ class MatrixMap:
             value = self._operator(x)
         elif self._eager is not None:
             value = self._eager(x)
-        elif self._transformed is not None and is_transformed():
-            value = self._transformed(x)
         elif is_transformed() and (has_functional_transforms() or has_tangent(x)):
-            value = self.factors(x)[0]
+            value = self.differentiable(x)
         else:
             value = _EagerMap.apply(x, self)
+        return value
+
+    def differentiable(self, x: Tensor) -> Tensor:
+        """Return the value by operations that torch differentiates any number of times."""
+        value: Tensor
+        value = self.factors(x)[0] if self._differentiable is None else self._differentiable(x)
         return value
 
 
@@ -88,54 +90,17 @@ class _EagerMap(torch.autograd.Function):
         value, *kept = matrix_map.factors(x)
         tensors = [y for y in kept if isinstance(y, Tensor)]
         ctx.map, ctx.numbers = matrix_map, kept[: len(kept) - len(tensors)]
-        if matrix_map.differentiable_twice:
-            tensors.append(x)
-        ctx.save_for_backward(*tensors)
+        ctx.save_for_backward(*tensors, x)
         return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         with without_autocast(grad.device):
-            if not ctx.map.differentiable_twice:
-                return _apply_adjoint(ctx, grad, *ctx.saved_tensors)
             *tensors, x = ctx.saved_tensors
             if torch.is_grad_enabled():
-                value = ctx.map.factors(x)[0]
+                value = ctx.map.differentiable(x)
                 return torch.autograd.grad(value, x, grad, create_graph=True)[0], None
             return ctx.map.adjoint(grad, *ctx.numbers, *tensors), None
-
-
-@once_differentiable
-def _apply_adjoint(ctx: Any, grad: Tensor, *tensors: Tensor) -> tuple[Tensor, None]:
-    return ctx.map.adjoint(grad, *ctx.numbers, *tensors), None
-
-
-def functional(factors: Factors, adjoint: Adjoint) -> Callable[[Tensor], Tensor]:
-    """Return the map of these factors for transforms of ``torch.func``, with their adjoint.
-
-    The factors must return tensors only, and must not branch on the entries of X.
-    """
-    return lambda x: _FunctionalMap.apply(x, factors, adjoint)[0]
-
-
-class _FunctionalMap(torch.autograd.Function):
-    """A map under the transforms of ``torch.func``."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, factors: Factors, adjoint: Adjoint) -> tuple[Tensor, ...]:
-        return factors(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.adjoint = inputs[2]
-        ctx.save_for_backward(*output[1:])
-        ctx.mark_non_differentiable(*output[1:])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.adjoint(grad, *ctx.saved_tensors), None, None
 
 
 def _operator(

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from unitary_zoo._torch import has_values, max_entry, without_autocast
-from unitary_zoo.linalg._dtypes import eps
+from unitary_zoo._torch import has_values, is_nested_forward_mode, is_transformed, max_entry
+from unitary_zoo.linalg._dtypes import eps, identity_like
 from unitary_zoo.linalg._inplace import add_identity_, add_product
-from unitary_zoo.linalg._map import MatrixMap, functional
+from unitary_zoo.linalg._map import MatrixMap
 
 
 def newton_schulz_step(w: Tensor) -> Tensor:
@@ -27,8 +26,7 @@ def polar(x: Tensor) -> Tensor:
     r"""The polar factor :math:`U V^H` of :math:`X = U \Sigma V^H`: the nearest unitary matrix.
 
     Near the group it is computed by a series and Newton-Schulz steps, elsewhere by an SVD. Its
-    gradients are finite even at unitary X, where those of an SVD are NaN. It can be differentiated
-    once.
+    derivatives of any order are finite even at unitary X, where those of an SVD are NaN.
 
     Args:
         x: Shape (..., n, n), float32 or float64, real or complex.
@@ -106,7 +104,80 @@ def _svd_adjoint(grad: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
     return _singular_value_adjoint(grad, u, s, vh, torch.ones_like(s))
 
 
-_POLAR = MatrixMap("polar", _factors, _adjoint, transformed=functional(_svd_factors, _svd_adjoint))
+class _Lyapunov(torch.autograd.Function):
+    """The solution Y of H Y + Y H = C for Hermitian H."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(h: Tensor, c: Tensor) -> Tensor:
+        s, v = torch.linalg.eigh(h)
+        # H is singular where the polar factor is not unique; the limit keeps its gradient finite.
+        total = (s.unsqueeze(-1) + s.unsqueeze(-2)).clamp(min=eps(s.dtype))
+        return v @ ((v.mH @ c @ v) / total) @ v.mH
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        h, y = ctx.saved_tensors
+        z = _Lyapunov.apply(h, grad)
+        return -(z @ y.mH + y.mH @ z), z
+
+    @staticmethod
+    def jvp(ctx: Any, dh: Tensor, dc: Tensor) -> Tensor:
+        h, y = ctx.saved_tensors
+        dy: Tensor = _Lyapunov.apply(h, dc - dh @ y - y @ dh)
+        return dy
+
+
+def _differentiable_polar(x: Tensor) -> Tensor:
+    """The polar factor of X, with derivatives of any order."""
+    if is_nested_forward_mode():
+        # torch 2.13 takes the derivative of a Function's jvp for zero, without a word.
+        raise RuntimeError(
+            "the polar factor has no derivative in forward mode inside forward mode; take one of "
+            "the two in reverse mode, as torch.func.hessian does"
+        )
+    w: Tensor = _Differentiable.apply(x)
+    return w
+
+
+class _Differentiable(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return _svd_factors(x)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        x, w = ctx.saved_tensors
+        return _differential(x, w, grad)
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor) -> Tensor:
+        x, w = ctx.saved_tensors
+        return _differential(x, w, dx)
+
+
+def _differential(x: Tensor, w: Tensor, dx: Tensor) -> Tensor:
+    """The change dW of the polar factor W of X with X; the map from dX to dW is its own adjoint."""
+    # With X = W H, dW = W Omega, where Omega is skew and H Omega + Omega H = W^H dX - dX^H W.
+    h, m = w.mH @ x, w.mH @ dx
+    omega: Tensor = _Lyapunov.apply((h + h.mH) / 2, m - m.mH)
+    return w @ omega
+
+
+_POLAR = MatrixMap("polar", _factors, _adjoint, differentiable=_differentiable_polar)
 
 
 def polar_with_determinant(x: Tensor, determinant: int | None) -> Tensor:
@@ -127,13 +198,35 @@ def polar_with_determinant(x: Tensor, determinant: int | None) -> Tensor:
     if determinant is None:
         return w
     wrong = torch.linalg.det(w.detach()) * determinant < 0
-    # Without values to decide by, the formula below serves both cases.
+    # Without values to decide by, both cases are computed.
     if has_values(x) and not max_entry(wrong):
         return w
-    # With v the right singular vector, it is W (I - 2 v v^T). Like the determinant of W, v takes no
-    # part in derivatives.
-    v = torch.linalg.svd(x.detach()).Vh[-1]
-    return w - 2 * wrong * torch.outer(w @ v, v)
+    return torch.where(wrong, with_least_reversed(w, x), w)
+
+
+def with_least_reversed(w: Tensor, x: Tensor) -> Tensor:
+    r""":math:`W (I - 2 v v^H)`, v the right singular vector of the least singular value of X.
+
+    Args:
+        w: The polar factor of X, shape (n, n).
+        x: Shape (n, n), float32 or float64, real or complex. Where its two least singular values
+            meet, to half the digits, v is not determined and takes no part in derivatives.
+
+    Returns:
+        Shape (n, n), unitary, with the determinant of -W.
+    """
+    _, s, vh = torch.linalg.svd(x.detach())
+    v = vh[-1].conj()
+    one = identity_like(w.detach())
+    reversal = one - 2 * torch.outer(v, v.conj())
+    if len(s) > 1 and (torch.is_grad_enabled() or is_transformed()):
+        # I - 2 v v^H is the sign of H - m for a number m between the two least eigenvalues of
+        # H = (X^H X)^(1/2), and the sign of a Hermitian matrix is its polar factor.
+        h = w.mH @ x
+        sign = polar((h + h.mH) / 2 - (s[-1] + s[-2]) / 2 * one)
+        apart = s[-2] - s[-1] > eps(s.dtype) ** 0.5 * s[0]
+        reversal = reversal + torch.where(apart, sign - sign.detach(), 0.0)
+    return w @ reversal
 
 
 def contract(x: Tensor) -> Tensor:
@@ -145,28 +238,27 @@ def contract(x: Tensor) -> Tensor:
     Returns:
         Shape (..., n, n).
     """
-    w: Tensor = _Contraction.apply(x)
-    return w
+    return _CONTRACTION(x)
 
 
-class _Contraction(torch.autograd.Function):
-    # This is no MatrixMap: tracers record the operations of its SVD, and torch.func refuses it.
+def _contraction_factors(x: Tensor) -> tuple[Tensor, ...]:
+    """The contraction, then U, the singular values, V^H, and min(., 1) of the values."""
+    u, s, vh = torch.linalg.svd(x)
+    f = s.clamp(max=1.0)
+    # The defects of the bases, several eps, would make norms exceed 1. A Newton-Schulz step removes
+    # them here; it cannot be made on W, as it can on a polar factor.
+    u, vh = newton_schulz_step(u), newton_schulz_step(vh)
+    return (u * f.unsqueeze(-2)) @ vh, u, s, vh, f
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        u, s, vh = torch.linalg.svd(x)
-        f = s.clamp(max=1.0)
-        # The defects of the bases, several eps, would make norms exceed 1. A Newton-Schulz step
-        # removes them here; it cannot be made on W, as it can on a polar factor.
-        u, vh = newton_schulz_step(u), newton_schulz_step(vh)
-        ctx.save_for_backward(u, s, vh, f)
-        return (u * f.unsqueeze(-2)) @ vh
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        with without_autocast(grad.device):
-            return _singular_value_adjoint(grad, *ctx.saved_tensors)
+def _differentiable_contraction(x: Tensor) -> Tensor:
+    """The contraction as W (H + I - |H - I|) / 2, where X = W H and |E| = E polar(E)."""
+    w = _differentiable_polar(x)
+    h = w.mH @ x
+    h = (h + h.mH) / 2
+    excess = h - identity_like(h)
+    value: Tensor = w @ (h - (excess + excess @ _differentiable_polar(excess)) / 2)
+    return value
 
 
 def _singular_value_adjoint(grad: Tensor, u: Tensor, s: Tensor, vh: Tensor, f: Tensor) -> Tensor:
@@ -187,3 +279,11 @@ def _singular_value_adjoint(grad: Tensor, u: Tensor, s: Tensor, vh: Tensor, f: T
     # A singular matrix has no unique polar factor; the clamp keeps its gradient finite.
     p = (f.unsqueeze(-1) + f.unsqueeze(-2)) / total.clamp(min=eps(s.dtype))
     return u @ (d * (m + m.mH) / 2 + p * (m - m.mH) / 2) @ vh
+
+
+_CONTRACTION = MatrixMap(
+    "contract",
+    _contraction_factors,
+    _singular_value_adjoint,
+    differentiable=_differentiable_contraction,
+)

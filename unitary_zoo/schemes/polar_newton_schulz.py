@@ -25,19 +25,24 @@ from unitary_zoo.schemes._scalings import scalings
 _DEFAULT_ITERATIONS = 10
 
 
-def _by_steps(y: Tensor) -> Tensor:
-    # A transform of torch.func differentiates plain formulas only. These steps raise the least
-    # singular value by up to 1.5^40 = 1e7, enough after the steps before them.
-    for _ in range(40):
-        y = linalg.newton_schulz_step(y)
-    return y
+class _TangentGradient:
+    """A hook that removes from the gradient of X what is rounding, given the polar factor W.
 
+    The gradient of a polar factor is W times a skew matrix. Any other part is rounding, which the
+    backward pass has magnified as much as the steps magnify the least singular value.
+    """
 
-def _tangent(w: Tensor, grad: Tensor) -> Tensor:
-    # The gradient of a polar factor is W times a skew matrix. Any other part is rounding, which the
-    # backward pass has magnified as much as the steps magnify the least singular value.
-    m = w.mH @ grad
-    return w @ ((m - m.mH) / 2)
+    def __init__(self, w: Tensor) -> None:
+        self.w: Tensor | None = w
+
+    def __call__(self, grad: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            # Second derivatives will pass here, too: they are not tangent, and W is no constant.
+            self.w = None
+        if self.w is None:
+            return grad
+        m = self.w.mH @ grad
+        return self.w @ ((m - m.mH) / 2)
 
 
 @Parametrization.register("polar_newton_schulz")
@@ -117,25 +122,18 @@ class PolarNewtonSchulz(Static):
         y = linalg.from_real_parts(y / torch.where(largest > 0, largest, 1.0), self.field)
         gram = y.detach().mH @ y.detach()
         norm = torch.linalg.matrix_norm(gram @ gram) ** 0.25
-        start = y = y / torch.where(norm > 0, norm, 1.0)
+        start = y / torch.where(norm > 0, norm, 1.0)
+        y = stepped = start.view_as(start)
         for rho in self._factors:
             y = linalg.newton_schulz_step(rho * y)
-        transformed = is_transformed()
-        w = _by_steps(y) if transformed else linalg.polar(y)
-        if start.requires_grad and not transformed:
-            polar = w.detach()
-            start.register_hook(lambda grad: _tangent(polar, grad))
+        w = linalg.polar(y)
+        if stepped.requires_grad and not is_transformed():
+            stepped.register_hook(_TangentGradient(w.detach()))
         if self.determinant is not None:
-            w = self._turned(w, start.detach())
+            wrong = torch.linalg.det(w.detach()) * self.initial_determinant < 0
+            # The steps keep singular vectors, but not the order of the values.
+            w = torch.where(wrong, linalg.with_least_reversed(w, start), w)
         return DenseMap(linalg.newton_schulz_step(w))
-
-    def _turned(self, w: Tensor, x: Tensor) -> Tensor:
-        """Return the matrix nearest to ``x`` with the determinant wanted; ``w`` is polar(x)."""
-        # There is no branch on values. The steps keep singular vectors, but not the order of the
-        # values, so the least value is taken from X; it takes no part in derivatives.
-        v = torch.linalg.svd(x).Vh[-1]
-        wrong = torch.linalg.det(w.detach()) * self.initial_determinant < 0
-        return w - torch.where(wrong, 2.0, 0.0).to(w.dtype) * torch.outer(w @ v, v)
 
     def _assign(self, w: Tensor) -> None:
         self.x.copy_(linalg.view_as_real_parts(w))

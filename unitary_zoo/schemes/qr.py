@@ -88,8 +88,7 @@ class QR(Static):
     def _missing(self, w: Tensor) -> Tensor:
         """Return the factor of the last column that gives the determinant asked for."""
         if self.field == "complex":
-            det = torch.linalg.det(w)
-            return det.conj() / det.abs()
+            return linalg.determinant_phase(w).conj()
         return torch.where(torch.linalg.det(w.detach()) * self.initial_determinant < 0, -1.0, 1.0)
 
     def _assign(self, w: Tensor) -> None:

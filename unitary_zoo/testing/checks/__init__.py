@@ -9,9 +9,19 @@ from unitary_zoo.testing.checks import (
     calculus,
     interface,
     recurrence,
+    second_derivatives,
     training,
     transforms,
 )
 from unitary_zoo.testing.checks.registry import CHECKS
 
-__all__ = ["CHECKS", "algebra", "calculus", "interface", "recurrence", "training", "transforms"]
+__all__ = [
+    "CHECKS",
+    "algebra",
+    "calculus",
+    "interface",
+    "recurrence",
+    "second_derivatives",
+    "training",
+    "transforms",
+]
