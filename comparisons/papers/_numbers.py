@@ -6,7 +6,7 @@ The columns of ``NAME.csv``, first those that are compared with the printed tabl
 - ``model``, ``size``: the paper's name for its model, and the number of its hidden units;
 - ``task``, ``variant``, ``length``: several lengths are separated by blanks;
 - ``quantity``, ``value``: a key of :data:`PHRASES`, and the number as printed;
-- ``validation``: the value on the validation set;
+- ``paired_with``: the other number, where a table prints pairs;
 - ``tag``: the value of a :class:`Source`;
 - ``note``: what is said beside the number, or instead of one;
 - ``label``: how the report names model and size; empty for the model followed by the size;
@@ -164,7 +164,7 @@ def _result(row: dict[str, str]) -> PublishedResult:
     text = row["note"]
     if value:
         text = PHRASES[row["quantity"]].format("" if tag.exact else "≈ ", float(value))
-        text += f" (validation {row['validation']})" if row.get("validation") else ""
+        text += f" (printed with {row['paired_with']})" if row.get("paired_with") else ""
         text += f", {row['note']}" if row["note"] else ""
     return PublishedResult(
         task=row["task"],

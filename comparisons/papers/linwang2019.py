@@ -96,6 +96,8 @@ PAPER = Paper(
         ),
         "kth_highest": ("k, vocabulary and sizes are not stated; its example has k = 3.",),
         "word_lm": (
+            "It prints pairs of perplexities and does not say what the two are; the lower one is "
+            "taken for that of the test set.",
             "The BPTT length of the table by activation is not stated; 35 is taken.",
             "Which matrices of the uGRU are unitary is not specified.",
         ),

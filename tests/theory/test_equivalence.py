@@ -150,6 +150,17 @@ def test_equivalent_bias_is_the_largest_pre_activation():
     np.testing.assert_allclose(state, gain / (1 - w), rtol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_equivalent_bias_has_the_margin_for_rounding(dtype):
+    # The weights and B = 16 are exact in both precisions, and the root is 1.
+    rnn = scalar(0.0, 2.0, 0.5).to(dtype)
+    (bias,) = new_biases(unitary_equivalent(rnn, 7.75), 1)
+    # A pre-activation of m + n = 2 terms rounds by (2 (m + n) + 8) eps; the bias covers that of the
+    # pre-activation, of B and of itself, and B, which is a bound as well, some more.
+    gamma = 12 * torch.finfo(dtype).eps
+    assert 4 * gamma <= -float(bias[0]) / 16 - 1 <= 8 * gamma
+
+
 @pytest.mark.parametrize("steps", [None, 3])
 def test_equivalent_bias_covers_learned_initial_states(steps):
     rnn = UnitaryRNN(1, 1, 1, "svd_projection", "relu", contractive=True, learn_h0=True, dtype=F64)

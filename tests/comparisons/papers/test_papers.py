@@ -169,7 +169,7 @@ def test_source_has_meaning_and_refuses_unknown_tag():
         ("t,uRNN,128,copying,,100 200,,,,F,at ≈ 0,,arjovsky,", "at ≈ 0", None, ()),
         (
             "t,RNN,,word_lm,ptb,,perplexity,705.28,754.65,V,,,rnn,layer=rnn",
-            "705.28 (validation 754.65)", 705.28, (("layer", "rnn"),),
+            "705.28 (printed with 754.65)", 705.28, (("layer", "rnn"),),
         ),
         (
             "t,dtriv,170,pixel_mnist,mnist,784,accuracy,98.0,,M-L,,,dtriv,rebase_every=null",
@@ -182,7 +182,7 @@ def test_source_has_meaning_and_refuses_unknown_tag():
     ],
 )  # fmt: skip
 def test_read_results_row(tmp_path, line, text, value, setting):
-    header = "printed_in,model,size,task,variant,length,quantity,value,validation,tag,note,label"
+    header = "printed_in,model,size,task,variant,length,quantity,value,paired_with,tag,note,label"
     file = tmp_path / "a.csv"
     file.write_text(f"{header},ours,setting\n{line}\n", "utf-8")
     (result,) = read_results(file)

@@ -131,7 +131,7 @@ def layers_of(subject: Subject) -> Iterator[SchemeLayers]:
         yield SchemeLayers(subject.scheme.__name__, field, scheme=subject.scheme, options=options)
 
 
-_MATRIX_EXP = "torch.matrix_exp of a single small matrix is off by 2.5e-5 in single precision"
+_MATRIX_EXP = "torch.matrix_exp of a single small matrix is off by up to 5.2e-5 in single precision"
 
 _EXPECTED_FAILURES = {
     ("torch_orthogonal", "layer_one_small_matrix"): ("orthogonal_map", "matrix_exp", _MATRIX_EXP),
