@@ -6,6 +6,7 @@ This is the only file of the library that uses private names of torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch._C import _functorch
 from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
 
@@ -110,6 +112,48 @@ def traceable_check(name: str, schema: str, check: Callable[..., None]) -> Calla
         return x
 
     return checked
+
+
+# -------------------------------------------------------------------------------------- optimizers
+
+
+def runs_step_hooks(optimizer: object) -> bool:
+    """Whether ``optimizer`` is one of torch whose ``step`` runs its step hooks.
+
+    The constructor of ``torch.optim.Optimizer`` sees to it; some wrappers do not call it.
+    """
+    if not isinstance(optimizer, Optimizer) or not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        return False
+    return getattr(type(optimizer).step, "hooked", False)
+
+
+def step_hooks(optimizer: Optimizer) -> list[Callable[..., object]]:
+    """The hooks that run before and after a step of ``optimizer``."""
+    before, after = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+    return [*before.values(), *after.values()]
+
+
+def remove_step_hooks(optimizer: Optimizer, condition: Callable[[object], bool]) -> None:
+    """Take the step hooks for which ``condition`` holds off ``optimizer``."""
+    for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
+        for key in [key for key, hook in hooks.items() if condition(hook)]:
+            del hooks[key]
+
+
+def reduced_with_hooks(optimizer: Optimizer, condition: Callable[[object], bool]) -> Any:
+    """What ``optimizer.__reduce_ex__(2)`` returns, with the step hooks for which a condition holds.
+
+    torch drops all hooks of an optimizer when it is copied or pickled.
+    """
+    made = optimizer.__reduce_ex__(2)
+    if not (isinstance(made, tuple) and len(made) > 2 and isinstance(made[2], dict)):
+        return made  # a class with a state of its own kind
+    state = dict(made[2])
+    for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
+        kept = filter(condition, getattr(optimizer, name, {}).values())
+        # Keys of another type than torch's, so that no later hook takes the place of one.
+        state[name] = OrderedDict((f"kept {i}", hook) for i, hook in enumerate(kept))
+    return (*made[:2], state, *made[3:])
 
 
 # ------------------------------------------------------------------------------- base and weights

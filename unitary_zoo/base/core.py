@@ -14,6 +14,7 @@ from unitary_zoo._torch import without_autocast
 from unitary_zoo.base.info import SchemeInfo
 from unitary_zoo.base.linear_map import LinearMap
 from unitary_zoo.base.precision import UnitaryBuffers, promoted
+from unitary_zoo.base.sharding import read_whole
 from unitary_zoo.errors import check_int, is_int
 
 
@@ -110,17 +111,17 @@ class SchemeCore(UnitaryBuffers, ABC):
 
     def prepare(self) -> LinearMap:
         """Return the map with its factors computed once, to be applied many times."""
-        with without_autocast(self.device):
+        with without_autocast(self.device), read_whole(self):
             return self._prepare()
 
     def matrix(self) -> Tensor:
         """Return W, shape (n, n), differentiable in the parameters. Reading changes nothing."""
-        with without_autocast(self.device):
+        with without_autocast(self.device), read_whole(self):
             return self._prepare().matrix().to(self.dtype)
 
     def columns(self, k: int) -> Tensor:
         """Return the first k columns of W, shape (n, k), by the cheapest route."""
-        with without_autocast(self.device):
+        with without_autocast(self.device), read_whole(self):
             return self._prepare().columns(k).to(self.dtype)
 
     def forward(self, h: Tensor) -> Tensor:

@@ -1,0 +1,29 @@
+"""The averages that an optimizer keeps, when the coordinates to which they refer change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from unitary_zoo.base import Rebased
+from unitary_zoo.base.sharding import whole, write_whole_
+
+# Averages of past gradients or steps in the states of optimizers. Second moments stay as they are,
+# because they scale each coordinate by itself, which cannot be transported. The mean gradient of
+# the centered RMSprop stays too, because its square is subtracted from a second moment.
+_FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "prev")
+
+
+def transport_moments_(scheme: Rebased, state: Mapping[str, Any]) -> None:
+    """Transport the first moments of a scheme that is about to rebase.
+
+    Args:
+        scheme: The scheme; its coordinates are whole tensors.
+        state: The optimizer's state of the coordinates.
+    """
+    for name in _FIRST_MOMENTS:
+        moment = state.get(name)
+        if isinstance(moment, Tensor) and moment.shape == scheme.theta.shape:
+            write_whole_(moment, scheme.transport(whole(moment)))
