@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.optim.counting import Counting
 from tests.oracles import F64, as_numpy, defect
 from tests.schemes.descent import build, cost, target_for
 from unitary_zoo import NotProjectedError, UnitaryRNN, attach, parameter_groups
-from unitary_zoo.base import SPECIAL_ORTHOGONAL, DenseMap, SchemeInfo, Static, Tolerance
 from unitary_zoo.errors import AttachError
 from unitary_zoo.optim import AttachHandle
 
@@ -66,30 +66,6 @@ def test_attach_with_an_optimizer_for_each_layer():
     optimizers[1].step()
     assert int(model[0].steps) == 1  # it is not in the second optimizer
     assert np.abs(as_numpy(model[1].matrix()) - before[1]).max() > 1e-3
-
-
-class Counting(Static):
-    """exp of a rotation by the sum of two parameters; it counts what the hooks call."""
-
-    info = SchemeInfo(
-        name="counting", title="", reference="", family="static", field="real",
-        claims={"real": SPECIAL_ORTHOGONAL}, tolerance=Tolerance(4.0, "one rotation"),
-    )  # fmt: skip
-
-    def __init__(self, n=2, **options):
-        super().__init__(n, **options)
-        self.first, self.second = (nn.Parameter(torch.tensor(0.1)) for _ in range(2))
-        self.calls = []
-
-    def _prepare(self):
-        t = self.first + self.second
-        return DenseMap(torch.stack([t.cos(), -t.sin(), t.sin(), t.cos()]).view(2, 2))
-
-    def begin_step_(self):
-        self.calls.append("begin")
-
-    def step_(self):
-        self.calls.append("step")
 
 
 def test_attach_with_a_scheme_in_two_optimizers():

@@ -14,7 +14,7 @@ from unitary_zoo._torch import is_traced, step_hooks
 from unitary_zoo.base import Parametrization, Rebased
 from unitary_zoo.base.sharding import changed_whole, whole
 from unitary_zoo.errors import AttachError
-from unitary_zoo.optim._moments import transport_moments_
+from unitary_zoo.optim._moments import check_positions, transport_moments_
 from unitary_zoo.optim._nesting import RunningSteps
 
 
@@ -109,12 +109,13 @@ class Attachment:
 
     def _step(self, scheme: Parametrization, outermost: Optimizer) -> None:
         with changed_whole(scheme) as stored:
-            if id(scheme) in self._left and isinstance(scheme, Rebased):
+            if isinstance(scheme, Rebased) and scheme.rebase_every is not None:
                 self._check_coordinates(scheme, outermost)
-            if isinstance(scheme, Rebased) and scheme.rebase_every != 1 and scheme.rebase_is_due():
                 states = [x.state.get(stored(scheme.theta), {}) for x in self._stepped]
                 for state in {id(state): state for state in states}.values():
-                    transport_moments_(scheme, state)
+                    check_positions(scheme, state)
+                    if scheme.rebase_every != 1 and scheme.rebase_is_due():
+                        transport_moments_(scheme, state)
             scheme.step_()
 
     def _note_coordinates(self) -> None:
@@ -128,8 +129,9 @@ class Attachment:
     def _check_coordinates(self, scheme: Rebased, outermost: Optimizer) -> None:
         """Refuse a wrapper that mixes coordinates of before a rebase into those of now."""
         inner = [type(x).__name__ for x in self._stepped if x is not outermost]
+        left = self._left.get(id(scheme))
         # With none, the step is that of a subclass, which may add to the step of its base class.
-        if inner and not torch.equal(scheme.theta, self._left[id(scheme)]):
+        if inner and left is not None and not torch.equal(scheme.theta, left):
             raise AttachError(
                 f"{type(outermost).__name__} changes the coordinates of {scheme.info.name!r} after "
                 f"the step of {inner[0]}. The copies of parameters that it keeps, such as slow "
