@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import torch
@@ -79,8 +80,7 @@ class Attachment:
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Prepare the schemes for a step; the hook that runs before it."""
-        frame = None if is_traced() else inspect.currentframe()
-        if self._running.enter(frame and frame.f_back):
+        if self._running.enter(_frame_of_step()):
             self._begun, self._stepped, self._left = {}, [], {}
         for scheme in self._moved_by(optimizer):
             if id(scheme) not in self._begun:
@@ -92,8 +92,7 @@ class Attachment:
         """Retract or rebase the schemes, if the step is the outermost; the hook that runs after."""
         if all(optimizer is not other for other in self._stepped):
             self._stepped.append(optimizer)
-        frame = None if is_traced() else inspect.currentframe()
-        if not self._running.leave(frame and frame.f_back):
+        if not self._running.leave(_frame_of_step()):
             self._note_coordinates()
             return
         moved = {**self._begun, **{id(scheme): scheme for scheme in self._moved_by(optimizer)}}
@@ -138,6 +137,15 @@ class Attachment:
                 "weights, lose their meaning when the scheme rebases; pass rebase_every=None to "
                 "the scheme, or take a static one such as expm"
             )
+
+
+def _frame_of_step() -> FrameType | None:
+    """Return the frame that runs the hook by which this function is called."""
+    # A hook that kept its own frame in a variable would be a cycle, and keep the optimizer alive.
+    frame = None if is_traced() else inspect.currentframe()
+    for _ in range(2):
+        frame = frame and frame.f_back
+    return frame
 
 
 def attachments_of(optimizer: Optimizer) -> list[Attachment]:
