@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base.projected import Projected
+from unitary_zoo.base.sharding import changed_whole, whole
 
 
 class ProjectedFromBase(Projected):
@@ -63,10 +64,11 @@ class ProjectedFromBase(Projected):
         weight, base = (state.get(prefix + name) for name in ("weight", "base"))
         if not isinstance(weight, Tensor) or self.device.type == "meta":
             return
-        if base is None:  # plain weights
-            self.base.copy_(self.weight)
-        elif torch.equal(weight, base.to(weight.dtype)):
-            self.weight.copy_(self.base)  # the base may have been restored in a new precision
+        with changed_whole(self):
+            if base is None:  # plain weights
+                self.base.copy_(self.weight)
+            elif torch.equal(whole(weight), base.to(weight.dtype)):
+                self.weight.copy_(self.base)  # the base may have been restored in a new precision
         if not self._is_feasible(self._base_matrix()):
             errors.append(
                 f"{self.info.name}: {prefix}base has unitarity defect "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base.core import SchemeCore
+from unitary_zoo.base.sharding import changed_whole
 from unitary_zoo.errors import NotRepresentableError
 
 
@@ -89,21 +90,22 @@ class Assignable(SchemeCore):
         if not torch.isfinite(target).all():
             name = "w" if target.shape[1] == self.n else "q"
             raise ValueError(f"{name} has entries that are not finite; nothing was assigned")
-        self._started = True
-        wanted = linalg.double(target.detach().to(self.device))
-        before = {key: value.clone() for key, value in self.state_dict().items()}
-        assign(wanted)
-        residual = float(torch.linalg.matrix_norm(linalg.double(read()) - wanted, 2))
-        if not residual <= (limit := self._residual_limit(target)) and not nearest:
-            self.load_state_dict(before)
-            raise NotRepresentableError(
-                f"{self.info.name} cannot represent this matrix: residual {residual:.3g}, limit "
-                f"{limit:.3g}; pass nearest=True to take the nearest matrix it can, or choose "
-                "another scheme",
-                residual,
-            )
-        self._reset_state()
-        return residual
+        with changed_whole(self):
+            self._started = True
+            wanted = linalg.double(target.detach().to(self.device))
+            before = {key: value.clone() for key, value in self.state_dict().items()}
+            assign(wanted)
+            residual = float(torch.linalg.matrix_norm(linalg.double(read()) - wanted, 2))
+            if not residual <= (limit := self._residual_limit(target)) and not nearest:
+                self.load_state_dict(before)
+                raise NotRepresentableError(
+                    f"{self.info.name} cannot represent this matrix: residual {residual:.3g}, "
+                    f"limit {limit:.3g}; pass nearest=True to take the nearest matrix it can, or "
+                    "choose another scheme",
+                    residual,
+                )
+            self._reset_state()
+            return residual
 
     def _residual_limit(self, target: Tensor) -> float:
         # Rounding of parameters and of the target moves an entry by a few eps, the norm by up to n

@@ -62,6 +62,24 @@ def _sharded_parameters(module: nn.Module) -> list[_Place]:
     ]
 
 
+def shard_again(model: nn.Module) -> None:
+    """Shard the parameters that a forward pass without a backward pass has left whole.
+
+    An optimizer moves the sharded ones, and the next forward pass would use the whole ones of
+    before.
+    """
+    # Importing it takes long; before someone has, no module is one.
+    fsdp_module = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())
+    for module in model.modules():
+        if isinstance(module, fsdp_module):
+            module.reshard()
+
+
+def has_sharded_parameters(module: nn.Module) -> bool:
+    """Whether a parameter of ``module`` is sharded."""
+    return bool(_sharded_parameters(module))
+
+
 def read_whole(module: nn.Module) -> AbstractContextManager[None]:
     """Return a context in which the parameters of ``module`` are whole.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo.base.assignment import Assignable
+from unitary_zoo.base.sharding import changed_whole, has_sharded_parameters
 from unitary_zoo.errors import NotRepresentableError
 from unitary_zoo.initializers import INITIALIZERS
 
@@ -32,7 +33,8 @@ class Startable(Assignable):
 
         Raises:
             NotRepresentableError: The scheme cannot represent the initialiser's matrix.
-            ValueError: Unknown initialiser, or one not defined for the field.
+            ValueError: Unknown initialiser, or one not defined for the field; or the parameters
+                are spread over processes (``fully_shard``), and no generator is given.
         """
         self._started = True
         if isinstance(init, Tensor):
@@ -40,12 +42,19 @@ class Startable(Assignable):
             return
         if self.device.type == "meta":
             return  # nothing to fill in; to_empty() and a second reset do it
+        if generator is None and has_sharded_parameters(self):
+            raise ValueError(
+                f"{self.info.name}: the parameters are spread over processes, which would draw "
+                "different numbers; pass a generator that is seeded alike on all of them, or "
+                "start the parameters before fully_shard"
+            )
         init = init or self.info.default_init
-        if init == self._own_init:
-            self._start_own(generator)
-        else:
-            self._initialize(init, generator)
-        self._reset_state()
+        with changed_whole(self):
+            if init == self._own_init:
+                self._start_own(generator)
+            else:
+                self._initialize(init, generator)
+            self._reset_state()
 
     def _start_own(self, generator: torch.Generator | None) -> None:
         """Start from the initialiser called ``_own_init``, which draws parameters, not a matrix."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from unitary_zoo._torch import is_traced, step_hooks
 from unitary_zoo.base import Parametrization, Rebased
-from unitary_zoo.base.sharding import changed_whole, whole
+from unitary_zoo.base.sharding import changed_whole, shard_again, whole
 from unitary_zoo.errors import AttachError
 from unitary_zoo.optim._moments import check_positions, transport_moments_
 from unitary_zoo.optim._nesting import RunningSteps
@@ -82,6 +82,7 @@ class Attachment:
         """Prepare the schemes for a step; the hook that runs before it."""
         if self._running.enter(_frame_of_step()):
             self._begun, self._stepped, self._left = {}, [], {}
+            shard_again(self.model)
         for scheme in self._moved_by(optimizer):
             if id(scheme) not in self._begun:
                 self._begun[id(scheme)] = scheme
