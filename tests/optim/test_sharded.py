@@ -9,6 +9,7 @@ import torch
 from tests.optim import sharded
 
 pytest.importorskip("torch.distributed.device_mesh")
+pytestmark = pytest.mark.slow  # the start of two processes
 
 
 @pytest.fixture(scope="module")

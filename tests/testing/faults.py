@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -349,6 +350,29 @@ class QRInsteadOfPolar(Projection):
     def _project(self, x):
         q, r = torch.linalg.qr(x)
         return q * r.diagonal().sgn()
+
+
+@fault("one_step")
+class StepsByACommonClock(LieExp):
+    """All instances share the count that decides what a step does."""
+
+    clock = itertools.count()
+
+    def step_(self):
+        if next(self.clock) % 3:
+            super().step_()
+
+
+@fault("one_step")
+class RemembersByIdentity(LieExp):
+    """A copy of an instance begins to count anew."""
+
+    counts: ClassVar[dict[int, int]] = {}
+
+    def step_(self):
+        self.counts[id(self)] = self.counts.get(id(self), 0) + 1
+        if self.counts[id(self)] % 3:
+            super().step_()
 
 
 @fault("rebase")

@@ -86,6 +86,27 @@ class Thawed(SchemeLayers):
         return module
 
 
+class EverySecondStep(Parametrization.get("dtriv")):
+    """It rebases at every second step, so that a step too many shows in W."""
+
+    def __init__(self, n, *, rebase_every=2, **options):
+        super().__init__(n, rebase_every=rebase_every, **options)
+
+
+@fault("stepped_once", "copied_with_optimizer", scheme=EverySecondStep)
+@dataclass(frozen=True)
+class AttachedByAHook(SchemeLayers):
+    """A hook of the optimizer takes the step: twice in a subclass, and never in a copy."""
+
+    def attach(self, module, optimizer):
+        inner = getattr(optimizer, "optimizer", optimizer)
+        inner.register_step_post_hook(lambda *_: [p.step_() for p in schemes_in(module)])
+
+
+def schemes_in(module):
+    return [m for m in module.modules() if isinstance(m, Parametrization)]
+
+
 class PoisonedCayley(Cayley):
     """Its gradient is NaN."""
 

@@ -10,6 +10,7 @@ from unitary_zoo.testing.checks import (
     interface,
     recurrence,
     second_derivatives,
+    stepping,
     training,
     transforms,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "interface",
     "recurrence",
     "second_derivatives",
+    "stepping",
     "training",
     "transforms",
 ]

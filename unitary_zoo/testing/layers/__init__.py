@@ -8,6 +8,7 @@ libraries can be checked as well, by a ``LayerSubject`` of their own.
 
 from unitary_zoo.testing.layers import (
     assignment,
+    attached,
     cache,
     copies,
     memory,
@@ -26,6 +27,7 @@ _SECTIONS = (
     cache,
     special_points,
     copies,
+    attached,
     assignment,
     recurrence,
     memory,
