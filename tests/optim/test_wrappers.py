@@ -284,6 +284,8 @@ def test_sam_keeps_the_weight_on_the_group(name):
     assert costs[-1] < costs[0]
 
 
+# The first half changes the parameters without a step, of which an attached scheme may warn.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_sam_by_its_two_halves_is_sam_by_its_step():
     found = []
     for halves in (False, True):

@@ -4,6 +4,10 @@ import torch
 from torch.optim import SGD, Optimizer
 
 
+def has_gradient(p):
+    return p.grad is not None
+
+
 class Plain:
     """No optimizer of torch; the base at ``.optimizer``."""
 
@@ -92,10 +96,9 @@ class SAM(Outer):
         grads = [p.grad for g in self.param_groups for p in g["params"] if p.grad is not None]
         norm = torch.stack([g.norm() for g in grads]).norm()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self.state[p]["old"] = p.detach().clone()
-                    p.add_(p.grad, alpha=self.rho / float(norm))
+            for p in filter(has_gradient, group["params"]):
+                self.state[p]["old"] = p.detach().clone()
+                p.add_(p.grad, alpha=self.rho / float(norm))
 
     @torch.no_grad()
     def second_step(self):
@@ -177,7 +180,7 @@ class ScheduleFree(Optimizer):
         for group in self.param_groups:
             group["count"] += 1
             c = 1 / group["count"]
-            for p in group["params"]:
+            for p in filter(has_gradient, group["params"]):
                 z = self.state[p].setdefault("z", p.clone())
                 p.lerp_(z, c)
                 p.add_(p.grad, alpha=group["lr"] * (group["b"] * (1 - c) - 1))
@@ -193,7 +196,7 @@ class ScheduleFreeWithClosure(Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            for p in group["params"]:
+            for p in filter(has_gradient, group["params"]):
                 z = self.state[p].setdefault("z", p.clone())
                 z.sub_(p.grad, alpha=group["lr"])
                 p.lerp_(z, 0.5)
