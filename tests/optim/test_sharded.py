@@ -17,7 +17,7 @@ def found(tmp_path_factory):
     """What each of the two processes has found."""
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("this torch has no gloo")
-    if not hasattr(__import__("torch.distributed.fsdp").distributed.fsdp, "fully_shard"):
+    if not hasattr(pytest.importorskip("torch.distributed.fsdp"), "fully_shard"):
         pytest.skip("this torch has no fully_shard in torch.distributed.fsdp")
     try:
         with socket.create_server(("127.0.0.1", 0)):
