@@ -1,4 +1,4 @@
-"""Every public exception of the library, and the check of integer arguments that raises some."""
+"""Every public exception and warning of the library, and the check of integer arguments."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ class NotRepresentableError(ValueError):
 
 class NotProjectedError(ValueError):
     """A projected weight was read after an optimizer step but before its projection."""
+
+
+class NotFiniteError(ValueError):
+    """A gradient, a step or an average brought numbers that are not finite; W is kept."""
+
+
+class MissedStepWarning(UserWarning):
+    """The parameters of an attached scheme changed, but the hooks of its optimizer did not run."""
 
 
 class SingularMatrixError(ValueError):

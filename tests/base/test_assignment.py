@@ -48,7 +48,7 @@ def test_assign_is_exact_for_members_of_the_group(name, field, n):
     assert np.abs(as_numpy(p.matrix()) - w.numpy()).max() <= 100 * n * 2.3e-16
     # The optimizer holds the very same parameters, and they still learn.
     assert all(a is b for a, b in zip(p.parameters(), parameters, strict=True))
-    assert all(q.requires_grad for q in p.parameters())
+    assert all(q.requires_grad for q in p.learnable_parameters())
 
 
 @every_exact_case

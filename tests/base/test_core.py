@@ -101,7 +101,8 @@ def test_functional_call_uses_the_given_state_and_keeps_its_own(name, field):
 def test_functional_jacobian_equals_finite_differences(name, field):
     p = moved(name, Subject(Parametrization.get(name)).sizes(3)[0], field)
     h = torch.randn(p.n, dtype=p.dtype)
-    parameters = {key: q.detach().clone() for key, q in p.named_parameters()}
+    learned = ((key, q) for key, q in p.named_parameters() if q.requires_grad)
+    parameters = {key: q.detach().clone() for key, q in learned}
 
     def function(parameters):
         out = functional_call(p, parameters, (h,))

@@ -23,8 +23,8 @@ class Counting(Static):
         t = self.first + self.second
         return DenseMap(torch.stack([t.cos(), -t.sin(), t.sin(), t.cos()]).view(2, 2))
 
-    def begin_step_(self):
+    def _begin_step(self):
         self.calls.append("begin")
 
-    def step_(self):
+    def _step(self):
         self.calls.append("step")

@@ -124,8 +124,8 @@ def test_step_inside_the_closure_of_another_optimizer_counts():
 
 
 class Failing(Counting):
-    def step_(self):
-        super().step_()
+    def _step(self):
+        super()._step()
         raise ArithmeticError("a scheme that fails")
 
 

@@ -358,9 +358,9 @@ class StepsByACommonClock(LieExp):
 
     clock = itertools.count()
 
-    def step_(self):
+    def _step(self):
         if next(self.clock) % 3:
-            super().step_()
+            super()._step()
 
 
 @fault("one_step")
@@ -369,10 +369,10 @@ class RemembersByIdentity(LieExp):
 
     counts: ClassVar[dict[int, int]] = {}
 
-    def step_(self):
+    def _step(self):
         self.counts[id(self)] = self.counts.get(id(self), 0) + 1
         if self.counts[id(self)] % 3:
-            super().step_()
+            super()._step()
 
 
 @fault("rebase")

@@ -12,13 +12,14 @@ from torch import Tensor
 from unitary_zoo import linalg
 from unitary_zoo.base.core import SchemeCore
 from unitary_zoo.base.sharding import changed_whole
+from unitary_zoo.base.updates import update
 from unitary_zoo.errors import NotRepresentableError
 
 
 class Assignable(SchemeCore):
     """The part of :class:`Parametrization` that sets the parameters from a matrix."""
 
-    @torch.no_grad()
+    @update
     def assign_(self, w: Tensor, *, nearest: bool = False) -> float:
         r"""Set the parameters so that ``matrix()`` is ``w``.
 
@@ -45,7 +46,7 @@ class Assignable(SchemeCore):
 
         return self._assign_or_restore(w, assign, self.matrix, nearest)
 
-    @torch.no_grad()
+    @update
     def assign_columns_(self, q: Tensor, *, nearest: bool = False) -> float:
         r"""Set the parameters so that ``columns(k)`` is ``q``; the other columns are free.
 

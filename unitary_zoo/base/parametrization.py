@@ -1,4 +1,4 @@
-"""Parametrization: one weight scheme at one size; its registry and its training hooks."""
+"""Parametrization: one weight scheme at one size, and the registry of schemes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from unitary_zoo import linalg
 from unitary_zoo.base.description import Description
 from unitary_zoo.base.info import SchemeInfo
-from unitary_zoo.base.starts import Startable
+from unitary_zoo.base.steps import Steppable
 from unitary_zoo.errors import UnknownSchemeError
 from unitary_zoo.registry import Registry
 
@@ -41,7 +41,7 @@ SCHEMES: Registry[type[Parametrization]] = Registry(
 )
 
 
-class Parametrization(Startable):
+class Parametrization(Steppable):
     r""":math:`\theta \mapsto W(\theta)` with :math:`W^H W = I`: one weight scheme at one size.
 
     A scheme subclasses one of the families :class:`Static`, :class:`Rebased`, :class:`Projected`,
@@ -68,8 +68,6 @@ class Parametrization(Startable):
         TypeError: n is not an int, dtype is not a real floating-point dtype, or an option is
             unknown.
     """
-
-    _stepping: bool = False  # between begin_step_ and step_
 
     @classmethod
     def for_columns(cls, n: int, k: int, **options: Any) -> Parametrization:
@@ -115,21 +113,6 @@ class Parametrization(Startable):
         """
         return tuple(name for name in SCHEMES.names() if SCHEMES.get(name).info.matches(claims))
 
-    # ---------------------------------------------------------------------------- training hooks
-
-    def begin_step_(self) -> None:
-        """Prepare for a step of the optimizer; does nothing for most schemes."""
-
-    def cancel_step_(self) -> None:
-        """End a step that raised an error, and leave what is stored as it is."""
-        self._stepping = False
-
-    def step_(self) -> None:
-        """Retract or rebase; the optimizer hook calls it after a step."""
-
-    def retract_(self) -> None:
-        """Return to the group after a change that was no optimizer step, such as an average."""
-
     # ------------------------------------------------------------------------------- description
 
     def describe(self) -> Description:
@@ -142,7 +125,7 @@ class Parametrization(Startable):
             group=self.info.reach,
             dtype=self.dtype,
             device=self.device,
-            parameters=sum(p.numel() for p in self.parameters()),
+            parameters=sum(p.numel() for p in self.learnable_parameters()),
             dimension=self.info.dimension(self.n),
             determinant=complex(torch.linalg.det(w).item()),
             defect=float(linalg.unitarity_defect(w)),
@@ -159,6 +142,6 @@ class Parametrization(Startable):
 class Static(Parametrization):
     """W = f(theta): the parameters alone determine W, and every value of them is valid.
 
-    W stays valid without ``step_``. A scheme may still define one that keeps its parameters in the
-    range of their dtype and leaves W as it is.
+    W stays valid without a step. A scheme may still define ``_step``, which keeps its parameters in
+    the range of their dtype and leaves W as it is.
     """

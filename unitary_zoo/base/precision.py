@@ -21,9 +21,9 @@ def promoted(x: Tensor) -> Tensor:
 class UnitaryBuffers(CustomConversion, LoadingHook, ABC):
     """A module with constant unitary factors that stay unitary when their precision changes.
 
-    ``_unitary_buffers`` names the buffers. They are kept as real parts, since distributed
-    backends fail on complex buffers. A buffer that comes from another precision, by ``.to()`` or by
-    ``load_state_dict``, is replaced by its polar factor in float32 or better.
+    ``_unitary_buffers`` names the buffers and frozen parameters. They are kept as real parts, since
+    distributed backends fail on complex buffers. One that comes from another precision, by
+    ``.to()`` or by ``load_state_dict``, is replaced by its polar factor in float32 or better.
     """
 
     _unitary_buffers: tuple[str, ...] = ()
@@ -34,11 +34,11 @@ class UnitaryBuffers(CustomConversion, LoadingHook, ABC):
         """The field of the factors: "real" or "complex"."""
 
     def _convert(self, convert: Convert, convert_tensors: Callable[[Convert], None]) -> None:
-        before = {name: getattr(self, name) for name in self._unitary_buffers}
+        held = ((name, getattr(self, name)) for name in self._unitary_buffers)
+        before = {name: x.dtype for name, x in held if x is not None}
         convert_tensors(convert)
-        for name in self._unitary_buffers:
-            old, new = before[name], getattr(self, name)
-            if old is not None and new is not None and old.dtype != new.dtype:
+        for name, dtype in before.items():
+            if getattr(self, name).dtype != dtype:
                 self._restore_unitary(name)
 
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
@@ -48,5 +48,7 @@ class UnitaryBuffers(CustomConversion, LoadingHook, ABC):
                 self._restore_unitary(name)
 
     def _restore_unitary(self, name: str) -> None:
-        factor = linalg.from_real_parts(promoted(getattr(self, name)), self.field)
-        setattr(self, name, linalg.view_as_real_parts(linalg.polar(factor)))
+        stored = getattr(self, name).detach()
+        w = linalg.polar(linalg.from_real_parts(promoted(stored), self.field))
+        # The tensor stays the same object, because it may be a parameter.
+        getattr(self, name).data = linalg.view_as_real_parts(w)

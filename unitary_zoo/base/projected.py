@@ -45,6 +45,8 @@ class Projected(Parametrization):
     how far from the group the stored matrix is (``_violation``).
     """
 
+    _guarded = True
+
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(n, **options)
         self.weight = self._free_matrix()
@@ -94,25 +96,18 @@ class Projected(Parametrization):
         """Write ``w`` (n, n), a matrix on the group."""
         self.weight.copy_(linalg.view_as_real_parts(w))
 
-    def begin_step_(self) -> None:
-        """Until :meth:`step_`, read W as the projection of what is stored."""
-        self._stepping = True
+    def _begin_step(self) -> None:
+        """Until the step ends, W is read as the projection of what is stored."""
         self._transform_gradient()
 
     def _transform_gradient(self) -> None:
         """Replace the gradient before the optimizer uses it; does nothing for most schemes."""
 
-    @torch.no_grad()
-    def step_(self) -> None:
+    def _step(self) -> None:
         """Return what the optimizer has stored to the group."""
-        try:
-            w = self._stepped()
-        finally:
-            self._stepping = False
-        self._store(w)
+        self._store(self._stepped())
 
-    @torch.no_grad()
-    def retract_(self) -> None:
+    def _retract(self) -> None:
         """Return what is stored, a matrix of any origin, to the group."""
         self._store(self._nearest_member(self._stored_matrix()))
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
+from unitary_zoo._torch import Convert
 from unitary_zoo.base.linear_map import DenseMap, LinearMap
 from unitary_zoo.base.parametrization import Parametrization
+from unitary_zoo.base.updates import update
 from unitary_zoo.errors import is_int
 
 
@@ -28,9 +31,10 @@ class Rebased(Parametrization):
         options: ``field``, ``determinant``, ``device`` and ``dtype``.
     """
 
-    base: Tensor
     steps: Tensor
     _unitary_buffers = ("base",)
+    _guarded = True
+    _frozen = ("base",)
 
     def __init__(self, n: int, *, rebase_every: float | None = 1, **options: Any) -> None:
         super().__init__(n, **options)
@@ -41,9 +45,14 @@ class Rebased(Parametrization):
                 "None for never"
             )
         self.rebase_every = every
+        self._watched = every is not None  # else a step changes nothing
         d = linalg.skew_dimension(n, self.field)
         self.theta = nn.Parameter(torch.zeros(d, **self._factory))
-        self.register_buffer("base", self._identity_parts(self._promoted(self.theta).dtype))
+        # A parameter, but a constant of the training: an average of the parameters of a model
+        # includes the base, which holds nearly all of W.
+        self.base = nn.Parameter(
+            self._identity_parts(self._promoted(self.theta).dtype), requires_grad=False
+        )
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=self.device))
         self._started = False
 
@@ -57,32 +66,52 @@ class Rebased(Parametrization):
 
     def _prepare(self) -> LinearMap:
         self._check_started()
+        self._warn_of_a_missed_step()
         a = self._skew(self.theta)
         if self._is_special_unitary:
             a = linalg.traceless(a)
-        base = linalg.reunitarized(linalg.from_real_parts(self.base, self.field))
+        # Detached, so that no gradient reaches the base even if all parameters are unfrozen.
+        base = linalg.reunitarized(linalg.from_real_parts(self.base.detach(), self.field))
         return DenseMap(self._map(a) @ base)
 
     def _assign(self, w: Tensor) -> None:
         self.theta.zero_()
         self.base.copy_(linalg.view_as_real_parts(w))
+        self._note_state()
 
     def _reset_state(self) -> None:
         self.steps.zero_()
+        self._note_state()
 
-    @torch.no_grad()
-    def step_(self) -> None:
+    def _convert(self, convert: Convert, convert_tensors: Callable[[Convert], None]) -> None:
+        super()._convert(convert, convert_tensors)
+        self._note_state()
+
+    def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
+        super()._after_loading(state, prefix, errors)
+        self._note_state()
+
+    def _step(self) -> None:
         """Count a step; at every K-th, B <- f(A) B and A <- 0, W unchanged."""
         due = self.rebase_is_due()
         self.steps += 1
         if not due:
             return
         # Thousands of products would let the defect of B grow as a random walk.
-        w = linalg.newton_schulz_step(self.prepare().matrix())
+        w = linalg.newton_schulz_step(self._prepare().matrix())
         if self._is_special_unitary:
             w = linalg.with_unit_determinant(w)
         self.base.copy_(linalg.view_as_real_parts(w))
         self.theta.zero_()
+
+    def _retract(self) -> None:
+        """B <- polar(B); A, which is skew for any coordinates, stays."""
+        w = linalg.double(linalg.from_real_parts(self.base, self.field))
+        sign = self.determinant if self.field == "real" else None
+        w = linalg.polar_with_determinant(w, sign)
+        if self._is_special_unitary:
+            w = linalg.with_unit_determinant(w)
+        self.base.copy_(linalg.view_as_real_parts(w))
 
     def rebase_is_due(self) -> bool:
         """Whether the next :meth:`step_` will rebase."""
@@ -90,7 +119,7 @@ class Rebased(Parametrization):
             return self.rebase_every == 1
         return (int(self.steps) + 1) % int(self.rebase_every) == 0
 
-    @torch.no_grad()
+    @update
     def transport(self, x: Tensor) -> Tensor:
         r"""Return the coordinates that a tangent vector has after a rebase now.
 

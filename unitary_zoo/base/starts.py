@@ -11,6 +11,7 @@ from torch import Tensor
 from unitary_zoo import linalg
 from unitary_zoo.base.assignment import Assignable
 from unitary_zoo.base.sharding import changed_whole, has_sharded_parameters
+from unitary_zoo.base.updates import update
 from unitary_zoo.errors import NotRepresentableError
 from unitary_zoo.initializers import INITIALIZERS
 
@@ -20,7 +21,7 @@ class Startable(Assignable):
 
     _own_init: str = ""  # name of a start that only this scheme knows, see _start_own
 
-    @torch.no_grad()
+    @update
     def reset_parameters(
         self, init: str | Tensor | None = None, generator: torch.Generator | None = None
     ) -> None:

@@ -27,16 +27,18 @@ from unitary_zoo.optim._wrappers import exchanges_parameters, hooked_optimizers
 class AttachHandle:
     """What :func:`attach` returns; :meth:`remove` undoes the call."""
 
-    def __init__(self, attachments: list[Attachment], hooks: list[RemovableHandle]) -> None:
-        self._attachments, self._hooks = attachments, hooks
+    def __init__(self, model: nn.Module, hooks: list[RemovableHandle]) -> None:
+        self._model, self._hooks = model, hooks
 
     def remove(self) -> None:
         """Take the hooks off the optimizers; a second call does nothing."""
         for hook in self._hooks:
             hook.remove()
-        for attachment in self._attachments:
-            attachment.cancel()
-        self._attachments, self._hooks = [], []
+        if self._hooks:
+            for _, scheme in schemes_of(self._model):
+                scheme.expect_steps_(False)
+                scheme.cancel_step_()  # a step that raised has never ended
+        self._hooks = []
 
 
 def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
@@ -95,10 +97,9 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
             _check_copies(scheme, where, optimizers)
             _check_unflattened(model, where)
 
-    attachments, hooks = [], []
+    hooks: list[RemovableHandle] = []
     for family in families:
         attachment = Attachment(model)
-        attachments.append(attachment)
         for optimizer in family:
             _remove_copied(optimizer, schemes.values())
             keep_in_copies(optimizer)
@@ -106,7 +107,9 @@ def attach(model: nn.Module, *optimizers: Optimizer) -> AttachHandle:
                 optimizer.register_step_pre_hook(attachment.before_step),
                 optimizer.register_step_post_hook(attachment.after_step),
             ]
-    return AttachHandle(attachments, hooks)
+    for name, scheme in schemes.items():
+        scheme.expect_steps_(True, name)
+    return AttachHandle(model, hooks)
 
 
 def _check_unattached(scheme: Parametrization, where: str, optimizers: list[Optimizer]) -> None:
@@ -134,7 +137,7 @@ def _check_held(
     scheme: Parametrization, where: str, optimizers: list[Optimizer], given: int
 ) -> None:
     held = set().union(*map(parameters_of, optimizers))
-    trainable = [p for p in scheme.parameters() if p.requires_grad]
+    trainable = [p for p in scheme.learnable_parameters() if p.requires_grad]
     missing = [p for p in trainable if id(p) not in held]
     if missing:
         raise AttachError(

@@ -27,11 +27,13 @@ def parameter_groups(
     Returns:
         One or two groups; an empty one is left out.
     """
-    constrained = {id(p): p for _, scheme in schemes_of(model) for p in scheme.parameters()}
+    schemes = [scheme for _, scheme in schemes_of(model)]
+    constrained = {id(p) for scheme in schemes for p in scheme.parameters()}
+    learnable = {id(p): p for scheme in schemes for p in scheme.learnable_parameters()}
     free = [p for p in model.parameters() if id(p) not in constrained]
     unitary = {
         **options,
-        "params": list(constrained.values()),
+        "params": list(learnable.values()),
         "lr": lr if unitary_lr is None else unitary_lr,
         "weight_decay": 0.0,
     }

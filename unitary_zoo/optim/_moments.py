@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from unitary_zoo.base import Rebased
-from unitary_zoo.base.sharding import whole, write_whole_
+from unitary_zoo.base.sharding import whole
 from unitary_zoo.errors import AttachError
 
 # Averages of past gradients or steps in the states of optimizers. Second moments stay as they are,
@@ -32,8 +32,10 @@ def check_positions(scheme: Rebased, state: Mapping[str, Any]) -> None:
             )
 
 
-def transport_moments_(scheme: Rebased, state: Mapping[str, Any]) -> None:
-    """Transport the first moments of a scheme that is about to rebase.
+def transported_moments(
+    scheme: Rebased, state: Mapping[str, Any]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the first moments of a scheme, and what they are after a rebase now.
 
     Args:
         scheme: The scheme; its coordinates are whole tensors.
@@ -42,4 +44,4 @@ def transport_moments_(scheme: Rebased, state: Mapping[str, Any]) -> None:
     for name in _FIRST_MOMENTS:
         moment = state.get(name)
         if isinstance(moment, Tensor) and moment.shape == scheme.theta.shape:
-            write_whole_(moment, scheme.transport(whole(moment)))
+            yield moment, scheme.transport(whole(moment))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 
 from unitary_zoo._torch import is_traced, step_hooks
 from unitary_zoo.base import Parametrization, Rebased
-from unitary_zoo.base.sharding import changed_whole, shard_again, whole
+from unitary_zoo.base.sharding import changed_whole, shard_again, whole, write_whole_
 from unitary_zoo.errors import AttachError
-from unitary_zoo.optim._moments import check_positions, transport_moments_
+from unitary_zoo.optim._moments import check_positions, transported_moments
 from unitary_zoo.optim._nesting import RunningSteps
 
 
@@ -65,24 +65,25 @@ class Attachment:
         """Whether ``scheme`` is one of the model's."""
         return any(scheme is own for _, own in schemes_of(self.model))
 
-    def cancel(self) -> None:
-        """End a step that raised, and so has never ended."""
-        for _, scheme in schemes_of(self.model):
-            scheme.cancel_step_()
-
     def _moved_by(self, optimizer: Optimizer) -> Iterator[Parametrization]:
         # Computed at every step, to include parameter groups and modules added later.
         held = parameters_of(optimizer)
         for _, scheme in schemes_of(self.model):
             # Frozen schemes are left out, because each projection would move them by a rounding.
-            if any(id(p) in held and _can_move(p) for p in scheme.parameters()):
+            if any(id(p) in held and _can_move(p) for p in scheme.learnable_parameters()):
                 yield scheme
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Prepare the schemes for a step; the hook that runs before it."""
+        if _skips(optimizer):
+            return
         if self._running.enter(_frame_of_step()):
             self._begun, self._stepped, self._left = {}, [], {}
             shard_again(self.model)
+        if not _has_closure(args, kwargs):  # a closure computes the gradients anew
+            for scheme in self._moved_by(optimizer):
+                with changed_whole(scheme):
+                    scheme.check_gradients()
         for scheme in self._moved_by(optimizer):
             if id(scheme) not in self._begun:
                 self._begun[id(scheme)] = scheme
@@ -91,6 +92,8 @@ class Attachment:
 
     def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Retract or rebase the schemes, if the step is the outermost; the hook that runs after."""
+        if _skips(optimizer):
+            return
         if all(optimizer is not other for other in self._stepped):
             self._stepped.append(optimizer)
         if not self._running.leave(_frame_of_step()):
@@ -109,14 +112,28 @@ class Attachment:
 
     def _step(self, scheme: Parametrization, outermost: Optimizer) -> None:
         with changed_whole(scheme) as stored:
-            if isinstance(scheme, Rebased) and scheme.rebase_every is not None:
-                self._check_coordinates(scheme, outermost)
-                states = [x.state.get(stored(scheme.theta), {}) for x in self._stepped]
-                for state in {id(state): state for state in states}.values():
-                    check_positions(scheme, state)
-                    if scheme.rebase_every != 1 and scheme.rebase_is_due():
-                        transport_moments_(scheme, state)
-            scheme.step_()
+            moments = list(self._moments(scheme, outermost, stored))
+            scheme.step_()  # it may refuse what the optimizer has stored; the moments then stay
+        for moment, value in moments:
+            write_whole_(moment, value)
+
+    def _moments(
+        self,
+        scheme: Parametrization,
+        outermost: Optimizer,
+        stored: Callable[[nn.Parameter], nn.Parameter],
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the first moments that a step of the scheme changes, and their new values."""
+        if not isinstance(scheme, Rebased) or scheme.rebase_every is None:
+            return
+        self._check_coordinates(scheme, outermost)
+        states = [x.state.get(stored(scheme.theta), {}) for x in self._stepped]
+        for state in {id(state): state for state in states}.values():
+            check_positions(scheme, state)
+            # Coordinates that are not finite have no transport; the step will refuse them.
+            due = scheme.rebase_every != 1 and scheme.rebase_is_due()
+            if due and bool(scheme.theta.isfinite().all()):
+                yield from transported_moments(scheme, state)
 
     def _note_coordinates(self) -> None:
         """Note the coordinates after an inner step: an outer one may replace them by others."""
@@ -138,6 +155,16 @@ class Attachment:
                 "weights, lose their meaning when the scheme rebases; pass rebase_every=None to "
                 "the scheme, or take a static one such as expm"
             )
+
+
+def _skips(optimizer: Optimizer) -> bool:
+    """Whether a gradient scaler has told a fused optimizer to leave all parameters as they are."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
+def _has_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return any(callable(x) for x in (*args[1:], *kwargs.values()))  # args[0] is the optimizer
 
 
 def _frame_of_step() -> FrameType | None:

@@ -65,12 +65,12 @@ class LowRank(ProjectedFromBase):
         return self._displacement(x).norm() + (gap - limit).clamp(min=0)
 
     @abstractmethod
-    def _retract(self, m: Tensor) -> Tensor:
+    def _retraction(self, m: Tensor) -> Tensor:
         """Return the unitary f(M), differentiable; f(M) = I + (M - M^H) / 2 to first order."""
 
     def _project(self, x: Tensor) -> Tensor:
         w = self._base_matrix()
-        return w @ self._retract(w.mH @ self._displacement(x))
+        return w @ self._retraction(w.mH @ self._displacement(x))
 
     def _nearest_member(self, x: Tensor) -> Tensor:
         return self._nearest_in_group(linalg.double(x))
@@ -86,7 +86,7 @@ class LowRank(ProjectedFromBase):
             generator = torch.Generator().manual_seed(count)
             x = self._displacement(self._stored_matrix())
             a, b = linalg.low_rank_factors(x, self.rank, self.sampler, generator)
-            w = linalg.low_rank_retraction(self._base_matrix(), a, b, self._retract)
+            w = linalg.low_rank_retraction(self._base_matrix(), a, b, self._retraction)
         # Every step adds its rounding. The refresh costs about as much as the steps between two.
         if count % max(1, self.n // (4 * self.rank)) == 0:
             w = linalg.newton_schulz_step(w)

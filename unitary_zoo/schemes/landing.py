@@ -122,7 +122,6 @@ class Landing(ProjectedFromBase):
     def _reset_state(self) -> None:
         self._direction = None
 
-    @torch.no_grad()
     def _transform_gradient(self) -> None:
         """Replace the gradient by Lambda at the present W."""
         grad, before = self.weight.grad, self._direction

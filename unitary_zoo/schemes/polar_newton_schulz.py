@@ -138,8 +138,7 @@ class PolarNewtonSchulz(Static):
     def _assign(self, w: Tensor) -> None:
         self.x.copy_(linalg.view_as_real_parts(w))
 
-    @torch.no_grad()
-    def step_(self) -> None:
+    def _step(self) -> None:
         """Bring an X that has almost vanished, or overflowed, back to entries of order one."""
         largest = self.x.abs().amax()
         far = max(torch.finfo(self.x.dtype).tiny ** 0.5, 2.0**-60)

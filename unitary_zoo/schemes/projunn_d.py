@@ -64,7 +64,7 @@ class ProjUNND(LowRank):
         super().__init__(n, **options)
         self.reset_parameters()
 
-    def _retract(self, m: Tensor) -> Tensor:
+    def _retraction(self, m: Tensor) -> Tensor:
         x = linalg.identity_like(m) + m
         # W has the right sign already, so f(M) must have determinant 1.
         w = linalg.polar_with_determinant(x, None if self.determinant is None else 1)

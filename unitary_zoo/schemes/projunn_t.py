@@ -60,5 +60,5 @@ class ProjUNNT(LowRank):
         super().__init__(n, **options)
         self.reset_parameters()
 
-    def _retract(self, m: Tensor) -> Tensor:
+    def _retraction(self, m: Tensor) -> Tensor:
         return linalg.expm_skew((m - m.mH) / 2)
