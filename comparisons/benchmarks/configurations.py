@@ -134,6 +134,6 @@ def _results(
 ) -> tuple[Tensor, Tensor, Tensor]:
     h = h.clone().requires_grad_()
     out = product(h)
-    leaves = [h, *p.parameters()]
+    leaves = [h, *p.learnable_parameters()]
     of_h, *rest = torch.autograd.grad(inner(upstream, out), leaves, materialize_grads=True)
     return out.detach(), of_h, torch.cat([x.flatten() for x in rest])

@@ -52,7 +52,7 @@ def check_exponential() -> None:
     p = Parametrization.create("expm", CHECKED_SIZE, dtype=torch.float64)
     w = p.matrix().clone()
     defect = p.describe().defect
-    for parameter in p.parameters():
+    for parameter in p.learnable_parameters():
         parameter.mul_(0.5)
     half = p.matrix()
     # exp(A/2)^2 = exp(A): no other map onto the group does that.
@@ -80,13 +80,13 @@ def training_step(rnn: nn.Module, x: Tensor, upstream: Tensor) -> Step:
 
 def building(p: Parametrization) -> Step:
     """The forward and backward pass of W."""
-    weight, leaves = torch.randn(p.n, p.n), list(p.parameters())
+    weight, leaves = torch.randn(p.n, p.n), list(p.learnable_parameters())
     return lambda: torch.autograd.grad(p.matrix(), leaves, weight)
 
 
 def update(p: Parametrization) -> Step:
     """A step of SGD, and the rebase that follows it."""
-    for parameter in p.parameters():
+    for parameter in p.learnable_parameters():
         parameter.grad = torch.randn_like(parameter).div_(math.sqrt(parameter.numel()))
     optimizer = torch.optim.SGD(p.parameters(), lr=LR)
     attach(p, optimizer)

@@ -98,7 +98,7 @@ def application(product: Callable[[Tensor], Tensor], h: Tensor, factors: list[Te
 
 def building(configuration: Configuration, p: Parametrization, h: Tensor) -> Step:
     """A step that runs W(theta) forward and backward, or an application where W is not formed."""
-    leaves = list(p.parameters())
+    leaves = list(p.learnable_parameters())
     weight = (
         torch.randn_like(h) if configuration.structured else torch.randn(p.n, p.n, dtype=p.dtype)
     )
@@ -113,7 +113,7 @@ def building(configuration: Configuration, p: Parametrization, h: Tensor) -> Ste
 def gradient_condition(configuration: Configuration, n: int) -> float:
     """Largest by least nonzero singular value of dW/dtheta at a fresh start."""
     p = configuration.build(n, torch.float64)
-    leaves = list(p.parameters())
+    leaves = list(p.learnable_parameters())
     w = p.matrix()
     entries = (torch.view_as_real(w) if w.is_complex() else w).flatten()
     rows = [
@@ -141,7 +141,7 @@ def drift(configuration: Configuration, n: int, steps: int) -> float:
 def stepping(p: Parametrization) -> Step:
     """A step of SGD on a copy of ``p``, with what ``attach`` adds to it."""
     p = copy.deepcopy(p)
-    for x in p.parameters():
+    for x in p.learnable_parameters():
         x.grad = torch.randn_like(x).div_(math.sqrt(x.numel()))
     optimizer = torch.optim.SGD(p.parameters(), lr=1e-4)
     attach(p, optimizer)
@@ -222,7 +222,7 @@ def measure(
                 "scheme": configuration.title,
                 "field": configuration.field,
                 "n": n,
-                "parameters": sum(x.numel() for x in p.parameters()),
+                "parameters": sum(x.numel() for x in p.learnable_parameters()),
                 "dimension": p.info.dimension(n),
                 "group": p.info.reach,
                 "unitary": p.info.exact or p.info.deviation,

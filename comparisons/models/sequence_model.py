@@ -108,7 +108,9 @@ class SequenceModel(nn.Module):
 
     def recurrent_parameters(self) -> int:
         """Trainable numbers behind the recurrent matrix."""
-        in_schemes = sum(p.numel() for scheme in self.schemes() for p in scheme.parameters())
+        in_schemes = sum(
+            p.numel() for scheme in self.schemes() for p in scheme.learnable_parameters()
+        )
         free = (p.numel() for name, p in self.rnn.named_parameters() if "weight_hh" in name)
         return in_schemes + sum(free)
 

@@ -298,9 +298,7 @@ class Ascends(Cayley):
 
 @fault("training")
 class NeverProjects(Projection):
-    @torch.no_grad()
-    def step_(self):
-        self._stepping = False
+    def _step(self):
         self._assign(self._stored_matrix())
 
 
@@ -318,17 +316,15 @@ class SignsAsParameters(Cayley):
 
 @fault("step_moves")
 class Frozen(LieExp):
-    @torch.no_grad()
-    def step_(self):
+    def _step(self):
         self.theta.zero_()
 
 
 @fault("step_moves")
 class DriftsAtRest(LieExp):
-    @torch.no_grad()
-    def step_(self):
+    def _step(self):
         self.theta.add_(0.01)
-        super().step_()
+        super()._step()
 
 
 @fault("retraction")
@@ -377,8 +373,7 @@ class RemembersByIdentity(LieExp):
 
 @fault("rebase")
 class LosesTheStep(LieExp):
-    @torch.no_grad()
-    def step_(self):
+    def _step(self):
         self.theta.zero_()
 
 
@@ -388,8 +383,7 @@ class BaseDrifts(LieExp):
         a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
         return DenseMap(self._map(a) @ linalg.from_real_parts(self.base, self.field))
 
-    @torch.no_grad()
-    def step_(self):
+    def _step(self):
         self.base.copy_(linalg.view_as_real_parts(self.prepare().matrix()) * (1 + 1e-6))
         self.theta.zero_()
 
@@ -475,3 +469,58 @@ class ConstantAdjoint(Expm):
         a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
         product = _ConstantAdjoint.apply(a)
         return DenseMap(torch.eye(self.n, dtype=a.dtype) + a + product / 2)
+
+
+@fault("average")
+class CopiedBase(LieExp):
+    """Its base is a buffer, which an average of a model copies."""
+
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        base = self.base.detach()
+        del self.base
+        self._frozen = ()
+        self.register_buffer("base", base)
+
+
+@fault("average")
+class RetractsToTheBase(Parametrization.get("projunn_d")):
+    """A retraction that forgets what is stored."""
+
+    def _retract(self):
+        self._store(self._base_matrix())
+
+
+@fault("not_finite")
+class LooksAway(Projection):
+    _guarded = False
+
+
+@fault("not_finite")
+class ReplacesNaN(Cayley):
+    def _prepare(self):
+        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
+        return DenseMap(linalg.cayley(a.nan_to_num()))
+
+
+@fault("autocast_steps")
+class StepsInAutocast(Projection):
+    """A public hook of its own, without what surrounds it."""
+
+    @torch.no_grad()
+    def step_(self):
+        self._stepping = False
+        self._store(self._stepped())
+
+
+@fault("missed_steps")
+class NeverWarns(LieExp):
+    _watched = False
+
+
+@fault("missed_steps")
+class CriesWolf(LieExp):
+    """Loading a state counts as a missed step."""
+
+    def _after_loading(self, state, prefix, errors):
+        pass

@@ -93,6 +93,8 @@ class Rebased(Parametrization):
 
     def _step(self) -> None:
         """Count a step; at every K-th, B <- f(A) B and A <- 0, W unchanged."""
+        # Beyond it f(A) overflows, which a step without a rebase would not notice.
+        self._check_finite("the square of theta", self._promoted(self.theta).square())
         due = self.rebase_is_due()
         self.steps += 1
         if not due:

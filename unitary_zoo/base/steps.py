@@ -86,9 +86,7 @@ class Steppable(Startable):
         if self._guarded:
             for key, p in self._learnable():
                 if p.grad is not None:
-                    self._check_finite(
-                        f"the gradient of {key}", p.grad, f"the step is refused; {_REMEDY}"
-                    )
+                    self._check_finite(f"the gradient of {key}", p.grad)
 
     @final
     @update
@@ -182,7 +180,9 @@ class Steppable(Startable):
             for key, x in self._state():
                 self._check_finite(f"{key} {when}", x, remedy)
 
-    def _check_finite(self, what: str, x: Tensor, remedy: str) -> None:
+    def _check_finite(
+        self, what: str, x: Tensor, remedy: str = f"the step is refused; {_REMEDY}"
+    ) -> None:
         if not (x.is_floating_point() or x.is_complex()) or not x.numel() or not has_values(x):
             return
         # One pass over x. The largest absolute value is NaN where an entry is.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unitary_zoo._torch import has_functional_transforms, max_entry
+from unitary_zoo._torch import has_functional_transforms, max_entry, without_autocast
 from unitary_zoo.linalg._dtypes import eps, identity_like
 from unitary_zoo.linalg._inplace import add_identity_, add_product
 from unitary_zoo.linalg._map import MatrixMap
@@ -43,7 +43,7 @@ def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
     if longest <= 2.0:
         return w, r
     if not longest * math.sqrt(a.shape[-1]) <= eps(a.dtype) ** -0.5:
-        w = polar(w)
+        w = polar(w) + (a - a)  # NaN where A is not finite: the inverse of an infinite A is 0
     return newton_schulz_step(w), r
 
 
@@ -108,7 +108,8 @@ class _TransformedInverse(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (r,) = ctx.saved_tensors
-        return -(r.mH @ grad @ r.mH)
+        with without_autocast(grad.device):
+            return -(r.mH @ grad @ r.mH)
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor) -> Tensor:

@@ -24,9 +24,11 @@ def unitary_eigh(w: Tensor) -> tuple[Tensor, Tensor]:
         w: One unitary matrix, shape (n, n).
 
     Returns:
-        Phases in (-pi, pi], shape (n), and V, shape (n, n), complex128.
+        Phases in (-pi, pi], shape (n), and V, shape (n, n), complex128; NaN if ``w`` is not finite.
     """
     w = w.to(torch.complex128)
+    if not w.isfinite().all():  # eigensolvers of LAPACK raise errors for it, or end the process
+        return w.new_full((len(w),), math.nan).real, torch.full_like(w, math.nan)
     phases = torch.linalg.eigvals(w).angle().sort().values
     after = torch.cat([phases[1:], phases[:1] + 2 * math.pi])
     widest = (after - phases).argmax()
@@ -68,11 +70,13 @@ def log_unitary(w: Tensor, *, traceless: bool = False) -> Tensor:
             :func:`phases_with_sum`.
 
     Returns:
-        Shape (n, n), double precision, real if ``w`` is real.
+        Shape (n, n), double precision, real if ``w`` is real; NaN if ``w`` is not finite.
 
     Raises:
         ValueError: ``w`` is real with determinant -1, so it has no real logarithm.
     """
+    if not w.isfinite().all():
+        return torch.full_like(double(w), math.nan)
     phases, v = unitary_eigh(w)
     if w.is_complex():
         if traceless:
@@ -111,7 +115,7 @@ def away_from_minus_one(w: Tensor, margin: float) -> Tensor:
     Returns:
         Shape (n, n).
     """
-    if (torch.linalg.eigvals(w) + 1).abs().min() < margin:
+    if w.isfinite().all() and (torch.linalg.eigvals(w) + 1).abs().min() < margin:
         return expm_skew(log_unitary(w) * (1 - margin))
     return w
 

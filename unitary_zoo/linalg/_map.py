@@ -63,6 +63,10 @@ class MatrixMap:
         self._operator = _operator(name, factors, adjoint, shape)
 
     def __call__(self, x: Tensor) -> Tensor:
+        with without_autocast(x.device):
+            return self._value(x)
+
+    def _value(self, x: Tensor) -> Tensor:
         value: Tensor
         if not has_values(x):
             value = self._operator(x)
@@ -121,7 +125,8 @@ def _operator(
 
     @torch.library.custom_op(f"unitary_zoo::{name}_backward", mutates_args=())
     def backward(grad: Tensor, x: Tensor) -> Tensor:
-        return adjoint(grad, *factors(x)[1:]).contiguous()
+        with without_autocast(grad.device):
+            return adjoint(grad, *factors(x)[1:]).contiguous()
 
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)

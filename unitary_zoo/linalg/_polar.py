@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unitary_zoo._torch import has_values, is_nested_forward_mode, is_transformed, max_entry
+from unitary_zoo._torch import (
+    has_values,
+    is_nested_forward_mode,
+    is_transformed,
+    max_entry,
+    without_autocast,
+)
 from unitary_zoo.linalg._dtypes import eps, identity_like
 from unitary_zoo.linalg._inplace import add_identity_, add_product
 from unitary_zoo.linalg._map import MatrixMap
@@ -32,7 +38,7 @@ def polar(x: Tensor) -> Tensor:
         x: Shape (..., n, n), float32 or float64, real or complex.
 
     Returns:
-        Shape (..., n, n), unitary.
+        Shape (..., n, n), unitary; NaN if ``x`` is not finite.
     """
     return _POLAR(x)
 
@@ -96,8 +102,16 @@ def _near_adjoint(grad: Tensor, norm: float, x: Tensor, w: Tensor) -> Tensor:
 
 def _svd_factors(x: Tensor) -> tuple[Tensor, ...]:
     """W, then U, the singular values and V^H."""
-    u, s, vh = torch.linalg.svd(x)
+    u, s, vh = _svd(x)
     return u @ vh, u, s, vh
+
+
+def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The SVD of X; U is NaN for a matrix that is not finite."""
+    # LAPACK returns identities for an infinite matrix, raises an error, or ends the process.
+    finite = x.isfinite().all(-1).all(-1)[..., None, None]
+    u, s, vh = torch.linalg.svd(torch.where(finite, x, 0.0))
+    return torch.where(finite, u, math.nan), s, vh
 
 
 def _svd_adjoint(grad: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
@@ -124,8 +138,9 @@ class _Lyapunov(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         h, y = ctx.saved_tensors
-        z = _Lyapunov.apply(h, grad)
-        return -(z @ y.mH + y.mH @ z), z
+        with without_autocast(grad.device):
+            z = _Lyapunov.apply(h, grad)
+            return -(z @ y.mH + y.mH @ z), z
 
     @staticmethod
     def jvp(ctx: Any, dh: Tensor, dc: Tensor) -> Tensor:
@@ -161,7 +176,8 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         x, w = ctx.saved_tensors
-        return _differential(x, w, grad)
+        with without_autocast(grad.device):
+            return _differential(x, w, grad)
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor) -> Tensor:
@@ -215,7 +231,7 @@ def with_least_reversed(w: Tensor, x: Tensor) -> Tensor:
     Returns:
         Shape (n, n), unitary, with the determinant of -W.
     """
-    _, s, vh = torch.linalg.svd(x.detach())
+    _, s, vh = _svd(x.detach())
     v = vh[-1].conj()
     one = identity_like(w.detach())
     reversal = one - 2 * torch.outer(v, v.conj())
@@ -243,7 +259,7 @@ def contract(x: Tensor) -> Tensor:
 
 def _contraction_factors(x: Tensor) -> tuple[Tensor, ...]:
     """The contraction, then U, the singular values, V^H, and min(., 1) of the values."""
-    u, s, vh = torch.linalg.svd(x)
+    u, s, vh = _svd(x)
     f = s.clamp(max=1.0)
     # The defects of the bases, several eps, would make norms exceed 1. A Newton-Schulz step removes
     # them here; it cannot be made on W, as it can on a polar factor.

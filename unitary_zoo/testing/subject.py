@@ -130,11 +130,12 @@ def flat_gradient(output: Tensor, p: Parametrization, seed: int = 3) -> Tensor:
     """Return the gradient of a random functional of ``output`` in all parameters, flattened."""
     weight = normal(*output.shape, dtype=output.dtype, seed=seed)
     loss = (output * weight).real.sum()
-    grads = torch.autograd.grad(loss, list(p.parameters()), allow_unused=True)
+    learned = list(p.learnable_parameters())
+    grads = torch.autograd.grad(loss, learned, allow_unused=True)
     return torch.cat(
         [
             (torch.zeros_like(q) if g is None else g).reshape(-1)
-            for q, g in zip(p.parameters(), grads, strict=True)
+            for q, g in zip(learned, grads, strict=True)
         ]
     )
 
@@ -142,7 +143,7 @@ def flat_gradient(output: Tensor, p: Parametrization, seed: int = 3) -> Tensor:
 @torch.no_grad()
 def generic_point(p: Parametrization) -> None:
     """Move the parameters off the special points of the start."""
-    for q in p.parameters():
+    for q in p.learnable_parameters():
         q.add_(0.1 * normal(*q.shape, dtype=q.dtype, seed=6))
         if isinstance(p, Projected):
             q.mul_(0.5)  # a projection onto a ball has its kink on the sphere

@@ -107,6 +107,23 @@ def schemes_in(module):
     return [m for m in module.modules() if isinstance(m, Parametrization)]
 
 
+class BufferedLieExp(Parametrization.get("lie_exp")):
+    """Its base is a buffer, which an average of a model copies."""
+
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        base = self.base.detach()
+        del self.base
+        self._frozen = ()
+        self.register_buffer("base", base)
+
+
+@fault("average_is_the_mean", scheme=BufferedLieExp)
+@dataclass(frozen=True)
+class AveragesNothing(SchemeLayers):
+    """A scheme that keeps its weight in a buffer."""
+
+
 class PoisonedCayley(Cayley):
     """Its gradient is NaN."""
 

@@ -11,6 +11,7 @@ from unitary_zoo.testing.checks import (
     recurrence,
     second_derivatives,
     stepping,
+    steps,
     training,
     transforms,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "recurrence",
     "second_derivatives",
     "stepping",
+    "steps",
     "training",
     "transforms",
 ]

@@ -36,7 +36,7 @@ def check_unitary(subject: Subject) -> Iterator[Measure]:
         limit = p.info.tolerance(p.n, p.dtype)
         yield Measure(defect(p), limit, f"{where}: start")
         with torch.no_grad():
-            for q in p.parameters():
+            for q in p.learnable_parameters():
                 q.mul_(10).add_(normal(*q.shape, dtype=q.dtype))
         if isinstance(p, Projected):
             p.step_()
@@ -56,7 +56,7 @@ def check_apply(subject: Subject) -> Iterator[Measure]:
             bound = limit * max(1.0, float(h.abs().max()))
             yield Measure(distance(p(h), h @ w.mT), bound, f"{where}: {shape}")
             yield Measure(distance(q(h), p(h)), bound, f"{where}: prepare(), {shape}")
-        if any(r.numel() for r in p.parameters()):
+        if any(r.numel() for r in p.learnable_parameters()):
             h = normal(3, p.n, dtype=p.dtype)
             direct, dense = flat_gradient(p(h), p), flat_gradient(h @ p.matrix().mT, p)
             scale = max(1.0, float(dense.abs().max()))
@@ -158,7 +158,7 @@ def check_determinant_option(subject: Subject) -> Iterator[Measure]:
                 det = torch.linalg.det(q.matrix().detach())
                 yield Measure(float((det - sign).abs()), limit, f"{where}: {sign:+d}, {point}")
                 with torch.no_grad():
-                    for r in q.parameters():
+                    for r in q.learnable_parameters():
                         r.mul_(10).add_(normal(*r.shape, dtype=r.dtype))
                 q.step_()
             if q.info.assignable and q.field == "real":
@@ -209,7 +209,7 @@ def check_describe(subject: Subject) -> Iterator[Measure]:
         yield Measure(abs(found.defect - defect(p)), limit, f"{where}: defect")
         det = complex(torch.linalg.slogdet(w).sign) * float(torch.linalg.slogdet(w).logabsdet.exp())
         yield Measure(abs(found.determinant - det), limit, f"{where}: determinant")
-        count = sum(q.numel() for q in p.parameters())
+        count = sum(q.numel() for q in p.learnable_parameters())
         yield holds(found.parameters == count, f"{where}: parameters")
         for word in (p.info.name, "defect", "determinant", "eigenphases"):
             yield holds(word in repr(found), f"{where}: {word!r} in its text")

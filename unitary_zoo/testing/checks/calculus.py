@@ -35,7 +35,7 @@ def check_gradient(subject: Subject) -> Iterator[Measure]:
             return (differentiable_matrix(p) * weight).real.sum()
 
         for name, q in p.named_parameters():
-            if not q.numel():
+            if not q.numel() or not q.requires_grad:
                 continue
             (grad,) = torch.autograd.grad(value(), q)
             step = 1e-5
@@ -69,7 +69,7 @@ def check_finite_gradients(subject: Subject) -> Iterator[Measure]:
                 if not (p.info.assignable and p.info.exact):
                     continue
                 p.assign_(w, nearest=True)
-            if any(q.numel() for q in p.parameters()):
+            if any(q.numel() for q in p.learnable_parameters()):
                 grad = flat_gradient(differentiable_matrix(p), p)
                 yield holds(bool(torch.isfinite(grad).all()), f"{where}: {point}")
             if isinstance(p, Projected):
@@ -86,7 +86,7 @@ def check_gradient_reaches(subject: Subject) -> Iterator[Measure]:
         weight = normal(p.n, p.n, dtype=p.dtype, seed=4)
         (p.matrix() * weight).real.sum().backward()
         for name, q in p.named_parameters():
-            if q.numel():
+            if q.numel() and q.requires_grad:
                 reached = q.grad is not None and bool(q.grad.any())
                 yield holds(reached, f"{where}: {name}")
 
@@ -102,7 +102,10 @@ def check_dimension(subject: Subject) -> Iterator[Measure]:
                 [
                     g.reshape(-1)
                     for g in torch.autograd.grad(
-                        entry, list(p.parameters()), retain_graph=True, materialize_grads=True
+                        entry,
+                        list(p.learnable_parameters()),
+                        retain_graph=True,
+                        materialize_grads=True,
                     )
                 ]
             )

@@ -44,7 +44,7 @@ def check_scan(subject: Subject) -> Iterator[Measure]:
         for backend in names:
             dense = p.matrix()
             h = recurrent_scan(x, dense, h0, "modrelu", threshold=threshold, backend=backend)
-            has_parameters = any(q.numel() for q in p.parameters())
+            has_parameters = any(q.numel() for q in p.learnable_parameters())
             found[backend] = h, flat_gradient(h, p) if has_parameters else h
         for name in names:
             for part, plain in zip(found[name], found["reference"], strict=True):

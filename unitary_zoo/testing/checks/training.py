@@ -41,7 +41,7 @@ def check_training(subject: Subject) -> Iterator[Measure]:
         for name, optimizer in _OPTIMIZERS.items():
             q = copy.deepcopy(p)
             target = haar(q.n, q.dtype, determinant=q.initial_determinant)
-            opt = optimizer(list(q.parameters()))
+            opt = optimizer(list(q.learnable_parameters()))
             handle = optim.attach(q, opt)
             losses = []
             for _ in range(200):

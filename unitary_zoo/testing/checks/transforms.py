@@ -43,12 +43,13 @@ def check_transforms(subject: Subject) -> Iterator[Measure]:
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             together = torch.vmap(value)(parameters, buffers)
             yield Measure(distance(together, each), limit, f"{where}: vmap")
-            if not any(q.numel() for q in p.parameters()):
+            if not any(q.numel() for q in p.learnable_parameters()):
                 continue
             grads = torch.vmap(torch.func.grad(value))(parameters, buffers)
         for i, q in enumerate(members):
-            alone = torch.autograd.grad(each[i], list(q.parameters()))
-            for (name, _), grad in zip(q.named_parameters(), alone, strict=True):
+            alone = torch.autograd.grad(each[i], list(q.learnable_parameters()))
+            names = (name for name, x in q.named_parameters() if x.requires_grad)
+            for name, grad in zip(names, alone, strict=True):
                 bound = limit * _scale(grad)
                 yield Measure(distance(grads[name][i], grad), bound, f"{where}: grad of {name}")
 
@@ -62,13 +63,13 @@ def check_compiled(subject: Subject) -> Iterator[Measure]:
         reset_compiler()
         compiled = torch.compile(p, backend="aot_eager", fullgraph=True)
         yield Measure(distance(compiled(h), p(h)), limit * _scale(h), f"{where}: compiled")
-        if any(q.numel() for q in p.parameters()):
+        if any(q.numel() for q in p.learnable_parameters()):
             plain = flat_gradient(p(h), p)
             found = flat_gradient(compiled(h), p)
             bound = 10 * limit * _scale(plain)
             yield Measure(distance(found, plain), bound, f"{where}: gradient of compiled")
         with torch.no_grad():  # other numbers through the same graph
-            for q in p.parameters():
+            for q in p.learnable_parameters():
                 q.add_(0.1 * normal(*q.shape, dtype=q.dtype, seed=6))
         if isinstance(p, Projected):
             p.retract_()

@@ -9,6 +9,7 @@ libraries can be checked as well, by a ``LayerSubject`` of their own.
 from unitary_zoo.testing.layers import (
     assignment,
     attached,
+    averages,
     cache,
     copies,
     memory,
@@ -23,6 +24,7 @@ from unitary_zoo.testing.layers.subject import LayerSubject, SchemeLayers
 
 _SECTIONS = (
     optimizers,
+    averages,
     precision,
     cache,
     special_points,
