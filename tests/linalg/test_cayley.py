@@ -121,3 +121,12 @@ def test_cayley_of_a_large_batch_equals_that_of_its_members():
                 torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+def test_cayley_shows_what_is_not_finite(value, dtype):
+    # (I + A)^-1 is 0 in the plane of an infinite angle.
+    a = torch.zeros(5, 5, dtype=dtype)
+    a[1, 2], a[2, 1] = value, -value
+    assert not torch.isfinite(linalg.cayley(a)).all()

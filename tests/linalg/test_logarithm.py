@@ -185,3 +185,15 @@ def test_away_from_minus_one_shrinks_the_angles_within_the_margin_only(dtype):
         found = linalg.away_from_minus_one(w, margin)
         assert gap(found, wanted) <= 1e-13
         assert (found is w) == (factor == 1.0)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_logarithm_shows_what_is_not_finite(value, dtype):
+    # The eigensolvers of LAPACK raise errors, or end the process.
+    for w in (torch.full((3, 3), value, dtype=dtype), torch.eye(3, dtype=dtype)):
+        w[0, 1] = value
+        assert not torch.isfinite(linalg.log_unitary(w)).any()
+        for found in linalg.unitary_eigh(w):
+            assert not torch.isfinite(found).any()
+        assert linalg.away_from_minus_one(w, 0.1) is w

@@ -233,3 +233,20 @@ def test_newton_schulz_steps_converge_to_the_polar_factor():
     for _ in range(12):
         w = linalg.newton_schulz_step(w)
     assert gap(w, scipy.linalg.polar(x.numpy())[0]) <= rounding(3, F64, 20)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+@pytest.mark.parametrize("place", [(0, 0), (2, 1), (-1, -1)])
+def test_functions_of_singular_values_show_what_is_not_finite(value, dtype, place):
+    # LAPACK returns identities for some of these, and raises errors for others.
+    x = torch.randn(4, 4, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    for start in (x, torch.linalg.qr(x).Q):
+        bad = start.clone()
+        bad[place] = value
+        functions = [linalg.polar, linalg.contract]
+        functions += [] if dtype.is_complex else [lambda y: linalg.polar_with_determinant(y, 1)]
+        assert all(not torch.isfinite(function(bad)).any() for function in functions)
+        both = torch.func.vmap(linalg.polar)(torch.stack([bad, start]))
+        assert not torch.isfinite(both[0]).any()
+        torch.testing.assert_close(both[1], linalg.polar(start))
