@@ -26,11 +26,11 @@ class DTriv(Rebased):
     r""":math:`W = f(A) B`; every K steps :math:`B \leftarrow W`, :math:`A \leftarrow 0`.
 
     Learnable: ``theta``, the n(n-1)/2 (real) or n^2 (complex) coordinates of the skew A, see
-    :func:`unitary_zoo.linalg.skew_from_coordinates`. The buffer ``base`` is B. f is the exponential
-    or the Cayley map :math:`(I - A/2)^{-1} (I + A/2)`; both have :math:`f'(0) = I`. K = 1 is
-    Riemannian gradient descent, along geodesics if f is the exponential; K infinite is the static
-    scheme around its start. (The paper has the base on the left, B f(A): the same family, with the
-    coordinates in another frame.)
+    :func:`unitary_zoo.linalg.skew_from_coordinates`. The frozen parameter ``base`` is B. f is the
+    exponential or the Cayley map :math:`(I - A/2)^{-1} (I + A/2)`; both have :math:`f'(0) = I`. K =
+    1 is Riemannian gradient descent, along geodesics if f is the exponential; K infinite is the
+    static scheme around its start. (The paper has the base on the left, B f(A): the same family,
+    with the coordinates in another frame.)
 
     At a rebase the coordinates change, and the averages of an attached optimizer refer to the old
     ones: :func:`unitary_zoo.attach` transports its first moments and keeps the second moments; see
