@@ -201,6 +201,26 @@ class LoadingHook(nn.Module, ABC):
         self._after_loading(state_dict, prefix, args[-1])
 
 
+class LoadingPreparation(nn.Module, ABC):
+    """A module that may rewrite a state before ``load_state_dict`` reads it."""
+
+    @abstractmethod
+    def _before_loading(self, state: dict[str, Any], prefix: str, errors: list[str]) -> None:
+        """Rewrite the ``state`` that this module and then its children load.
+
+        Args:
+            state: What is loaded; this module's entries are those with ``prefix``.
+            prefix: The module's place in the state.
+            errors: Messages that ``load_state_dict`` will raise; append one to refuse.
+        """
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        self._before_loading(state_dict, prefix, args[-1])
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+
+
 # ---------------------------------------------------------------------------------------- weights
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unitary_zoo import linalg
+from unitary_zoo import linalg, nonlinearities
 from unitary_zoo.base import Parametrization
-from unitary_zoo.errors import is_int
+from unitary_zoo.cells.calls import check_dtype, check_state, input_and_state
+from unitary_zoo.cells.torch_weights import Scheme, TorchWeights
+from unitary_zoo.errors import check_int
 
 
-def build_recurrent(
-    scheme: str | type[Parametrization] | Parametrization, n: int, **options: Any
-) -> Parametrization:
+def build_recurrent(scheme: Scheme, n: int, **options: Any) -> Parametrization:
     """Return the parametrization that ``scheme`` names, or ``scheme`` itself if it is one.
 
     Raises:
@@ -34,6 +34,11 @@ def build_recurrent(
             raise ValueError(f"scheme has n={scheme.n}, but hidden_size={n}; pass one of size {n}")
         return scheme
     if isinstance(scheme, str):
+        if scheme in nonlinearities.NONLINEARITIES.names():
+            raise ValueError(
+                f"scheme={scheme!r} is a nonlinearity; pass nonlinearity={scheme!r}, and what "
+                "follows it in torch, by keyword"
+            )
         return Parametrization.create(scheme, n, **options)
     if isinstance(scheme, type) and issubclass(scheme, Parametrization):
         return scheme(n, **options)
@@ -53,7 +58,7 @@ def uniform_(x: Tensor, bound: float, generator: torch.Generator | None) -> None
     x.copy_(draw.uniform_(-bound, bound, generator=generator))
 
 
-class RecurrentCell(nn.Module, ABC):
+class RecurrentCell(TorchWeights, ABC):
     """Base of the cells: input weights, a bias, an initial state and the step.
 
     The inputs enter one sum of n numbers, or one for each of several ``blocks``.
@@ -75,8 +80,7 @@ class RecurrentCell(nn.Module, ABC):
         learn_h0: bool,
     ) -> None:
         super().__init__()
-        if not is_int(input_size) or input_size < 1:
-            raise ValueError(f"input_size={input_size!r}; pass an int of at least 1")
+        check_int("input_size", input_size, 1)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.is_complex = like.field == "complex"
         parts = (2,) if self.is_complex else ()
@@ -142,7 +146,6 @@ class RecurrentCell(nn.Module, ABC):
             return torch.zeros(batch, n, dtype=v.dtype, device=v.device)
         return h0.expand(batch, n)
 
-    @abstractmethod
     def scan(
         self,
         x: Tensor,
@@ -153,24 +156,63 @@ class RecurrentCell(nn.Module, ABC):
         checkpoint: int | None = None,
     ) -> Tensor:
         """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once."""
+        dtypes = self._dtypes()
+        check_dtype("input", x, dtypes)
+        if h0 is None:
+            h0 = self.initial_state(x.shape[1] if x.dim() == 3 else 1)
+        else:
+            check_dtype("initial state", h0, dtypes)
+        return self._scan(x, h0, recurrent, return_sequence, checkpoint)
 
-    def forward(self, x: Tensor, h: Tensor | None = None, recurrent: Any = None) -> Tensor:
+    @abstractmethod
+    def _scan(
+        self,
+        x: Tensor,
+        h0: Tensor,
+        recurrent: Any,
+        return_sequence: bool,
+        checkpoint: int | None,
+    ) -> Tensor:
+        """Return what :meth:`scan` returns; the dtypes are checked."""
+
+    def _dtypes(self) -> tuple[torch.dtype, ...]:
+        """The dtypes of inputs and states, that of the weights first."""
+        own = self.weight_ih_parts.dtype
+        if not self.is_complex:
+            return (own,)
+        # In half precision the states have the parts in float32.
+        v = self.weight_ih
+        return own, v.real.dtype, v.dtype
+
+    def forward(
+        self,
+        input: Tensor | None = None,
+        hx: Tensor | None = None,
+        recurrent: Any = None,
+        *,
+        x: Tensor | None = None,
+        h: Tensor | None = None,
+    ) -> Tensor:
         """Compute the next state.
 
         Args:
-            x: (B, m) or (m).
-            h: (B, n) or (n); None is the initial state.
+            input: (B, m) or (m).
+            hx: (B, n) or (n); None is the initial state.
             recurrent: ``cell.recurrent.prepare()``, or ``cell.weight_hh`` of a gated cell: W, built
                 once for many steps.
+            x: Another name of ``input``.
+            h: Another name of ``hx``.
 
         Returns:
             (B, n) or (n).
         """
+        x, h = input_and_state({"input": input, "x": x}, {"hx": hx, "h": h})
         if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; pass (B, {self.input_size}) or ({self.input_size},)"
             )
         batched = x.dim() == 2
+        check_state("h", h, (*x.shape[:-1], self.hidden_size))
         if not batched:
             x, h = x.unsqueeze(0), None if h is None else h.unsqueeze(0)
         h = self.scan(x.unsqueeze(0), h, recurrent=recurrent, return_sequence=False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unitary_zoo.base import Parametrization
 from unitary_zoo.cells._base import RecurrentCell, build_recurrent, empty_parameter, uniform_
+from unitary_zoo.cells.torch_weights import Scheme, check_kind, options_of
 from unitary_zoo.scan import gated_scan
 
 GATES = ("all", "candidate")
@@ -57,7 +58,7 @@ class UnitaryGRUCell(RecurrentCell):
         self,
         input_size: int,
         hidden_size: int,
-        scheme: str | type[Parametrization] | Parametrization = "expm",
+        scheme: Scheme = "expm",
         bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -105,26 +106,91 @@ class UnitaryGRUCell(RecurrentCell):
         unitary = [scheme.prepare().matrix() for scheme in self._schemes()]
         return torch.cat(unitary if self.weight_rz is None else [self.weight_rz, *unitary])
 
-    def scan(
+    def _scan(
         self,
         x: Tensor,
-        h0: Tensor | None = None,
-        *,
-        recurrent: Tensor | None = None,
-        return_sequence: bool = True,
-        checkpoint: int | None = None,
+        h0: Tensor,
+        recurrent: Tensor | None,
+        return_sequence: bool,
+        checkpoint: int | None,
     ) -> Tensor:
-        """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once."""
         return gated_scan(
             x,
             self.weight_hh if recurrent is None else recurrent,
-            self.initial_state(x.shape[1]) if h0 is None else h0,
+            h0,
             self.weight_ih,
             bias=self.bias,
             bias_hn=self.bias_hn,
             return_sequence=return_sequence,
             checkpoint=checkpoint,
         )
+
+    @classmethod
+    def from_torch(
+        cls, cell: nn.GRUCell, scheme: Scheme | None = None, **options: Any
+    ) -> UnitaryGRUCell:
+        """Return a cell with the weights of ``cell``, as near as the scheme can be.
+
+        Args:
+            cell: Gives sizes, device and dtype.
+            scheme: As in the constructor.
+            options: Other options of the constructor, such as ``gates``.
+
+        Raises:
+            TypeError, ValueError: As :meth:`load_torch`, which warns of what the scheme changes.
+        """
+        check_kind(cell, nn.GRUCell)
+        found = cls(
+            cell.input_size, cell.hidden_size, bias=bool(cell.bias),
+            **options_of(cell.weight_ih, scheme), **options,
+        )  # fmt: skip
+        found.load_torch(cell)
+        return found.train(cell.training)
+
+    def to_torch(self) -> nn.GRUCell:
+        """Return an ``nn.GRUCell`` with copies of the weights.
+
+        Raises:
+            ValueError: The initial state is learned.
+        """
+        weights, v = self.torch_weights(), self.weight_ih_parts
+        # Built on the meta device, since it would draw weights elsewhere.
+        cell = nn.GRUCell(
+            self.input_size, self.hidden_size, bias=self.bias_parts is not None,
+            device="meta", dtype=v.dtype,
+        ).to_empty(device=v.device)  # fmt: skip
+        cell.load_state_dict(weights)
+        return cell.train(self.training)
+
+    def _torch_kind(self) -> type[nn.Module]:
+        return nn.GRUCell
+
+    def _check_has_torch_function(self) -> None:
+        """Pass: the equations are those of torch."""
+
+    def _from_torch(
+        self, w: Tensor, bias_ih: Tensor | None = None, bias_hh: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        n = self.hidden_size
+        entries = {
+            f"recurrent.{name}": block
+            for name, block in zip("rzn", w.split(n), strict=True)
+            if name in self.recurrent
+        }
+        if self.weight_rz is not None:
+            entries["weight_rz"] = w[: 2 * n]
+        if bias_ih is not None and bias_hh is not None:
+            # The reset gate scales b_hn, so only that of r and z can be added to another bias.
+            entries["bias_parts"] = torch.cat([(bias_ih + bias_hh)[: 2 * n], bias_ih[2 * n :]])
+            entries["bias_hn"] = bias_hh[2 * n :]
+        return entries
+
+    def _to_torch(self) -> dict[str, Tensor]:
+        weights = {"weight_hh": self.weight_hh}
+        if self.bias_parts is not None and self.bias_hn is not None:
+            free = self.bias_hn.new_zeros(2 * self.hidden_size)
+            weights.update(bias_ih=self.bias_parts, bias_hh=torch.cat([free, self.bias_hn]))
+        return weights
 
     def extra_repr(self) -> str:
         """Return the sizes, and which matrices are unitary."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unitary_zoo import nonlinearities
 from unitary_zoo.base import LinearMap, Parametrization
 from unitary_zoo.cells._base import RecurrentCell, build_recurrent, empty_parameter, uniform_
+from unitary_zoo.cells.torch_weights import Scheme, check_kind, options_of
 from unitary_zoo.scan import recurrent_scan
+
+TORCH_NONLINEARITIES = ("relu", "tanh")
+"""The nonlinearities of nn.RNN; both are real."""
 
 
 class UnitaryRNNCell(RecurrentCell):
@@ -44,7 +48,7 @@ class UnitaryRNNCell(RecurrentCell):
         self,
         input_size: int,
         hidden_size: int,
-        scheme: str | type[Parametrization] | Parametrization = "expm",
+        scheme: Scheme = "expm",
         nonlinearity: str = "modrelu",
         bias: bool = True,
         device: torch.device | str | None = None,
@@ -72,20 +76,18 @@ class UnitaryRNNCell(RecurrentCell):
         if self.threshold is not None:
             uniform_(self.threshold, 0.01, generator)
 
-    def scan(
+    def _scan(
         self,
         x: Tensor,
-        h0: Tensor | None = None,
-        *,
-        recurrent: LinearMap | None = None,
-        return_sequence: bool = True,
-        checkpoint: int | None = None,
+        h0: Tensor,
+        recurrent: LinearMap | None,
+        return_sequence: bool,
+        checkpoint: int | None,
     ) -> Tensor:
-        """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once."""
         return recurrent_scan(
             x,
             self.recurrent.prepare() if recurrent is None else recurrent,
-            self.initial_state(x.shape[1]) if h0 is None else h0,
+            h0,
             self.nonlinearity,
             weight_ih=self.weight_ih,
             bias=self.bias,
@@ -93,6 +95,67 @@ class UnitaryRNNCell(RecurrentCell):
             return_sequence=return_sequence,
             checkpoint=checkpoint,
         )
+
+    @classmethod
+    def from_torch(
+        cls, cell: nn.RNNCell, scheme: Scheme | None = None, **options: Any
+    ) -> UnitaryRNNCell:
+        """Return a cell with the weights of ``cell``, as near as the scheme can be.
+
+        Args:
+            cell: Gives sizes, nonlinearity, device and dtype.
+            scheme: As in the constructor.
+            options: Other options of the constructor.
+
+        Raises:
+            TypeError, ValueError: As :meth:`load_torch`, which warns of what the scheme changes.
+        """
+        check_kind(cell, nn.RNNCell)
+        found = cls(
+            cell.input_size, cell.hidden_size, nonlinearity=cell.nonlinearity, bias=bool(cell.bias),
+            **options_of(cell.weight_ih, scheme), **options,
+        )  # fmt: skip
+        found.load_torch(cell)
+        return found.train(cell.training)
+
+    def to_torch(self) -> nn.RNNCell:
+        """Return an ``nn.RNNCell`` with copies of the weights, for relu or tanh.
+
+        Raises:
+            ValueError: Another nonlinearity, or a learned initial state.
+        """
+        weights, v = self.torch_weights(), self.weight_ih_parts
+        # Built on the meta device, since it would draw weights elsewhere.
+        cell = nn.RNNCell(
+            self.input_size, self.hidden_size, bias=self.bias_parts is not None,
+            nonlinearity=self.nonlinearity, device="meta", dtype=v.dtype,
+        ).to_empty(device=v.device)  # fmt: skip
+        cell.load_state_dict(weights)
+        return cell.train(self.training)
+
+    def _torch_kind(self) -> type[nn.Module]:
+        return nn.RNNCell
+
+    def _check_has_torch_function(self) -> None:
+        if self.nonlinearity not in TORCH_NONLINEARITIES:
+            raise ValueError(
+                f"nonlinearity={self.nonlinearity!r} is not in nn.RNN; build this layer with one "
+                f"of {', '.join(map(repr, TORCH_NONLINEARITIES))} and a real scheme"
+            )
+
+    def _from_torch(
+        self, w: Tensor, bias_ih: Tensor | None = None, bias_hh: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        entries = {"recurrent": w}
+        if bias_ih is not None and bias_hh is not None:
+            entries["bias_parts"] = bias_ih + bias_hh
+        return entries
+
+    def _to_torch(self) -> dict[str, Tensor]:
+        weights = {"weight_hh": self.recurrent.prepare().matrix()}
+        if self.bias_parts is not None:
+            weights.update(bias_ih=self.bias_parts, bias_hh=torch.zeros_like(self.bias_parts))
+        return weights
 
     def extra_repr(self) -> str:
         """Return the sizes and the nonlinearity."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar, cast, overload
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from unitary_zoo._torch import LoadingPreparation
 from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import RecurrentCell
-from unitary_zoo.errors import is_int
+from unitary_zoo.cells.calls import check_state, input_and_state
+from unitary_zoo.cells.torch_weights import NAMES, Scheme
+from unitary_zoo.errors import check_int
+from unitary_zoo.layers.torch_weights import load_torch, suffixes
 from unitary_zoo.linalg import as_real
 
 C = TypeVar("C", bound=RecurrentCell)
 
 
-class RecurrentLayers(nn.Module, ABC, Generic[C]):
+class RecurrentLayers(LoadingPreparation, ABC, Generic[C]):
     """Cells in layers and directions, with the shapes of ``torch.nn.RNN``.
 
     Args:
         make_cell: From the number of input features to a cell.
+        scheme_options: Options that the cells pass to the scheme.
         scheme: The scheme that ``make_cell`` uses.
         input_size: Features of the input.
         hidden_size: Units of a state.
@@ -41,11 +48,13 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
     def __init__(
         self,
         make_cell: Callable[[int], C],
-        scheme: str | type[Parametrization] | Parametrization,
+        scheme: Scheme,
+        scheme_options: Mapping[str, Any],
         input_size: int,
         hidden_size: int,
         num_layers: int,
         *,
+        bias: bool,
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
@@ -53,14 +62,13 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         checkpoint: int | None,
     ) -> None:
         super().__init__()
-        if not is_int(num_layers) or num_layers < 1:
-            raise ValueError(f"num_layers={num_layers!r}; pass an int of at least 1")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout!r}; pass a probability in [0, 1)")
+        check_int("num_layers", num_layers, 1)
+        _check_options(bias, batch_first, dropout, scheme_options)
         if dropout and num_layers == 1:
-            raise ValueError(
-                f"dropout={dropout} acts between two layers, and num_layers=1 is a single one; use "
-                "num_layers=2 or more, or dropout=0"
+            warnings.warn(
+                f"dropout={dropout} acts between two layers, and num_layers=1 is a single one, so "
+                "nothing is dropped; use num_layers=2 or more, or dropout=0",
+                stacklevel=3,
             )
         directions = 2 if bidirectional else 1
         if isinstance(scheme, Parametrization) and num_layers * directions > 1:
@@ -82,6 +90,29 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         self.cells = cast(Sequence[C], cells)
 
     @property
+    @abstractmethod
+    def mode(self) -> str:
+        """Name of the recurrence, as that of torch's layers."""
+
+    @property
+    def bias(self) -> bool:
+        """Whether the cells have biases."""
+        return self.cells[0].bias_parts is not None
+
+    @property
+    def proj_size(self) -> int:
+        """0: states are not projected, as in nn.RNN and nn.GRU."""
+        return 0
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each cell. Those of a scheme are not the matrix itself."""
+        return [list(cell.parameters()) for cell in self.cells]
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: no weights lie in the one buffer that cuDNN wants of torch's layers."""
+
+    @property
     def output_size(self) -> int:
         """The number of real features of one step of the output, after :func:`as_real`."""
         return sum(cell.output_size for cell in self._layer(self.num_layers - 1))
@@ -95,27 +126,78 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         directions = 2 if self.bidirectional else 1
         return self.cells[index * directions : (index + 1) * directions]
 
-    @overload
-    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor | None, Tensor]: ...
+    def load_torch(self, source: nn.Module | Mapping[str, Tensor]) -> dict[str, float]:
+        r"""Take the weights of torch's layer, and for recurrent matrices the nearest there are.
+
+        The sum of two biases that torch adds is taken, and learned initial states become 0, as
+        torch's are. ``load_state_dict`` takes the state of torch's layer in the same way.
+
+        Args:
+            source: An ``nn.RNN`` or ``nn.GRU``, or its ``state_dict()``.
+
+        Returns:
+            The residual :math:`\|W - W_{hh}\|_2` of each ``weight_hh``, the largest of several
+            gates. A warning says it if it is more than rounding.
+
+        Raises:
+            ValueError: This layer has a function that torch's has not, such as modReLU; or names,
+                shapes or entries do not fit. Nothing has changed then.
+            TypeError: ``source`` is of another kind.
+        """
+        return load_torch(self, source, self._torch_kind())
+
+    @abstractmethod
+    def _torch_kind(self) -> type[nn.RNNBase]:
+        """Return the class of torch's layer."""
+
+    def _before_loading(self, state: dict[str, Any], prefix: str, errors: list[str]) -> None:
+        """Give weights of torch's layer to the cells, which convert them."""
+        for index, end in enumerate(suffixes(self.num_layers, self.bidirectional)):
+            for name in NAMES:
+                if prefix + name + end in state:
+                    state[f"{prefix}cells.{index}.{name}"] = state.pop(prefix + name + end)
 
     @overload
     def forward(
-        self, x: PackedSequence, h_0: Tensor | None = None
+        self, input: Tensor, hx: Tensor | None = None, *, h_0: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]: ...
+
+    @overload
+    def forward(
+        self, input: PackedSequence, hx: Tensor | None = None, *, h_0: Tensor | None = None
+    ) -> tuple[PackedSequence | None, Tensor]: ...
+
+    @overload
+    def forward(
+        self, *, hx: Tensor | None = None, x: Tensor, h_0: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]: ...
+
+    @overload
+    def forward(
+        self, *, hx: Tensor | None = None, x: PackedSequence, h_0: Tensor | None = None
     ) -> tuple[PackedSequence | None, Tensor]: ...
 
     def forward(
-        self, x: Tensor | PackedSequence, h_0: Tensor | None = None
+        self,
+        input: Tensor | PackedSequence | None = None,
+        hx: Tensor | None = None,
+        *,
+        x: Tensor | PackedSequence | None = None,
+        h_0: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence | None, Tensor]:
         """Run the layers over a sequence.
 
         Args:
-            x: (T, B, m), (B, T, m) if ``batch_first``, (T, m) unbatched, or a PackedSequence.
-            h_0: (layers * directions, B, n), without B if unbatched; None is zero, or learned.
+            input: (T, B, m), (B, T, m) if ``batch_first``, (T, m) unbatched, or a PackedSequence.
+            hx: (layers * directions, B, n), without B if unbatched; None is zero, or learned.
+            x: Another name of ``input``.
+            h_0: Another name of ``hx``.
 
         Returns:
-            The last layer's states (T, B, directions * n), in the form of ``x``, or None if not
+            The last layer's states (T, B, directions * n), in the form of ``input``, or None if not
             ``return_sequence``; and the last states of every cell (layers * directions, B, n).
         """
+        x, h_0 = input_and_state({"input": input, "x": x}, {"hx": hx, "h_0": h_0})
         if isinstance(x, PackedSequence):
             return self._forward_packed(x, h_0)
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
@@ -127,6 +209,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         time = 1 if batched and self.batch_first else 0
         x = x.transpose(0, 1) if time else x
         if not batched:
+            check_state("h_0", h_0, (len(self.cells), self.hidden_size))
             x, h_0 = x.unsqueeze(1), None if h_0 is None else h_0.unsqueeze(1)
         output, h_n = self._run(x, h_0, None)
         if not batched:
@@ -154,11 +237,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         self, x: Tensor, h_0: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor | None, Tensor]:
         """Run the layers over (T, B, m); ``lengths`` (B) are the steps of each sequence."""
-        count, batch = len(self.cells), x.shape[1]
-        if h_0 is not None and h_0.shape != (count, batch, self.hidden_size):
-            raise ValueError(
-                f"h_0 has shape {tuple(h_0.shape)}; pass {(count, batch, self.hidden_size)}"
-            )
+        check_state("h_0", h_0, (len(self.cells), x.shape[1], self.hidden_size))
         last_states: list[Tensor] = []
         states: Tensor | None = None
         for index in range(self.num_layers):
@@ -183,6 +262,7 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         """Return the options that differ from their defaults."""
         options = {
             "num_layers": (self.num_layers, 1),
+            "bias": (self.bias, True),
             "batch_first": (self.batch_first, False),
             "dropout": (self.dropout, 0.0),
             "bidirectional": (self.bidirectional, False),
@@ -191,6 +271,22 @@ class RecurrentLayers(nn.Module, ABC, Generic[C]):
         }
         changed = [f"{key}={value}" for key, (value, plain) in options.items() if value != plain]
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
+
+
+def _check_options(
+    bias: bool, batch_first: bool, dropout: float, scheme_options: Mapping[str, Any]
+) -> None:
+    """Raise what nn.RNN raises of these options."""
+    for name, value in (("bias", bias), ("batch_first", batch_first)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}={value!r}; pass a bool")
+    if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout <= 1:
+        raise ValueError(f"dropout={dropout!r}; pass a probability in [0, 1]")
+    if "proj_size" in scheme_options:
+        raise ValueError(
+            f"proj_size={scheme_options['proj_size']!r} is an option of nn.LSTM alone; put an "
+            "nn.Linear behind the layer"
+        )
 
 
 def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
-from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import UnitaryGRUCell
+from unitary_zoo.cells.torch_weights import Scheme
 from unitary_zoo.layers._base import RecurrentLayers
+from unitary_zoo.layers.torch_weights import from_torch, to_torch
 
 
 class UnitaryGRU(RecurrentLayers[UnitaryGRUCell]):
@@ -49,7 +51,7 @@ class UnitaryGRU(RecurrentLayers[UnitaryGRUCell]):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        scheme: str | type[Parametrization] | Parametrization = "expm",
+        scheme: Scheme = "expm",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -70,7 +72,42 @@ class UnitaryGRU(RecurrentLayers[UnitaryGRUCell]):
             )  # fmt: skip
 
         super().__init__(
-            make_cell, scheme, input_size, hidden_size, num_layers,
-            batch_first=batch_first, dropout=dropout, bidirectional=bidirectional,
+            make_cell, scheme, scheme_options, input_size, hidden_size, num_layers,
+            bias=bias, batch_first=batch_first, dropout=dropout, bidirectional=bidirectional,
             return_sequence=return_sequence, checkpoint=checkpoint,
         )  # fmt: skip
+
+    @property
+    def mode(self) -> str:
+        """GRU, as in torch."""
+        return "GRU"
+
+    @classmethod
+    def from_torch(cls, gru: nn.GRU, scheme: Scheme | None = None, **options: Any) -> UnitaryGRU:
+        """Return a layer with the weights of ``gru``, as near as the scheme can be.
+
+        Args:
+            gru: Gives sizes, device, dtype and the options of torch's layer.
+            scheme: As in the constructor. Its matrices are the nearest to those of ``gru``, and
+                :meth:`load_torch` returns how near.
+            options: Other options of the constructor; ``gates="candidate"`` takes the matrices of
+                the gates as they are.
+
+        Raises:
+            TypeError, ValueError: As :meth:`load_torch`, which warns of what the scheme changes.
+        """
+        return from_torch(cls, gru, nn.GRU, scheme, **options)
+
+    def to_torch(self) -> nn.GRU:
+        """Return an ``nn.GRU`` with copies of the weights.
+
+        Its outputs are the same to rounding. It returns the sequence always, and keeps all states
+        for the backward pass.
+
+        Raises:
+            ValueError: The initial states are learned.
+        """
+        return to_torch(self, nn.GRU)
+
+    def _torch_kind(self) -> type[nn.RNNBase]:
+        return nn.GRU

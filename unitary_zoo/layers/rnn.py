@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
-from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import UnitaryRNNCell
+from unitary_zoo.cells.torch_weights import Scheme
 from unitary_zoo.layers._base import RecurrentLayers
+from unitary_zoo.layers.torch_weights import from_torch, to_torch
 
 
 class UnitaryRNN(RecurrentLayers[UnitaryRNNCell]):
@@ -47,7 +49,7 @@ class UnitaryRNN(RecurrentLayers[UnitaryRNNCell]):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        scheme: str | type[Parametrization] | Parametrization = "expm",
+        scheme: Scheme = "expm",
         nonlinearity: str = "modrelu",
         bias: bool = True,
         batch_first: bool = False,
@@ -67,7 +69,47 @@ class UnitaryRNN(RecurrentLayers[UnitaryRNNCell]):
             )  # fmt: skip
 
         super().__init__(
-            make_cell, scheme, input_size, hidden_size, num_layers,
-            batch_first=batch_first, dropout=dropout, bidirectional=bidirectional,
+            make_cell, scheme, scheme_options, input_size, hidden_size, num_layers,
+            bias=bias, batch_first=batch_first, dropout=dropout, bidirectional=bidirectional,
             return_sequence=return_sequence, checkpoint=checkpoint,
         )  # fmt: skip
+
+    @property
+    def nonlinearity(self) -> str:
+        """Name of the nonlinearity."""
+        return self.cells[0].nonlinearity
+
+    @property
+    def mode(self) -> str:
+        """RNN_RELU or RNN_TANH as in torch, and in the same way for other nonlinearities."""
+        return f"RNN_{self.nonlinearity.upper()}"
+
+    @classmethod
+    def from_torch(cls, rnn: nn.RNN, scheme: Scheme | None = None, **options: Any) -> UnitaryRNN:
+        """Return a layer with the weights of ``rnn``, as near as the scheme can be.
+
+        Args:
+            rnn: Gives sizes, nonlinearity, device, dtype and the options of torch's layer.
+            scheme: As in the constructor. Its matrices are the nearest to those of ``rnn``, and
+                :meth:`load_torch` returns how near.
+            options: Other options of the constructor.
+
+        Raises:
+            TypeError, ValueError: As :meth:`load_torch`, which warns of what the scheme changes.
+        """
+        kind = getattr(rnn, "nonlinearity", "tanh")
+        return from_torch(cls, rnn, nn.RNN, scheme, nonlinearity=kind, **options)
+
+    def to_torch(self) -> nn.RNN:
+        """Return an ``nn.RNN`` with copies of the weights, for relu or tanh and a real scheme.
+
+        Its outputs are the same to rounding. It returns the sequence always, and keeps all states
+        for the backward pass.
+
+        Raises:
+            ValueError: Another nonlinearity, or learned initial states.
+        """
+        return to_torch(self, nn.RNN, nonlinearity=self.nonlinearity)
+
+    def _torch_kind(self) -> type[nn.RNNBase]:
+        return nn.RNN
