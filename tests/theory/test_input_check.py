@@ -30,6 +30,8 @@ def test_check_refuses_inputs_beyond_the_bound_which_are_wrong_without_it():
     first = unitary_equivalent(contractive(2, 4, 0.9, batch_first=True), 1.0)
     with pytest.raises(BoundExceededError, match=r"step 6"):
         first(x=x.transpose(0, 1))
+    with pytest.raises(BoundExceededError, match=r"step 6"):
+        first(input=x.transpose(0, 1))
     unchecked = unitary_equivalent(rnn, 1.0, check_inputs=False)
     old, new = shared(unchecked(x)[0], n)
     assert new.any()
@@ -71,6 +73,8 @@ def test_check_refuses_lengths_and_initial_states_beyond_the_bound():
     start[0, 1, 0] = 0.5
     with pytest.raises(BoundExceededError, match=r"h_0 has norm 0\.5, and initial_bound=0;"):
         unitary(x[:5], h_0=start)
+    with pytest.raises(BoundExceededError, match=r"h_0 has norm 0\.5, and initial_bound=0;"):
+        unitary(x[:5], hx=start)
     wide = unitary_equivalent(rnn, 1.0, steps=5, initial_bound=1.0)
     wide(x[:5], start)
     with pytest.raises(BoundExceededError, match=r"not 0 beyond the 4 states.*pad"):

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from unitary_zoo import linalg
 from unitary_zoo._torch import LoadingPreparation
 from unitary_zoo.base import Parametrization
+
+K = TypeVar("K", bound=nn.Module)
 
 Scheme = str | type[Parametrization] | Parametrization
 """A registered name, a class, or a ready parametrization."""
@@ -76,13 +78,16 @@ class TorchWeights(LoadingPreparation, ABC):
                 shapes or entries do not fit. Nothing has changed then.
             TypeError: ``source`` is of another kind.
         """
-        theirs, own = (getattr(cell, "nonlinearity", None) for cell in (source, self))
-        if isinstance(source, self._torch_kind()) and theirs != own:
-            raise ValueError(
-                f"torch's cell has nonlinearity={theirs!r}, and this one has {own!r}; build it "
-                "with that of the other, or use from_torch"
-            )
-        found = self.convert(weights_of(source, self._torch_kind(), NAMES))
+        if isinstance(source, nn.Module):
+            check_kind(source, self._torch_kind())
+            theirs, own = (getattr(cell, "nonlinearity", None) for cell in (source, self))
+            if theirs != own:
+                raise ValueError(
+                    f"torch's cell has nonlinearity={theirs!r}, and this one has {own!r}; build it "
+                    "with that of the other, or use from_torch"
+                )
+            source = weights_of(source, NAMES)
+        found = self.convert(source)
         self.load_state_dict(found.state)
         found.warn("weight_hh", 2)
         return found.residual
@@ -195,19 +200,9 @@ class TorchWeights(LoadingPreparation, ABC):
         """Return torch's weights except ``weight_ih``."""
 
 
-def weights_of(
-    source: nn.Module | Mapping[str, Tensor], kind: type[nn.Module], names: Iterable[str]
-) -> dict[str, Tensor]:
-    """The weights of a layer or cell of torch by name, or those in its state.
-
-    Raises:
-        TypeError: ``source`` is a module of another kind than ``kind``.
-    """
-    if not isinstance(source, nn.Module):
-        return dict(source)
-    check_kind(source, kind)
-    # Attributes, not the state, which has no entries for weights that are computed.
-    found = {name: getattr(source, name, None) for name in names}
+def weights_of(module: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """The weights of a layer or cell of torch that has them, also those that are computed."""
+    found = {name: getattr(module, name, None) for name in names}
     return {name: w for name, w in found.items() if isinstance(w, Tensor)}
 
 
@@ -222,7 +217,8 @@ def options_of(w: Tensor, scheme: Scheme | None) -> dict[str, Any]:
     return options
 
 
-def check_kind(source: object, kind: type[nn.Module]) -> None:
-    """Raise TypeError unless ``source`` is a ``kind``."""
+def check_kind(source: object, kind: type[K]) -> K:
+    """Return ``source``, or raise TypeError unless it is a ``kind``."""
     if not isinstance(source, kind):
         raise TypeError(f"a {type(source).__name__} was passed; pass an nn.{kind.__name__}")
+    return source

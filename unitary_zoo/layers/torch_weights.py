@@ -30,10 +30,11 @@ def load_torch(
     stacklevel: int = 3,
 ) -> dict[str, float]:
     """Load ``source``, of ``kind``, into ``layer``; see :meth:`RecurrentLayers.load_torch`."""
-    ends = suffixes(layer.num_layers, layer.bidirectional)
     if isinstance(source, nn.Module):
-        check_same_network(layer, source, kind)
-    weights = weights_of(source, kind, [name + end for end in ends for name in NAMES])
+        weights = _weights_of_same_network(layer, source, kind)
+    else:
+        weights = dict(source)
+    ends = suffixes(layer.num_layers, layer.bidirectional)
     cells: list[RecurrentCell] = list(layer.cells)
     found = []
     for cell, end in zip(cells, ends, strict=True):
@@ -54,17 +55,18 @@ def load_torch(
     return {f"weight_hh{end}": one.residual for end, one in zip(ends, found, strict=True)}
 
 
-def check_same_network(
+def _weights_of_same_network(
     layer: RecurrentLayers[Any], source: nn.Module, kind: type[nn.RNNBase]
-) -> None:
-    """Raise an error unless ``source`` is a ``kind`` with the nonlinearity of ``layer``."""
-    check_kind(source, kind)
-    theirs, own = getattr(source, "mode", layer.mode), layer.mode
-    if theirs != own:
+) -> dict[str, Tensor]:
+    """The weights of ``source``; an error unless it is a ``kind`` with the mode of ``layer``."""
+    rnn = check_kind(source, kind)
+    if rnn.mode != layer.mode:
         raise ValueError(
-            f"the layer of torch has mode={theirs!r}, and this one has mode={own!r}; build it with "
-            "the nonlinearity of the other, or use from_torch"
+            f"the layer of torch has mode={rnn.mode!r}, and this one has mode={layer.mode!r}; "
+            "build it with the nonlinearity of the other, or use from_torch"
         )
+    ends = suffixes(rnn.num_layers, rnn.bidirectional)
+    return weights_of(rnn, [name + end for end in ends for name in NAMES])
 
 
 def from_torch(
