@@ -229,3 +229,32 @@ class ForwardOfAnother(SchemeLayers):
         module = super().make_orthogonal(module, name, blocks=blocks)
         module.forward = copy.deepcopy(module).forward
         return module
+
+
+class _PreparesAnother(Cayley):
+    """The layer computes with another matrix than it shows."""
+
+    def _prepare(self):
+        return DenseMap(super()._prepare().matrix() + 1e-3 * torch.randn(self.n, self.n))
+
+
+class _TakesNothing(Cayley):
+    """A matrix that is assigned has no effect."""
+
+    def _assign(self, w):
+        pass
+
+
+class _SaysNothing(_TakesNothing):
+    """Neither has it an effect, nor does the residual say so."""
+
+    def assign_(self, w, *, nearest=False):
+        return 0.0 * super().assign_(w, nearest=True)
+
+
+@fault("torch_exchange", scheme=_PreparesAnother)
+@fault("torch_exchange", scheme=_TakesNothing)
+@fault("torch_exchange", scheme=_SaysNothing)
+@dataclass(frozen=True)
+class Exchanges(SchemeLayers):
+    """A recurrent layer whose scheme cannot be exchanged with torch."""

@@ -12,6 +12,7 @@ from unitary_zoo.testing.layers import (
     averages,
     cache,
     copies,
+    exchange,
     memory,
     optimizers,
     precision,
@@ -32,6 +33,7 @@ _SECTIONS = (
     attached,
     assignment,
     recurrence,
+    exchange,
     memory,
     transforms,
 )
