@@ -85,21 +85,22 @@ def test_steps_take_unbatched_sequences_and_given_states(kind):
 class Named(nn.Module):
     """Calls its layer by the names of the arguments, in another order."""
 
-    def __init__(self, rnn: nn.Module, h_0: Tensor) -> None:
+    def __init__(self, rnn: nn.Module, h_0: Tensor, names: tuple[str, str]) -> None:
         super().__init__()
-        self.rnn, self.h_0 = rnn, h_0
+        self.rnn, self.h_0, self.names = rnn, h_0, names
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.rnn, nn.GRU):
-            return self.rnn(hx=self.h_0, input=x)[0]
-        return self.rnn(h_0=self.h_0, x=x)[0]
+        return self.rnn(**{self.names[0]: x, self.names[1]: self.h_0})[0]
 
 
-@pytest.mark.parametrize("kind", ["gru", "unitary"])
-def test_steps_take_arguments_by_their_names(kind):
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("gru", ("input", "hx")), ("unitary", ("input", "hx")), ("unitary", ("x", "h_0"))],
+)
+def test_steps_take_arguments_by_their_names(kind, names):
     rnn = build(kind, 3, seed=0)
     x, h_0 = inputs_of(rnn, 4, 2, seed=1), normal(1, 2, 3, dtype=F64, seed=2)
-    net = Named(rnn, h_0)
+    net = Named(rnn, h_0, names)
     # The gradient of half the squared norm of h is h itself, in the last state.
     found = theory.gradient_norms(net, lambda y: y[-1].square().sum() / 2, x)
     torch.testing.assert_close(found[-1], net(x)[-1].norm(dim=-1).detach())

@@ -29,6 +29,15 @@ def input_and_state(
     return x, h
 
 
+def read_layer_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Tensor | None]:
+    """Return the sequence and the initial state of a layer's call, as a forward hook sees it."""
+    call = {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
+    return input_and_state(
+        {name: call.get(name) for name in ("input", "x")},
+        {name: call.get(name) for name in ("hx", "h_0")},
+    )
+
+
 def _one_of(arguments: Mapping[str, Any]) -> Any:
     given = [name for name, value in arguments.items() if value is not None]
     if len(given) > 1:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unitary_zoo import linalg
 from unitary_zoo._torch import is_traced, is_transformed
-from unitary_zoo.cells.calls import input_and_state
+from unitary_zoo.cells.calls import read_layer_call
 from unitary_zoo.errors import BoundExceededError
 from unitary_zoo.layers import UnitaryRNN
 
@@ -38,11 +38,7 @@ class InputCheck:
         """Raise :class:`BoundExceededError` if an argument of ``network`` is beyond a bound."""
         if is_traced() or is_transformed():  # tensors have no values then
             return
-        call = {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
-        x, h_0 = input_and_state(
-            {name: call.get(name) for name in ("input", "x")},
-            {name: call.get(name) for name in ("hx", "h_0")},
-        )
+        x, h_0 = read_layer_call(args, kwargs)
         if isinstance(x, (Tensor, PackedSequence)):
             self._check_input(network, x)
         if isinstance(h_0, Tensor):

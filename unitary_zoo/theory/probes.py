@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
+from unitary_zoo.cells.calls import read_layer_call
+from unitary_zoo.layers import RecurrentLayers
 from unitary_zoo.theory import _stepwise
 from unitary_zoo.theory._stepwise import InitialState, State, Steps
 
@@ -181,8 +183,11 @@ def gradient_norms(
     def replace(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         if found:
             raise ValueError(f"the model calls {name!r} twice; pass one that calls it once")
-        call = inspect.signature(module.forward).bind(*args, **kwargs)
-        steps = Steps(module, *call.args)
+        if isinstance(module, RecurrentLayers):
+            steps = Steps(module, *read_layer_call(args, kwargs))
+        else:
+            call = inspect.signature(module.forward).bind(*args, **kwargs)
+            steps = Steps(module, *call.args)
         steps.check(layer)
         found.append((steps, steps.states(as_nodes=True)))
         return _as_output(*found[0], like=output)
