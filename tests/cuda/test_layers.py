@@ -162,3 +162,19 @@ def test_layer_with_dropout_and_its_cell_run_on_the_device(device):
     assert not torch.equal(output, rnn(x)[0])
     rnn.eval()
     assert torch.equal(rnn(x)[0], rnn(x)[0])
+
+
+@DEVICE
+@pytest.mark.parametrize("kind", [UnitaryRNN, UnitaryGRU])
+def test_layer_is_exchanged_with_torch_on_the_device(kind, device):
+    options = {"nonlinearity": "tanh"} if kind is UnitaryRNN else {}
+    layer = kind(M, N, 2, "cayley", dtype=torch.float64, device=device, **options)
+    x = normal(T, B, M, dtype=torch.float64).to(device)
+    exported = layer.to_torch()
+    again = kind.from_torch(exported, "cayley")
+    wanted = layer(x)[0].cpu()
+    for module in (exported, again):
+        assert {q.device.type for q in module.parameters()} == {device}
+        # assign_ moves W by up to 100 n eps; two layers of T steps, whose input weights grow that
+        # by at most 4.
+        assert_near(module(x)[0], wanted, 100 * N * 4 * T * 4, device)

@@ -29,11 +29,12 @@ class RecurrentLayers(LoadingPreparation, ABC, Generic[C]):
 
     Args:
         make_cell: From the number of input features to a cell.
-        scheme_options: Options that the cells pass to the scheme.
         scheme: The scheme that ``make_cell`` uses.
+        scheme_options: Options that the cells pass to the scheme.
         input_size: Features of the input.
         hidden_size: Units of a state.
         num_layers: Layers.
+        bias: Whether the cells have biases.
         batch_first: Input and output as (B, T, ...) instead of (T, B, ...).
         dropout: Probability of dropping a feature between layers, in training.
         bidirectional: A second set of cells that runs backwards in time.
@@ -110,7 +111,7 @@ class RecurrentLayers(LoadingPreparation, ABC, Generic[C]):
         return [list(cell.parameters()) for cell in self.cells]
 
     def flatten_parameters(self) -> None:
-        """Do nothing: no weights lie in the one buffer that cuDNN wants of torch's layers."""
+        """Do nothing. torch's layers gather their weights for cuDNN here, which is not used."""
 
     @property
     def output_size(self) -> int:

@@ -28,7 +28,8 @@ class UnitaryGRU(RecurrentLayers[UnitaryGRUCell]):
             layer and direction with ``gates="candidate"``.
         bias: Whether each cell has biases.
         batch_first: Input and output as (B, T, ...) instead of (T, B, ...).
-        dropout: Probability of dropping a feature between layers, in training.
+        dropout: Probability of dropping a feature between layers, in training. One layer warns that
+            nothing is dropped.
         bidirectional: A second set of cells that runs backwards in time.
         learn_h0: Learn the initial states instead of starting from zero.
         return_sequence: False returns None and the last states; without gradients, the last layer

@@ -27,7 +27,8 @@ class UnitaryRNN(RecurrentLayers[UnitaryRNNCell]):
         nonlinearity: See :class:`UnitaryRNNCell`.
         bias: Whether each cell has a bias.
         batch_first: Input and output as (B, T, ...) instead of (T, B, ...).
-        dropout: Probability of dropping a feature between layers, in training.
+        dropout: Probability of dropping a feature between layers, in training. One layer warns that
+            nothing is dropped.
         bidirectional: A second set of cells that runs backwards in time.
         learn_h0: Learn the initial states instead of starting from zero.
         return_sequence: False returns None and the last states. The last layer then keeps no
