@@ -5,10 +5,12 @@ This is the only file of the library that uses private names of torch.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
 from typing import Any
 
 import torch
@@ -237,6 +239,36 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor | None]:
 def parametrizations_are_cached() -> bool:
     """Whether a ``torch.nn.utils.parametrize.cached()`` block is active."""
     return bool(parametrize._cache_enabled)
+
+
+class WriteCounter:
+    """The number of writes to a tensor; it outlives the tensor and holds none of its memory.
+
+    Writes through ``.data`` are not counted, because torch does not count them.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        # An alias shares the version counter of ``x``, and keeps it when it gets other data.
+        self._alias = x.detach()
+        self._alias.data = x.new_empty(0)
+        self._start = x._version
+
+    def count(self) -> int:
+        """The number of writes since the construction."""
+        return self._alias._version - self._start
+
+
+def is_swapped_in() -> bool:
+    """Whether ``torch.func.functional_call`` is the caller that sets a tensor of a module."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == _SWAPPING:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_SWAPPING = "torch.nn.utils._named_member_accessor"  # the module in which functional_call does so
 
 
 def before_loading(

@@ -143,3 +143,42 @@ def test_reset_parameters_draws_a_new_weight(layer):
     gru = orthogonal(nn.GRU(3, 8), "weight_hh_l0", "svd_projection", blocks=3)
     gru.reset_parameters()  # which writes to all parameters
     assert defect(gru.weight_hh_l0.chunk(3)[2]) <= bound(torch.float32, 8)
+
+
+def test_parameter_is_assigned_by_its_values(layer):
+    wanted = haar(5, 3, seed=4, dtype=torch.float32)
+    layer.weight = nn.Parameter(wanted)
+    torch.testing.assert_close(layer.weight, wanted, rtol=0, atol=1e-5)
+    assert "weight" not in dict(layer.named_parameters())
+    assert layer.weight.requires_grad
+    layer.weight = nn.Parameter(wanted, requires_grad=False)  # frozen, as the weight of any layer
+    assert not layer.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "blocks"),
+    [
+        (nn.RNN, "weight_hh_l0", 1), (nn.GRU, "weight_hh_l0", 3), (nn.LSTM, "weight_hh_l0", 4),
+        (nn.MultiheadAttention, "in_proj_weight", 3),
+    ],
+)  # fmt: skip
+def test_parameter_is_assigned_to_the_blocks_of_a_layer(kind, name, blocks):
+    layer = orthogonal(kind(4, 4), name, "expm", blocks=blocks)
+    options = {"determinant": 1, "dtype": torch.float32}
+    wanted = torch.cat([haar(4, 4, seed=i, **options) for i in range(blocks)])
+    setattr(layer, name, nn.Parameter(wanted))
+    torch.testing.assert_close(getattr(layer, name), wanted, rtol=0, atol=1e-5)
+    x = torch.randn(2, 3, 4)
+    plain = kind(4, 4)
+    plain.load_state_dict(unitary_zoo.plain_state_dict(layer))
+    arguments = (x, x, x) if kind is nn.MultiheadAttention else (x,)
+    torch.testing.assert_close(layer(*arguments)[0], plain(*arguments)[0])
+
+
+def test_computed_weight_is_not_registered_nor_replaced_by_another_object(layer):
+    with pytest.raises(ValueError, match=r"weight is computed.*layer\.weight = X"):
+        layer.register_parameter("weight", nn.Parameter(torch.eye(5, 3)))
+    with pytest.raises(TypeError, match="weight = None; assign a tensor"):
+        layer.weight = None
+    layer.register_parameter("other", nn.Parameter(torch.ones(1)))
+    assert {"other"} <= dict(layer.named_parameters()).keys()

@@ -108,6 +108,19 @@ def test_orthogonal_lazy_layer_gets_its_scheme_at_the_first_batch(scheme):
     [
         (lambda: orthogonal("layer"), TypeError, "not a torch.nn.Module"),
         (lambda: orthogonal(nn.Linear(3, 3), "wieght"), ValueError, "'wieght'.*'weight'"),
+        (lambda: orthogonal(nn.Linear(3, 3), "x.weight"), ValueError, "'x.weight'.*'weight'"),
+        (
+            lambda: orthogonal(nn.MultiheadAttention(4, 2), "out_proj.weight"), ValueError,
+            r"orthogonal\(module.out_proj, 'weight'\)",
+        ),
+        (
+            lambda: orthogonal(nn.Sequential(nn.Sequential(nn.Linear(3, 3))), "0.0.weight"),
+            ValueError, r"orthogonal\(module\[0\]\[0\], 'weight'\)",
+        ),
+        (
+            lambda: orthogonal(nn.MultiheadAttention(4, 2), "out_proj"), ValueError,
+            r"'out_proj' is a .*orthogonal\(module.out_proj, NAME\).*'weight'",
+        ),
         (lambda: orthogonal(nn.Linear(3, 3), "bias"), ValueError, r"bias has shape \(3,\)"),
         (lambda: orthogonal(nn.Linear(3, 3), "weight", 7), TypeError, "scheme=7"),
         (lambda: orthogonal(nn.Linear(3, 3), "weight", "caylay"), LookupError, "cayley"),

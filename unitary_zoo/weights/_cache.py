@@ -87,6 +87,11 @@ def _mode(parametrization: nn.Module) -> list[bool]:
 _cached: WeakKeyDictionary[nn.Module, _CachedWeight] = WeakKeyDictionary()
 
 
+def drop_cached(parametrization: nn.Module) -> None:
+    """Compute the weight anew at its next reading."""
+    _cached.pop(parametrization, None)
+
+
 def read_weight(parametrization: nn.Module) -> Tensor:
     """Return the weight; inside ``parametrize.cached()``, the cached one if it is current."""
     weight: Tensor
@@ -94,7 +99,7 @@ def read_weight(parametrization: nn.Module) -> Tensor:
         weight = parametrization()
         return weight
     if not parametrizations_are_cached():
-        _cached.pop(parametrization, None)
+        drop_cached(parametrization)
         weight = parametrization()
         return weight
     cached = _cached.get(parametrization)

@@ -21,14 +21,22 @@ from torch.nn.utils.parametrize import ParametrizationList
 from unitary_zoo import linalg
 from unitary_zoo._torch import (
     before_loading,
+    is_swapped_in,
     is_traced,
     is_transformed,
     own_tensors,
     rnn_members,
     without_computed_weights,
 )
-from unitary_zoo.weights._cache import read_weight
+from unitary_zoo.weights._cache import drop_cached, read_weight
 from unitary_zoo.weights._weight import OrthogonalWeight
+from unitary_zoo.weights._written import (
+    forget,
+    last_read,
+    remember,
+    warn_if_written,
+    writes_expected,
+)
 
 
 def adopt(module: nn.Module) -> None:
@@ -60,21 +68,62 @@ def _property(name: str) -> property:
     """A tensor that is computed where it has a parametrization, and an ordinary one elsewhere."""
 
     def read(self: nn.Module) -> Tensor | None:
-        if name in (parametrizations := parametrizations_of(self)):
-            weight = read_weight(parametrizations[name])
-            if weight.requires_grad or is_traced() or is_transformed() or _gradients_are_off():
-                return weight
+        if name not in (parametrizations := parametrizations_of(self)):
+            if name in (tensors := own_tensors(self)):
+                return tensors[name]
+            raise AttributeError(name)
+        chain = parametrizations[name]
+        swapped_in = getattr(chain, _SWAPPED_IN, None)
+        if swapped_in is not None:
+            given: Tensor = swapped_in[0]
+            return given
+        if torch.compiler.is_compiling():
+            return read_weight(chain)
+        if warn_if_written(chain, name):
+            drop_cached(chain)
+        weight = read_weight(chain)
+        plain = is_traced() or is_transformed() or _gradients_are_off()
+        if not (weight.requires_grad or plain):
             # It is frozen: from a plain tensor, remove_parametrizations would make a buffer.
-            return nn.Parameter(weight, requires_grad=False)
-        if name in (tensors := own_tensors(self)):
-            return tensors[name]
-        raise AttributeError(name)
+            weight = nn.Parameter(weight, requires_grad=False)
+        remember(chain, weight)
+        return weight
 
     def write(self: nn.Module, value: Tensor) -> None:
-        # Only computed tensors come here: Module.__setattr__ writes the others.
-        parametrizations_of(self)[name].right_inverse(value)
+        # Only computed tensors come here: the module's __setattr__ writes the others.
+        chain = parametrizations_of(self)[name]
+        if is_swapped_in():
+            _swap(chain, value)
+            return
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name} = {value!r}; assign a tensor, or call "
+                f"torch.nn.utils.parametrize.remove_parametrizations(layer, {name!r}) first"
+            )
+        forget(chain)
+        chain.right_inverse(value)
+        if isinstance(value, nn.Parameter) and not value.requires_grad:
+            chain.requires_grad_(False)
 
     return property(read, write)
+
+
+_SWAPPED_IN = "swapped_in"
+"""Attribute of a list of parametrizations during ``functional_call`` with a plain tensor.
+
+It holds that tensor and the computed one in whose place it is. As it is no entry of a dictionary
+of ours, the compiler notices it.
+"""
+
+
+def _swap(chain: nn.Module, value: Tensor) -> None:
+    """Use ``value`` as it is until the computed tensor, which was read before, is put back."""
+    swapped_in = getattr(chain, _SWAPPED_IN, None)
+    computed = last_read(chain) if swapped_in is None else swapped_in[1]
+    if value is not computed:
+        setattr(chain, _SWAPPED_IN, (value, computed))
+    elif swapped_in is not None:
+        delattr(chain, _SWAPPED_IN)
 
 
 def _gradients_are_off() -> bool:
@@ -92,6 +141,8 @@ def _class_for(base: type, names: frozenset[str]) -> type:
         "__module__": base.__module__,
         "__deepcopy__": _deepcopy,
         "__reduce_ex__": _reduce,
+        "__setattr__": _set_attribute,
+        "register_parameter": _register_parameter,
         **before_loading(base, _assign_plain_weights),
     }
     if hasattr(base, "reset_parameters"):
@@ -107,6 +158,24 @@ def _base(module: nn.Module) -> Any:
 
 
 # ------------------------------------------------------------------------------ members of a class
+
+
+def _set_attribute(self: nn.Module, name: str, value: object) -> None:
+    if isinstance(value, nn.Parameter) and name in parametrizations_of(self):
+        # The module would register it as a parameter beside the computed tensor.
+        object.__setattr__(self, name, value)
+    else:
+        _base(self).__setattr__(self, name, value)
+
+
+def _register_parameter(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+    if name in parametrizations_of(self):
+        raise ValueError(
+            f"{name} is computed by its parametrization and cannot be registered as a parameter; "
+            f"assign its value, layer.{name} = X, or call "
+            f"torch.nn.utils.parametrize.remove_parametrizations(layer, {name!r}) first"
+        )
+    _base(self).register_parameter(self, name, param)
 
 
 def _reduce(self: nn.Module, protocol: int) -> tuple[Any, ...]:
@@ -148,7 +217,8 @@ def _reset_parameters(self: nn.Module) -> None:
     # again after it, because it may write to all of its parameters, as recurrent layers do.
     for weight in weights:
         weight.reset_parameters()
-    _base(self).reset_parameters(self)
+    with writes_expected(parametrizations_of(self).values()):
+        _base(self).reset_parameters(self)
     for weight in weights:
         weight.reset_parameters()
 

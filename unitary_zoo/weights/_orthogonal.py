@@ -36,7 +36,11 @@ def orthogonal(
 
     - Assigning (``module.weight = X``) is exact for an orthogonal X that the scheme can represent;
       other orthogonal X are refused. For an X that is not orthogonal, a scheme that can represent
-      every orthogonal matrix takes the nearest one, and the others refuse.
+      every orthogonal matrix takes the nearest one, and the others refuse. Of an ``nn.Parameter``
+      the values are taken; one that requires no gradient freezes the scheme, too.
+    - A write into the weight (``nn.init.*_(module.weight)``, ``copy_``) has no effect, and a
+      warning at the next reading says so, except for writes through ``.data``, which torch does not
+      count. ``torch.func.functional_call`` with the plain name uses the given tensor as it is.
     - The functions of ``torch.nn.utils.parametrize`` work as usual: more parametrizations on top,
       ``remove_parametrizations``, ``cached()`` (never stale here). ``pickle``,
       ``copy.deepcopy`` and ``load_state_dict`` work. The last also loads the plain weight of a
@@ -94,6 +98,7 @@ def orthogonal(
 def _weight(module: nn.Module, name: str) -> Tensor:
     """Return the parameter ``name`` of ``module``, or raise if it cannot be orthogonal."""
     where = f"{type(module).__name__}.{name}"
+    _refuse_nested(module, name)
     if parametrize.is_parametrized(module, name):
         raise ValueError(
             f"{where} has a parametrization already, and an orthogonal one has to be the first; "
@@ -120,6 +125,29 @@ def _weight(module: nn.Module, name: str) -> Tensor:
                 f"which an orthogonal weight does not allow; build it without {option}"
             )
     return weight
+
+
+def _refuse_nested(module: nn.Module, name: str) -> None:
+    """Raise if ``name`` is a module, or a path to a tensor of another module."""
+    path, _, last = name.rpartition(".")
+    modules = dict(module.named_modules())
+    if name and name in modules:
+        suitable = [key for key, p in own_parameters(modules[name]).items() if p is not None]
+        raise ValueError(
+            f"{name!r} is a {type(modules[name]).__name__}, not a parameter; pass the module and "
+            f"the name of its parameter: orthogonal(module{_access(name)}, NAME), where NAME is "
+            f"one of {suitable}"
+        )
+    if path in modules and path:
+        raise ValueError(
+            f"{name!r} belongs to a module inside {type(module).__name__}; pass that module: "
+            f"orthogonal(module{_access(path)}, {last!r})"
+        )
+
+
+def _access(path: str) -> str:
+    """The Python expression for a path of modules: ``.encoder[0]`` for ``encoder.0``."""
+    return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split("."))
 
 
 def _field_option(

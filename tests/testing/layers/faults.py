@@ -64,7 +64,8 @@ class OnceByAScheme(SchemeLayers):
 @fault(
     "cached_step", "cached_fused_step", "cached_no_grad", "cached_two_backwards",
     "cached_assignment", "copy_made_plain", "plain_checkpoint", "meta_device", "ensemble",
-    "pickled", "saved", "autocast", "gates_of_lstm",
+    "pickled", "saved", "autocast", "gates_of_lstm", "written_in_place", "functional_call",
+    "parameter_assigned",
 )  # fmt: skip
 @fault("thin_embedding", shape=TALL)
 @dataclass(frozen=True)

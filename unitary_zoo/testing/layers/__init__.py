@@ -19,6 +19,7 @@ from unitary_zoo.testing.layers import (
     recurrence,
     special_points,
     transforms,
+    writes,
 )
 from unitary_zoo.testing.layers.registry import REGISTERED, LayerCheck
 from unitary_zoo.testing.layers.subject import LayerSubject, SchemeLayers
@@ -36,6 +37,7 @@ _SECTIONS = (
     exchange,
     memory,
     transforms,
+    writes,
 )
 
 LAYER_CHECKS: dict[str, LayerCheck] = {
