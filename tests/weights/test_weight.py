@@ -75,7 +75,8 @@ def test_weight_dtype_follows_a_complex_module():
     assert layer.float().weight.dtype == torch.complex64
 
 
-@pytest.mark.parametrize("scheme", FAMILIES)
+# Static schemes are one module; see test_stack.py.
+@pytest.mark.parametrize("scheme", ["lie_exp", "svd_projection"])
 def test_weight_of_many_blocks_equals_each_block(scheme):
     layer = orthogonal(nn.Conv2d(3, 4, (3, 2)), "weight", scheme)
     weight = layer.parametrizations.weight[0]

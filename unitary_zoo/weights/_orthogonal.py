@@ -52,6 +52,7 @@ def orthogonal(
     Args:
         module: The layer; changed in place.
         name: The name of its parameter, of shape (..., m, k); the leading dimensions are a batch.
+            A batch of 8 or more has one module of a static scheme, with stacked parameters.
         scheme: Registered name or class. An m x k weight with m > k is the first k columns of an
             m x m matrix, so its cost is that of the longer side, except with "householder", which
             takes k reflections for it: O(m k^2) time and O(m k) memory.

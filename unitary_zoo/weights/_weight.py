@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from unitary_zoo import linalg
 from unitary_zoo._torch import Convert, CustomConversion, is_traced
 from unitary_zoo.base import NotRepresentableError, Parametrization
+from unitary_zoo.weights._stack import Holder, SchemeStack, at_once, tensors_of
 
 _MANY, _SMALL = 8, 64
 """At least ``_MANY`` blocks of at most ``_SMALL`` rows and columns are computed together."""
@@ -25,7 +25,8 @@ class OrthogonalWeight(CustomConversion):
     This is what :func:`orthogonal` registers with ``torch.nn.utils.parametrize``. An m x k block is
     the first k columns of a square matrix of the scheme (m >= k), or the transpose of the first m
     columns (m < k). There is no ``original`` tensor: the learnable tensors belong to ``schemes``,
-    one for each block, and are in float32 or better even where the weight is not.
+    one for each block or one :class:`SchemeStack` for all, and are in float32 or better even where
+    the weight is not.
     """
 
     def __init__(
@@ -43,11 +44,26 @@ class OrthogonalWeight(CustomConversion):
         count, self.rows, self.columns = _split(like.shape, blocks, flatten)
         real = linalg.real_dtype(like.dtype)
         options["dtype"] = torch.float32 if linalg.is_low_precision(real) else real
-        self.schemes = nn.ModuleList(
-            scheme.for_columns(self._long, self._short, device=like.device, **options)
-            for _ in range(count)
-        )
+        self.schemes = self._build(scheme, count, device=like.device, **options)
+        self.register_load_state_dict_pre_hook(_stack_separate_states)
         self._init, self._started = init, False
+
+    def _build(self, scheme: type[Parametrization], count: int, **options: Any) -> nn.ModuleList:
+        def another() -> Parametrization:
+            return scheme.for_columns(self._long, self._short, **options)
+
+        first = another()
+        if count < _MANY or not SchemeStack.serves(first):
+            return nn.ModuleList([first, *(another() for _ in range(count - 1))])
+        # Where a value can be assigned to each, it need not start by itself.
+        alike = first.reaches_columns(self._short)
+        rest = [first if alike else another() for _ in range(count - 1)]
+        return nn.ModuleList([SchemeStack([first, *rest])])
+
+    @property
+    def _count(self) -> int:
+        stack = self._stack()
+        return len(self.schemes) if stack is None else stack.count
 
     @property
     def _long(self) -> int:
@@ -59,14 +75,17 @@ class OrthogonalWeight(CustomConversion):
 
     def extra_repr(self) -> str:
         """The shapes and the dtype, for ``repr``."""
-        blocks = f"{len(self.schemes)} blocks of " if len(self.schemes) > 1 else ""
+        blocks = f"{self._count} blocks of " if self._count > 1 else ""
         return f"{tuple(self.shape)}, {blocks}{self.rows} x {self.columns}, {self.dtype}"
 
     # -------------------------------------------------------------------------------- the weight
 
     def forward(self) -> Tensor:
         """The weight, differentiable in the parameters of the schemes."""
-        if len(self.schemes) == 1:
+        stack = self._stack()
+        if stack is not None:
+            q = stack.columns(self._short)
+        elif len(self.schemes) == 1:
             q = self._scheme(0).columns(self._short)
         elif not self._many_small() or is_traced():
             q = torch.stack([scheme.columns(self._short) for scheme in self._schemes()])
@@ -74,6 +93,11 @@ class OrthogonalWeight(CustomConversion):
             q = self._columns_at_once()
         q = q.mT if self.rows < self.columns else q
         return q.reshape(self.shape).to(self.dtype)
+
+    def _stack(self) -> SchemeStack | None:
+        """The schemes of all blocks as one module, if they are one."""
+        stack = self.schemes[0]
+        return stack if isinstance(stack, SchemeStack) else None
 
     def _scheme(self, i: int) -> Parametrization:
         scheme = self.schemes[i]
@@ -90,15 +114,11 @@ class OrthogonalWeight(CustomConversion):
 
     def _columns_at_once(self) -> Tensor:
         """The columns of all schemes, (count, n, k), by one call on their stacked states."""
-        states = [
-            {**dict(scheme.named_parameters()), **dict(scheme.named_buffers())}
-            for scheme in self._schemes()
-        ]
+        states = [tensors_of(scheme) for scheme in self._schemes()]
         stacked = {key: torch.stack([state[key] for state in states]) for key in states[0]}
-        one = _Columns(self._scheme(0), self._short)
-        return torch.vmap(lambda state: functional_call(one, state, ()))(
-            {f"scheme.{key}": value for key, value in stacked.items()}
-        )
+        k = self._short
+        q: Tensor = at_once(Holder(self._scheme(0)), stacked, lambda scheme: scheme.columns(k))
+        return q
 
     # -------------------------------------------------------------------------------- assignment
 
@@ -117,7 +137,9 @@ class OrthogonalWeight(CustomConversion):
         if not first:
             self._assign(weight, project=False)
         elif self._init is None:
-            if self._scheme(0).reaches_columns(self._short):
+            stack = self._stack()
+            example = self._scheme(0) if stack is None else stack.example
+            if example.reaches_columns(self._short):
                 self._assign(weight, project=True)
         elif isinstance(self._init, Tensor):
             self._assign(self._init, project=False)
@@ -136,13 +158,21 @@ class OrthogonalWeight(CustomConversion):
             raise ValueError("the value has entries that are not finite; nothing was assigned")
         blocks = weight.detach().reshape(-1, self.rows, self.columns)
         blocks = blocks.mT if self.rows < self.columns else blocks
+
+        def assign(scheme: Parametrization, i: int) -> None:
+            if project:
+                scheme.assign_columns_(blocks[i], nearest=True)
+            else:
+                _assign_exactly(scheme, blocks[i])
+
+        stack = self._stack()
+        if stack is not None:
+            stack.each_(assign)
+            return
         before = [copy.deepcopy(scheme.state_dict()) for scheme in self._schemes()]
         try:
-            for scheme, block in zip(self._schemes(), blocks, strict=True):
-                if project:
-                    scheme.assign_columns_(block, nearest=True)
-                else:
-                    _assign_exactly(scheme, block)
+            for i, scheme in enumerate(self._schemes()):
+                assign(scheme, i)
         except ValueError:
             for scheme, state in zip(self._schemes(), before, strict=True):
                 scheme.load_state_dict(state)
@@ -192,15 +222,19 @@ def _assign_exactly(scheme: Parametrization, q: Tensor) -> None:
     scheme.assign_columns_(u @ vh)
 
 
-class _Columns(nn.Module):
-    """The columns of a scheme as the forward pass of a module, for ``functional_call``."""
-
-    def __init__(self, scheme: Parametrization, k: int) -> None:
-        super().__init__()
-        self.scheme, self.k = scheme, k
-
-    def forward(self) -> Tensor:
-        return self.scheme.columns(self.k)
+def _stack_separate_states(
+    weight: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object
+) -> None:
+    """Stack the states of single blocks, as versions without :class:`SchemeStack` saved them."""
+    assert isinstance(weight, OrthogonalWeight)
+    stack, prefix = weight._stack(), f"{prefix}schemes."
+    if stack is None:
+        return
+    for name in stack.state_dict():
+        keys = [f"{prefix}{i}.{name}" for i in range(stack.count)]
+        if all(key in state_dict for key in keys):
+            blocks = [state_dict.pop(key) for key in keys]
+            state_dict[keys[0]] = torch.stack(blocks)
 
 
 def _split(shape: torch.Size, blocks: int, flatten: bool) -> tuple[int, int, int]:

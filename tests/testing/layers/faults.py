@@ -41,6 +41,7 @@ class Plain(LayerSubject):
 @fault(
     "adamw_step", "sgd_weight_decay", "muon_weight_decay", "moving_average", "autocast",
     "bfloat16", "float16", "bfloat16_and_back", "copied", "pickled", "saved", "state_dict",
+    "kernels",
 )  # fmt: skip
 @dataclass(frozen=True)
 class Once(LayerSubject):
@@ -74,6 +75,34 @@ class ByTorch(LayerSubject):
 
     def make_orthogonal(self, module, name="weight", *, blocks=1):
         return parametrizations.orthogonal(module, name, "cayley")
+
+
+class _Each(nn.Module):
+    """A scheme in a module of its own for each kernel."""
+
+    def __init__(self, weight, scheme):
+        super().__init__()
+        self.shape = weight.shape
+        self.schemes = nn.ModuleList(
+            scheme(weight.shape[-1], dtype=torch.float32) for _ in range(weight[..., 0, 0].numel())
+        )
+
+    def forward(self):
+        return torch.stack([scheme.matrix() for scheme in self.schemes]).reshape(self.shape)
+
+    def right_inverse(self, x):
+        return ()
+
+
+@fault("kernels")
+@dataclass(frozen=True)
+class ModuleForEachKernel(SchemeLayers):
+    """A convolution with a module for each kernel."""
+
+    def make_orthogonal(self, module, name="weight", *, blocks=1, **options):
+        weight = _Each(getattr(module, name), self.scheme)
+        parametrize.register_parametrization(module, name, weight)
+        return module
 
 
 @fault("frozen")

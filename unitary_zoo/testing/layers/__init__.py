@@ -13,6 +13,7 @@ from unitary_zoo.testing.layers import (
     cache,
     copies,
     exchange,
+    kernels,
     memory,
     optimizers,
     precision,
@@ -38,6 +39,7 @@ _SECTIONS = (
     memory,
     transforms,
     writes,
+    kernels,
 )
 
 LAYER_CHECKS: dict[str, LayerCheck] = {
