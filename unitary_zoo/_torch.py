@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any
@@ -184,7 +184,19 @@ class CustomConversion(nn.Module, ABC):
 
 
 class LoadingHook(nn.Module, ABC):
-    """A module that repairs or refuses its tensors after ``load_state_dict``."""
+    """A module that refuses what ``load_state_dict`` is to read, or repairs what it has read."""
+
+    @abstractmethod
+    def _before_loading(
+        self, state: MutableMapping[str, Any], prefix: str, errors: list[str]
+    ) -> None:
+        """Refuse the state before anything is read, or replace its entries.
+
+        Args:
+            state: What is to be loaded; this module's entries are those with ``prefix``.
+            prefix: The module's place in the state.
+            errors: Messages that ``load_state_dict`` will raise; append one to refuse.
+        """
 
     @abstractmethod
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
@@ -197,10 +209,14 @@ class LoadingHook(nn.Module, ABC):
         """
 
     def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+        self, state_dict: MutableMapping[str, Any], prefix: str, *args: Any, **options: Any
     ) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args, **options)
-        self._after_loading(state_dict, prefix, args[-1])
+        errors = args[-1]
+        known = len(errors)
+        self._before_loading(state_dict, prefix, errors)
+        if len(errors) == known:
+            super()._load_from_state_dict(state_dict, prefix, *args, **options)
+            self._after_loading(state_dict, prefix, errors)
 
 
 class LoadingPreparation(nn.Module, ABC):

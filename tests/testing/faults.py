@@ -524,3 +524,38 @@ class CriesWolf(LieExp):
 
     def _after_loading(self, state, prefix, errors):
         pass
+
+
+@fault("foreign_dtypes")
+class BecomesComplex(Cayley):
+    def _convert(self, convert, convert_tensors):
+        convert_tensors(convert)
+
+
+@fault("foreign_dtypes")
+class ReadsComplexStates(Cayley):
+    def _before_loading(self, state, prefix, errors):
+        pass
+
+
+@fault("foreign_dtypes")
+class CountsInFloatingPoint(LieExp):
+    def _convert(self, convert, convert_tensors):
+        super()._convert(convert, lambda _: convert_tensors(convert))
+
+
+@fault("lower_precision_state")
+class KeepsTheRounding(Projection):
+    def _regain_precision(self, state, prefix):
+        pass
+
+
+@fault("lower_precision_state")
+class TakesABaseInHalf(LieExp):
+    def _after_loading(self, state, prefix, errors):
+        pass
+
+
+@fault("half_precision_step")
+class StepsFromABaseInHalf(Parametrization.get("landing")):
+    _wide_buffers = ()

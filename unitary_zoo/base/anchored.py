@@ -67,6 +67,8 @@ class ProjectedFromBase(Projected):
         with changed_whole(self):
             if base is None:  # plain weights
                 self.base.copy_(self.weight)
+                self._restore_rounded("base")
+                self.weight.copy_(self.base)
             elif torch.equal(whole(weight), base.to(weight.dtype)):
                 self.weight.copy_(self.base)  # the base may have been restored in a new precision
         if not self._is_feasible(self._base_matrix()):

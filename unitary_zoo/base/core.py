@@ -13,7 +13,7 @@ from unitary_zoo import linalg
 from unitary_zoo._torch import without_autocast
 from unitary_zoo.base.info import SchemeInfo
 from unitary_zoo.base.linear_map import LinearMap
-from unitary_zoo.base.precision import UnitaryBuffers, promoted
+from unitary_zoo.base.precision import UnitaryBuffers, check_dtype, promoted
 from unitary_zoo.base.sharding import read_whole
 from unitary_zoo.errors import check_int, is_int
 
@@ -47,13 +47,10 @@ class SchemeCore(UnitaryBuffers, ABC):
             raise ValueError(
                 f"{name} does not serve field={field!r}; choose one of {list(self.info.fields)}"
             )
-        if dtype is not None and not dtype.is_floating_point:
-            raise TypeError(
-                f"{name}: dtype={dtype} is not a real floating-point dtype; pass a real one, such "
-                "as torch.float64; complex schemes give the complex dtype of the same precision"
-            )
         if field not in (None, self.info.field):
             self.info = replace(self.info, field=field)
+        if dtype is not None:
+            check_dtype(dtype, self.info, "dtype")
         if determinant is not None:
             self._restrict(determinant)
         self.determinant = determinant
@@ -88,11 +85,6 @@ class SchemeCore(UnitaryBuffers, ABC):
     def field(self) -> str:
         """The field of W: "real" or "complex"."""
         return self.info.field
-
-    @property
-    def _reference_parameter(self) -> Tensor:
-        """The parameter whose dtype and device are the scheme's."""
-        return next(self.parameters())
 
     @property
     def dtype(self) -> torch.dtype:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -72,9 +72,9 @@ class Projected(Parametrization):
         """Return the Frobenius distance of ``x`` from the group, zero but for rounding on it."""
         return (x.mH @ x - linalg.identity_like(x)).norm()
 
-    def _violation_limit(self) -> float:
+    def _violation_limit(self, eps: float | None = None) -> float:
         # Rounding the entries of a unitary matrix moves W^H W by at most sqrt(n) eps.
-        return 4 * math.sqrt(self.n) * linalg.eps(self.weight.dtype)
+        return 4 * math.sqrt(self.n) * (eps or linalg.eps(self.weight.dtype))
 
     def _prepare(self) -> LinearMap:
         self._check_started()
@@ -121,3 +121,16 @@ class Projected(Parametrization):
             # W is unitary to the old precision only, so it is projected again in the new one.
             with torch.no_grad():
                 self._store(self._project(self._stored_matrix()))
+
+    @torch.no_grad()
+    def _regain_precision(self, state: Mapping[str, Any], prefix: str) -> None:
+        given = state.get(prefix + "weight")
+        if not isinstance(given, Tensor):
+            return
+        x = self._stored_matrix()
+        violation = float(self._violation(x))
+        # A double may hold what was computed in single precision. A weight that was changed without
+        # a projection is off by more, and stays so for the reader to find.
+        rounded = self._violation_limit(max(linalg.eps(given.dtype), linalg.eps(torch.float32)))
+        if self._violation_limit() < violation <= rounded:
+            self._store(self._project(x))

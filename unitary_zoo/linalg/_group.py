@@ -77,7 +77,8 @@ def _reunitarized(w: Tensor) -> Tensor:
     # Rounding a unitary W changes the entries of W^H W - I by about eps, up or down.
     n = w.shape[-1]
     limit = 4 * (math.sqrt(n) * eps(w.dtype) + n * eps(torch.float64))
-    return w if max_entry(frobenius_gap(w)) <= limit else polar(w)
+    # Numbers that are not finite have no polar factor, and show in W as they are.
+    return polar(w) if limit < max_entry(frobenius_gap(w)) < math.inf else w
 
 
 # The operator keeps the name by which exported programs refer to it.

@@ -126,9 +126,12 @@ class Eigenphase(Static):
             return linalg.real_fourier(self.n, self.device)
         raise ValueError(f"eigenphase: basis={basis!r}; pass 'haar', 'dft' or a matrix")
 
-    def _q(self) -> Tensor:
+    def _stored_q(self) -> Tensor:
         assert self.q is not None  # circulant matrices have no stored basis
         return linalg.from_real_parts(self.q, self.field)
+
+    def _q(self) -> Tensor:
+        return linalg.reunitarized(self._stored_q())
 
     def _fixed(self) -> Tensor:
         """Return the fixed real eigenvalues, which belong to the last columns of Q."""
@@ -173,7 +176,7 @@ class Eigenphase(Static):
         self.phases.copy_(torch.atan2(sin, cos))
 
     def _initialize(self, init: str, generator: torch.Generator | None) -> None:
-        if self.q is not None and not linalg.unitarity_defect(self._q()) < 0.1:
+        if self.q is not None and not linalg.unitarity_defect(self._stored_q()) < 0.1:
             # After a start on the meta device the memory of Q was never filled.
             self.q.copy_(linalg.view_as_real_parts(self._basis(self.basis, generator)))
         angles = linalg.unitary_eigh(self._sample(init, generator))[0]

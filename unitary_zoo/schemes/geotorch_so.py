@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from unitary_zoo import linalg
 from unitary_zoo.base import (
     SPECIAL_ORTHOGONAL,
     DenseMap,
@@ -81,7 +82,7 @@ class GeotorchSO(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        state, x = {"base": self.base}, self._promoted(self.original)
+        state, x = {"base": linalg.reunitarized(self.base)}, self._promoted(self.original)
         return DenseMap(functional_call(self._manifold[0], state, (x,)))
 
     def _assign(self, w: Tensor) -> None:

@@ -87,7 +87,7 @@ class Landing(ProjectedFromBase):
         deviation=_deviation(0.5),
     )
 
-    _unitary_buffers = ()  # the base is not unitary either
+    _unitary_buffers, _wide_buffers = (), ("base",)  # the base is not unitary either
     _direction: Tensor | None = None  # what begin_step_ put in the place of the gradient
 
     def __init__(

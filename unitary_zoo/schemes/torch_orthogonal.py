@@ -125,7 +125,7 @@ class TorchOrthogonal(Static):
     def _prepare(self) -> LinearMap:
         w = self.map(linalg.from_real_parts(self._promoted(self.original), self.field))
         if self.base is not None:
-            w = linalg.from_real_parts(self.base, self.field) @ w
+            w = linalg.reunitarized(linalg.from_real_parts(self.base, self.field)) @ w
         return DenseMap(w)
 
     def _assign(self, w: Tensor) -> None:

@@ -192,9 +192,16 @@ class OrthogonalWeight(CustomConversion):
         device = self._scheme(0).device
         probe = convert(torch.empty(0, dtype=linalg.real_dtype(self.dtype), device=device))
         low = linalg.is_low_precision(probe.dtype)
-        convert_tensors(
-            lambda x: x.to(probe.device) if low and x.is_floating_point() else convert(x)
-        )
+
+        def convert_scheme(x: Tensor) -> Tensor:
+            if low and x.is_floating_point():
+                return x.to(probe.device)
+            if probe.dtype.is_complex and self.dtype.is_complex and x.is_floating_point():
+                # The scheme of a complex weight keeps real parts.
+                return x.to(probe.device, linalg.real_dtype(probe.dtype))
+            return convert(x)
+
+        convert_tensors(convert_scheme)
         if not self.dtype.is_complex:
             self.dtype = probe.dtype
         elif not low:

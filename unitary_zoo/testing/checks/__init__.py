@@ -7,6 +7,7 @@ fails if one does not hold, or if it raises. The first line of its docstring is 
 from unitary_zoo.testing.checks import (
     algebra,
     calculus,
+    dtypes,
     interface,
     recurrence,
     second_derivatives,
@@ -21,6 +22,7 @@ __all__ = [
     "CHECKS",
     "algebra",
     "calculus",
+    "dtypes",
     "interface",
     "recurrence",
     "second_derivatives",
