@@ -134,8 +134,10 @@ def eigenvalue_bounds(
     condition number of the eigenvectors is no remedy, because the factors D_i between the W have
     other eigenvectors.
 
-    Arguments and result are those of :func:`unitary_zoo.theory.gradient_bounds`.
+    Arguments, result and errors are those of :func:`unitary_zoo.theory.gradient_bounds`.
     """
+    if not bool(w.isfinite().all()):  # LAPACK would end the process
+        raise ValueError("W has infinite or undefined entries; pass a finite matrix")
     eigenvalues = torch.linalg.eigvals(w.to(torch.promote_types(w.dtype, torch.float64)))
     # A diagonal matrix of W's field, whose singular values are the moduli of W's eigenvalues.
     moduli = eigenvalues.abs().to(eigenvalues.dtype if w.is_complex() else torch.float64)

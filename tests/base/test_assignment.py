@@ -138,3 +138,50 @@ def test_assign_columns_refuses_entries_that_are_not_finite():
     with pytest.raises(ValueError, match="not finite; nothing was assigned"):
         p.assign_columns_(torch.full((5, 2), torch.nan))
     assert torch.equal(p.theta, before)
+
+
+@pytest.mark.parametrize("n", [2, 4, 6])
+def test_assign_takes_a_reflection_into_normal_blocks_of_even_size_as_the_nearest(n):
+    # Every block has a determinant of at least 0, so this one is not reached; 0 is 1 away.
+    p, w = build("nnrnn", n, "real"), haar(n, "real", seed=2, determinant=-1)
+    before = state(p)
+    with pytest.raises(NotRepresentableError, match=r"nnrnn cannot.*residual"):
+        p.assign_(w)
+    assert same(state(p), before)
+    residual = p.assign_(w, nearest=True)
+    assert residual == pytest.approx(np.linalg.norm(as_numpy(p.matrix()) - w.numpy(), 2), abs=1e-13)
+    # A rotation is 2 away; the fit may end in a local optimum between.
+    assert 1e-3 < residual <= 2 + 1e-9
+
+
+@pytest.mark.parametrize("value", [-1.0, -0.95, 0.0])
+def test_assign_takes_a_negative_number_into_a_band_as_the_nearest(value):
+    p, w = build("spectral_band", 1, "real"), torch.tensor([[value]], dtype=torch.float64)
+    with pytest.raises(NotRepresentableError):
+        p.assign_(w)
+    # The numbers reached are in 1 +- 0.1.
+    assert p.assign_(w, nearest=True) == pytest.approx(0.9 - value, abs=1e-12)
+    assert float(p.matrix().detach()) == pytest.approx(0.9, abs=1e-12)
+
+
+def test_assign_refuses_entries_beyond_the_dtype_even_as_the_nearest():
+    p = build("nnrnn", 3, "real", torch.float32)
+    before = state(p)
+    for n, nearest in ((3, True), (3, False)):
+        w = 1e300 * torch.ones(n, n, dtype=torch.float64)
+        with pytest.raises(NotRepresentableError, match="nnrnn cannot represent this matrix"):
+            p.assign_(w, nearest=nearest)
+        assert same(state(p), before)
+
+
+def test_assign_says_whose_error_a_map_raised():
+    class Logarithm(Parametrization.get("expm")):
+        def _nearest(self, w):
+            return self._in_own_field(w)
+
+    p = Logarithm(3, dtype=torch.float64)
+    before = state(p)
+    with pytest.raises(NotRepresentableError, match=r"expm cannot.*no parameters.*logarithm") as e:
+        p.assign_(haar(3, "real", determinant=-1), nearest=True)
+    assert isinstance(e.value.__cause__, ValueError)
+    assert same(state(p), before)

@@ -1,6 +1,8 @@
 """What describe() returns."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -38,6 +40,25 @@ def test_description_of_a_known_unitary():
     np.testing.assert_allclose(found.eigenphases, [math.pi / 4, math.pi / 2], atol=1e-14)
     assert found.determinant == pytest.approx((-1 + 1j) / math.sqrt(2), abs=1e-14)
     assert "-0.707107+0.707107i" in repr(found)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("field", ["real", "complex"])
+def test_description_of_a_matrix_that_is_not_finite_is_nan(field, value):
+    # In a process of its own: LAPACK used to end it, or print on the standard output.
+    code = f"""
+import torch
+from unitary_zoo import Parametrization
+p = Parametrization.create("expm", 6, field="{field}")
+with torch.no_grad():
+    p.theta.fill_(float("{value}"))
+d = p.describe()
+assert d.defect != d.defect and d.determinant != d.determinant, d
+assert d.eigenphases.isnan().all()
+assert "nan" in repr(d)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_module_repr_states_size_field_and_group():

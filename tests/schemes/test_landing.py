@@ -360,3 +360,14 @@ def test_options_out_of_range_are_refused(options):
     ((key, value),) = options.items()
     with pytest.raises(ValueError, match=f"landing: {key}={value!r}"):
         build(**options)
+
+
+def test_a_move_whose_square_overflows_ends_in_the_safe_region():
+    p = build(3)
+    p.begin_step_()
+    with torch.no_grad():
+        p.weight[0, 1] += 1e200
+    p._direction = None  # a step without a gradient, of momentum alone
+    p.step_()
+    w = as_numpy(p.matrix())
+    assert np.linalg.norm(w @ w.T - np.eye(3)) <= 0.5

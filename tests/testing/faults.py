@@ -559,3 +559,35 @@ class TakesABaseInHalf(LieExp):
 @fault("half_precision_step")
 class StepsFromABaseInHalf(Parametrization.get("landing")):
     _wide_buffers = ()
+
+
+@fault("not_finite")
+class EigenvaluesOfAnything(Cayley):
+    def describe(self):
+        phases = torch.linalg.eigvals(self.matrix().detach()).angle()
+        return replace(super().describe(), eigenphases=phases)
+
+
+@fault("not_finite")
+class NeverSaysNaN(Cayley):
+    def describe(self):
+        return replace(super().describe(), defect=0.0)
+
+
+@fault("nearest")
+class CannotTakeADeterminant(Expm):
+    """Passes the error of a logarithm on."""
+
+    def _nearest(self, w):
+        return self._in_own_field(w)
+
+    def _assign_or_restore(self, target, assign, read, nearest):
+        assign(linalg.double(target))
+        return super()._assign_or_restore(target, assign, read, nearest)
+
+
+@fault("nearest")
+class KeepsWhatItRefused(Cayley):
+    def load_state_dict(self, state, *args, **options):
+        if not self._started:
+            super().load_state_dict(state, *args, **options)

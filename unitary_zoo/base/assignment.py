@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -14,6 +15,9 @@ from unitary_zoo.base.core import SchemeCore
 from unitary_zoo.base.sharding import changed_whole
 from unitary_zoo.base.updates import update
 from unitary_zoo.errors import NotRepresentableError
+
+_LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
+_ERRORS_OF_MAPS = (ValueError, ArithmeticError, _LinAlgError)
 
 
 class Assignable(SchemeCore):
@@ -31,8 +35,8 @@ class Assignable(SchemeCore):
             The residual :math:`\|W(\theta) - w\|_2`.
 
         Raises:
-            NotRepresentableError: The residual exceeds ``100 n eps``, or 0.1; parameters are
-                unchanged.
+            NotRepresentableError: The residual exceeds ``100 n eps``, or 0.1, or no finite
+                parameters were found; parameters are unchanged.
             ValueError: Wrong shape, or entries that are not finite.
         """
         if w.shape != (self.n, self.n):
@@ -95,18 +99,36 @@ class Assignable(SchemeCore):
             self._started = True
             wanted = linalg.double(target.detach().to(self.device))
             before = {key: value.clone() for key, value in self.state_dict().items()}
-            assign(wanted)
-            residual = float(torch.linalg.matrix_norm(linalg.double(read()) - wanted, 2))
-            if not residual <= (limit := self._residual_limit(target)) and not nearest:
+            try:
+                assign(wanted)
+                residual = float(linalg.singular_values(linalg.double(read()) - wanted).max())
+            except _ERRORS_OF_MAPS as error:
+                # What a map inside says of its own argument would mislead.
                 self.load_state_dict(before)
-                raise NotRepresentableError(
-                    f"{self.info.name} cannot represent this matrix: residual {residual:.3g}, "
-                    f"limit {limit:.3g}; pass nearest=True to take the nearest matrix it can, or "
-                    "choose another scheme",
-                    residual,
-                )
+                reason = f"no parameters were found ({error})"
+                raise self._not_representable(math.inf, reason) from error
+            limit = self._residual_limit(target)
+            if not (residual <= limit or (nearest and math.isfinite(residual))):
+                self.load_state_dict(before)
+                if math.isfinite(residual):
+                    reason = (
+                        f"residual {residual:.3g}, limit {limit:.3g}; pass nearest=True to take "
+                        "the nearest matrix it can"
+                    )
+                else:
+                    reason = (
+                        f"its entries are up to {float(wanted.abs().max()):.3g}, and no finite "
+                        f"parameters in {self.dtype} give a matrix near it; scale the matrix"
+                    )
+                raise self._not_representable(residual, reason)
             self._reset_state()
             return residual
+
+    def _not_representable(self, residual: float, reason: str) -> NotRepresentableError:
+        return NotRepresentableError(
+            f"{self.info.name} cannot represent this matrix: {reason}, or choose another scheme",
+            residual,
+        )
 
     def _residual_limit(self, target: Tensor) -> float:
         # Rounding of parameters and of the target moves an entry by a few eps, the norm by up to n
@@ -133,8 +155,12 @@ class Assignable(SchemeCore):
             w: Shape (n, n), double precision, real where the field is.
         """
         if self.field == "real":
-            return linalg.polar_with_determinant(w, self.info.determinant.sign)
-        w = linalg.polar(w)
+            w = linalg.polar_with_determinant(w, self.info.determinant.sign)
+        else:
+            w = linalg.polar(w)
+        if linalg.unitarity_defect(w) > 4 * math.sqrt(self.n) * linalg.eps(w.dtype):
+            # The bases of an SVD, and a direction reversed, leave more than the tolerances allow.
+            w = linalg.newton_schulz_step(w)
         return linalg.with_unit_determinant(w) if self._is_special_unitary else w
 
     def _nearest(self, w: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -116,8 +117,12 @@ class Parametrization(Steppable):
     # ------------------------------------------------------------------------------- description
 
     def describe(self) -> Description:
-        """Return parameters, dimension, determinant, unitarity defect and eigenphases of W."""
+        """Return parameters, dimension, determinant, unitarity defect and eigenphases of W.
+
+        The last three are NaN where W is not finite.
+        """
         w = linalg.double(self.matrix().detach())
+        finite = bool(w.isfinite().all())
         return Description(
             scheme=self.info.name,
             n=self.n,
@@ -127,11 +132,11 @@ class Parametrization(Steppable):
             device=self.device,
             parameters=sum(p.numel() for p in self.learnable_parameters()),
             dimension=self.info.dimension(self.n),
-            determinant=complex(torch.linalg.det(w).item()),
-            defect=float(linalg.unitarity_defect(w)),
+            determinant=complex(torch.linalg.det(w).item()) if finite else complex(math.nan),
+            defect=float(linalg.unitarity_defect(w)) if finite else math.nan,
             tolerance=self.info.tolerance(self.n, self.dtype),
             deviation=self.info.deviation,
-            eigenphases=torch.linalg.eigvals(w).angle().sort().values,
+            eigenphases=linalg.eigenphases(w),
         )
 
     def extra_repr(self) -> str:

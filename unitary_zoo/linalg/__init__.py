@@ -50,6 +50,7 @@ from unitary_zoo.linalg._skew import (
     skew_to_coordinates,
     traceless,
 )
+from unitary_zoo.linalg._spectrum import eigenphases, eigenvalues, singular_values
 
 __all__ = [
     "SingularMatrixError",
@@ -62,6 +63,8 @@ __all__ = [
     "contract",
     "determinant_phase",
     "double",
+    "eigenphases",
+    "eigenvalues",
     "eps",
     "expm_skew",
     "frobenius_gap",
@@ -82,6 +85,7 @@ __all__ = [
     "real_dtype",
     "real_fourier",
     "reunitarized",
+    "singular_values",
     "skew_dimension",
     "skew_from_coordinates",
     "skew_to_coordinates",

@@ -11,6 +11,7 @@ from unitary_zoo.linalg._cayley import cayley_transform
 from unitary_zoo.linalg._dtypes import double
 from unitary_zoo.linalg._exponential import expm_skew
 from unitary_zoo.linalg._polar import polar
+from unitary_zoo.linalg._spectrum import eigenphases, eigenvalues
 
 
 def unitary_eigh(w: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,9 +28,9 @@ def unitary_eigh(w: Tensor) -> tuple[Tensor, Tensor]:
         Phases in (-pi, pi], shape (n), and V, shape (n, n), complex128; NaN if ``w`` is not finite.
     """
     w = w.to(torch.complex128)
-    if not w.isfinite().all():  # eigensolvers of LAPACK raise errors for it, or end the process
-        return w.new_full((len(w),), math.nan).real, torch.full_like(w, math.nan)
-    phases = torch.linalg.eigvals(w).angle().sort().values
+    phases = eigenphases(w)
+    if not phases.isfinite().all():
+        return phases, torch.full_like(w, math.nan)
     after = torch.cat([phases[1:], phases[:1] + 2 * math.pi])
     widest = (after - phases).argmax()
     rotation = math.pi - (phases + after)[widest] / 2
@@ -115,7 +116,7 @@ def away_from_minus_one(w: Tensor, margin: float) -> Tensor:
     Returns:
         Shape (n, n).
     """
-    if w.isfinite().all() and (torch.linalg.eigvals(w) + 1).abs().min() < margin:
+    if (eigenvalues(w) + 1).abs().min() < margin:
         return expm_skew(log_unitary(w) * (1 - margin))
     return w
 

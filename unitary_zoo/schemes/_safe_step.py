@@ -30,7 +30,8 @@ def safe_move(w: Tensor, move: Tensor, limit: float) -> Tensor:
     if excess(start).norm() >= limit * _EDGE:
         return linalg.newton_schulz_step(w)
     # ||N0 + t N1 + t^2 N2||^2 along the unit direction is a polynomial of degree 4 in t.
-    unit = move / move.norm()
+    unit = move / move.abs().amax()  # the squares of larger entries would overflow
+    unit = unit / unit.norm()
     cross = start @ unit.mH
     terms = (excess(start), cross + cross.mH, unit @ unit.mH)
     c = [-((limit * _INSIDE) ** 2), 0.0, 0.0, 0.0, 0.0]

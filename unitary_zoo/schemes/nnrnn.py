@@ -23,8 +23,9 @@ from unitary_zoo.schemes._planes import is_block_diagonal, real_planes, schur_fo
 
 
 def _dimension(n: int) -> int:
-    # There are n^2 - floor(n/2) parameters. Rotating P within a block and T accordingly leaves W
-    # as it is, which takes floor(n/2) directions; for n = 2 there is no P.
+    # From n = 3 on there are n^2 - floor(n/2) parameters. Rotating P within a block and T
+    # accordingly leaves W as it is, which takes floor(n/2) directions. For n = 2 there is no P, and
+    # 2 parameters are left.
     return n * n - 2 * (n // 2)
 
 
@@ -129,11 +130,13 @@ class NonNormal(Static):
         self._assign(self._sample(init, generator))
 
     def _assign(self, w: Tensor) -> None:
-        if not is_block_diagonal(w) and linalg.unitarity_defect(w) > 1e-3:
-            self._assign_orthogonal(linalg.polar_with_determinant(w, None if self.n % 2 else 1))
+        if is_block_diagonal(w):
+            return self._assign_orthogonal(w)
+        sign = None if self.n % 2 else 1
+        start = linalg.polar_with_determinant(w, sign)
+        self._assign_orthogonal(start)
+        if not (start - w).norm() <= 1e-3:  # not orthogonal, or of determinant -1 with an even n
             super()._assign(w)
-        else:
-            self._assign_orthogonal(w)
 
     def _assign_orthogonal(self, w: Tensor) -> None:
         """Set the parameters to an orthogonal or block-diagonal W."""

@@ -111,6 +111,7 @@ class SpectralBand(Static):
         if self.field == "real" and torch.linalg.det(u) * torch.linalg.det(v) < 0:
             u[:, -1].neg_()
             s[-1].neg_()  # clipped below; the least value is the nearest to its negative
+            w = u @ vh
         s = torch.where((s - 1).abs() <= self.n * eps, 1.0, s)  # p = 0 for a unitary W
         if s[0] - s[-1] <= self.n * eps:
             # Then V may be any unitary matrix. Roots of W have no eigenvalue near -1, and their

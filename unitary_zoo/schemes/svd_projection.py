@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
@@ -98,5 +97,5 @@ class SVDProjection(Projected):
     def _violation(self, x: Tensor) -> Tensor:
         if self.contractive:
             # In single precision these would round by as much as is allowed for the weight.
-            return (torch.linalg.svdvals(linalg.double(x)) - 1).clamp(min=0).norm()
+            return (linalg.singular_values(linalg.double(x)) - 1).clamp(min=0).norm()
         return super()._violation(x)

@@ -6,6 +6,7 @@ fails if one does not hold, or if it raises. The first line of its docstring is 
 
 from unitary_zoo.testing.checks import (
     algebra,
+    awkward,
     calculus,
     dtypes,
     interface,
@@ -21,6 +22,7 @@ from unitary_zoo.testing.checks.registry import CHECKS
 __all__ = [
     "CHECKS",
     "algebra",
+    "awkward",
     "calculus",
     "dtypes",
     "interface",
