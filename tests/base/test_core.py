@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.func import functional_call, jacrev
 
 from tests.base.common import CASES, build, every_case, moved, same, state
-from unitary_zoo import NotRepresentableError, Parametrization
+from unitary_zoo import (
+    NotRepresentableError,
+    Parametrization,
+    UnitaryGRU,
+    UnitaryRNN,
+    orthogonal,
+)
 from unitary_zoo.base import Group
 from unitary_zoo.testing.subject import Subject
 
@@ -57,8 +64,46 @@ def test_determinant_option_gives_special_unitary_matrices(name):
 
 def test_unknown_options_are_refused():
     for name in Parametrization.names():
-        with pytest.raises(TypeError, match="no_such_option"):
+        with pytest.raises(TypeError, match=f"{name} got .*no_such_option=1; it takes .*dtype"):
             Parametrization.create(name, 4, no_such_option=1)
+
+
+@pytest.mark.parametrize(
+    "build_it",
+    [
+        lambda scheme: Parametrization.get(scheme)(4, rebase_evry=3),
+        lambda scheme: orthogonal(nn.Linear(4, 4), "weight", scheme, rebase_evry=3),
+        lambda scheme: UnitaryRNN(2, 4, scheme=scheme, rebase_evry=3),
+        lambda scheme: UnitaryGRU(2, 4, scheme=scheme, rebase_evry=3),
+    ],
+    ids=["class", "orthogonal", "rnn", "gru"],
+)
+def test_unknown_options_name_what_the_scheme_takes(build_it):
+    message = (
+        r"^dtriv got an unexpected option rebase_evry=3; did you mean rebase_every\? it takes "
+        "determinant, device, dtype, field, map, rebase_every$"
+    )
+    with pytest.raises(TypeError, match=message):
+        build_it("dtriv")
+
+
+class OneFieldOnly(type(Parametrization.create("full_capacity", 1))):
+    def __init__(self, n, *, strength=1.0, **options):
+        super().__init__(n, **options)
+
+
+class NoMoreOptions(OneFieldOnly):
+    def __init__(self, n, strong=True):
+        super().__init__(n, strength=2.0, **({} if strong else {"strngth": 1}))
+
+
+def test_options_of_a_third_party_are_those_of_its_chain():
+    # One field, and no determinant to choose; the option of each class of the chain.
+    with pytest.raises(TypeError, match=r"takes device, dtype, rebase_every, strength$"):
+        OneFieldOnly(3, other=1)
+    # A class that passes no other options on hides those of its bases.
+    with pytest.raises(TypeError, match=r"strngth=1; did you mean strong\? it takes strong$"):
+        NoMoreOptions(3, strong=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

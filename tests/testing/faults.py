@@ -63,6 +63,12 @@ class SilentAboutTheValue(Cayley):
         super().__init__(n, **options)
 
 
+@fault("bad_arguments")
+class SwallowsUnknownOptions(Cayley):
+    def __init__(self, n, field=None, dtype=None, **options):
+        super().__init__(n, field=field, dtype=dtype)
+
+
 @fault("matrix_form")
 class AlwaysFloat64(Cayley):
     def matrix(self):
@@ -591,3 +597,17 @@ class KeepsWhatItRefused(Cayley):
     def load_state_dict(self, state, *args, **options):
         if not self._started:
             super().load_state_dict(state, *args, **options)
+
+
+@fault("state_memory")
+class StoresByColumns(Projection):
+    def _store(self, w):
+        self.weight.data = w.mT.contiguous().mT
+
+
+@fault("state_memory")
+class TakesTheStateAsItIs(Cayley):
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        self.register_buffer("order", torch.eye(n).mT.contiguous().mT)
+        self.register_buffer("other", self.order.view(-1))

@@ -42,3 +42,11 @@ def test_plain_checkpoint_that_cannot_be_represented_is_an_error():
     with pytest.raises(RuntimeError, match=r"weight: the value has shape \(3, 4\)"):
         layer.load_state_dict(nn.Linear(4, 3).state_dict(), strict=False)
     assert torch.equal(layer.weight, before)
+
+
+def test_plain_state_dict_is_contiguous(layer):
+    # The columns of a tall weight, and the transpose of a wide one, are views.
+    for value in plain_state_dict(layer).values():
+        assert value.is_contiguous()
+        assert not value.is_conj()
+        assert value.untyped_storage().nbytes() == value.numel() * value.element_size()

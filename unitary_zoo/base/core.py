@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
@@ -38,7 +40,7 @@ class SchemeCore(UnitaryBuffers, ABC):
         super().__init__()
         name = self.info.name
         if unknown:
-            raise _unknown_option(name, *next(iter(unknown.items())))
+            raise _unknown_option(name, unknown, options_of(type(self)))
         check_int(f"{name}: n", n, 1)
         if not self.info.accepts(n):
             accepted = [k for k in range(1, 4 * max(n, 4)) if self.info.accepts(k)][:8]
@@ -145,10 +147,32 @@ class SchemeCore(UnitaryBuffers, ABC):
             )
 
 
-def _unknown_option(scheme: str, name: str, value: object) -> TypeError:
+def options_of(scheme: type[SchemeCore]) -> list[str]:
+    """Return the names of the options that a scheme takes, from the signatures of its chain."""
+    found: set[str] = set()
+    for cls in scheme.__mro__:
+        if (constructor := vars(cls).get("__init__")) is None:
+            continue
+        parameters = inspect.signature(constructor).parameters.values()
+        found |= {p.name for p in parameters if p.default is not p.empty}
+        if cls is SchemeCore or all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break  # it passes no other options on
+    if len(scheme.info.fields) == 1:
+        found.discard("field")
+    if not any(claims.serves(sign) for claims in scheme.info.claims.values() for sign in (1, -1)):
+        found.discard("determinant")
+    return sorted(found)
+
+
+def _unknown_option(scheme: str, unknown: dict[str, object], options: list[str]) -> TypeError:
+    name, value = next(iter(unknown.items()))
     if name == "special" and isinstance(value, bool | None):
         new = None if value is None else 1 if value else -1
         return TypeError(
             f"{scheme}: the option special={value} is called determinant; pass determinant={new}"
         )
-    return TypeError(f"{scheme} got an unexpected option {name}={value!r}; leave it out")
+    near = difflib.get_close_matches(name, options, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ";"
+    return TypeError(
+        f"{scheme} got an unexpected option {name}={value!r}{hint} it takes {', '.join(options)}"
+    )

@@ -130,8 +130,10 @@ class UnitaryBuffers(CustomConversion, LoadingHook, ABC):
                     check_dtype(given.dtype, self.info, f"dtype of {key}")
                 except TypeError as error:
                     errors.append(str(error))
+                    continue
             elif not own.is_complex() and given.dtype != own.dtype:
-                state[key] = given.to(own.dtype)  # a count in a state that was converted as a whole
+                given = given.to(own.dtype)  # a count in a state that was converted as a whole
+            state[key] = given.contiguous()  # with assign=True it becomes part of the module
 
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
         if self._reference_parameter.is_meta:

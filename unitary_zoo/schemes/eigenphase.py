@@ -98,7 +98,8 @@ class Eigenphase(Static):
         q = None
         if not self.circulant:
             q = linalg.view_as_real_parts(self._basis(basis, generator))
-            q = q.to(self._promoted(self.phases).dtype).clone()
+            q = q.to(self._promoted(self.phases).dtype)
+            q = q.clone(memory_format=torch.contiguous_format)
         self.register_buffer("q", q)
         self.reset_parameters(generator=generator)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -15,8 +16,8 @@ def plain_state_dict(module: nn.Module) -> dict[str, Tensor]:
         module: A model with parametrized layers anywhere in it.
 
     Returns:
-        The current value of every parametrized weight under its own name, and everything else as in
-        ``module.state_dict()``.
+        The current value of every parametrized weight under its own name, contiguous, and
+        everything else as in ``module.state_dict()``.
     """
     state = dict(module.state_dict())
     for path, layer in module.named_modules():
@@ -24,5 +25,6 @@ def plain_state_dict(module: nn.Module) -> dict[str, Tensor]:
         for name in parametrizations_of(layer) if parametrize.is_parametrized(layer) else ():
             inner = f"{prefix}parametrizations.{name}."
             state = {key: value for key, value in state.items() if not key.startswith(inner)}
-            state[prefix + name] = getattr(layer, name).detach().clone()
+            weight = getattr(layer, name).detach().resolve_conj()
+            state[prefix + name] = weight.clone(memory_format=torch.contiguous_format)
     return state

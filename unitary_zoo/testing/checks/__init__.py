@@ -14,6 +14,7 @@ from unitary_zoo.testing.checks import (
     second_derivatives,
     stepping,
     steps,
+    states,
     training,
     transforms,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "second_derivatives",
     "stepping",
     "steps",
+    "states",
     "training",
     "transforms",
 ]

@@ -96,7 +96,7 @@ def _group_agrees(field: str, claims: FieldClaims) -> Measure:
 
 @check()
 def check_bad_arguments(subject: Subject) -> Iterator[Measure]:
-    """Bad sizes, fields and dtypes are refused, with the value in the message."""
+    """Bad sizes, fields, dtypes and options are refused, with the value in the message."""
     scheme, good = subject.scheme, subject.sizes()[-1]
     refused = [n for n in range(1, 9) if not scheme.info.accepts(n)]
     for n in (0, -3, *refused[:1]):
@@ -105,6 +105,7 @@ def check_bad_arguments(subject: Subject) -> Iterator[Measure]:
         yield refuses(f"n={bad!r}", TypeError, str(bad), scheme, bad)
     yield refuses("field", ValueError, "quaternion", scheme, good, field="quaternion")
     yield refuses("dtype", TypeError, "complex64", scheme, good, dtype=torch.complex64)
+    yield refuses("an unknown option", TypeError, "no_such_option", scheme, good, no_such_option=1)
 
 
 @check()
