@@ -62,7 +62,7 @@ def test_table_lists_every_scheme_of_the_library():
     assert set(table()) == ours
 
 
-PRIMES = {4: (2, 2), 7: (7,), 8: (2, 2, 2), 12: (2, 2, 3)}
+PRIMES = {1: (1,), 2: (2,), 4: (2, 2), 7: (7,), 8: (2, 2, 2), 12: (2, 2, 3)}
 
 
 def evaluate(formula: str, n: int) -> int:
@@ -85,8 +85,11 @@ def test_table_row(name):
     for field, group, formula in zip(fields, groups, numbers, strict=True):
         for n in filter(scheme.info.accepts, PRIMES):
             p = scheme(n, field=field)
-            assert p.info.reach == group
-            assert sum(q.numel() for q in p.parameters()) == evaluate(formula, n)
+            # Two layers of eunn reach the whole group up to n = 2, which the table leaves out.
+            assert p.info.reach == group or (name == "eunn" and n <= 2)
+            # The one exception, which the text below the table names.
+            count = 2 if (name, n) == ("nnrnn", 2) else evaluate(formula, n)
+            assert sum(q.numel() for q in p.parameters()) == count
             assert torch.isfinite(p.matrix()).all()
 
 
