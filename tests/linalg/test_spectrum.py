@@ -22,6 +22,17 @@ def test_spectrum_equals_that_of_numpy(dtype):
         np.testing.assert_allclose(found, np.linalg.svd(w.numpy(), compute_uv=False), 1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_svd_multiplies_to_the_matrix_or_is_nan(dtype):
+    x = torch.randn(2, 4, 4, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    x[1, 0, 3] = math.inf
+    u, s, vh = linalg.svd(x)
+    np.testing.assert_allclose((u * s.unsqueeze(-2) @ vh)[0], x[0], atol=1e-14)
+    np.testing.assert_allclose(s[0], np.linalg.svd(x[0].numpy(), compute_uv=False), 1e-13)
+    for factor in (u, s, vh):
+        assert factor[1].isnan().all()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("function", ["eigenvalues", "eigenphases", "singular_values"])

@@ -50,7 +50,7 @@ from unitary_zoo.linalg._skew import (
     skew_to_coordinates,
     traceless,
 )
-from unitary_zoo.linalg._spectrum import eigenphases, eigenvalues, singular_values
+from unitary_zoo.linalg._spectrum import eigenphases, eigenvalues, singular_values, svd
 
 __all__ = [
     "SingularMatrixError",
@@ -89,6 +89,7 @@ __all__ = [
     "skew_dimension",
     "skew_from_coordinates",
     "skew_to_coordinates",
+    "svd",
     "traceless",
     "unitarity_defect",
     "unitary_eigh",

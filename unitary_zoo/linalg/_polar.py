@@ -17,7 +17,12 @@ from unitary_zoo._torch import (
 )
 from unitary_zoo.linalg._dtypes import eps, identity_like
 from unitary_zoo.linalg._inplace import add_identity_, add_product
+<<<<<<< HEAD
 from unitary_zoo.linalg._map import MatrixMap
+=======
+from unitary_zoo.linalg._map import MatrixMap, functional
+from unitary_zoo.linalg._spectrum import svd
+>>>>>>> ccf56c0 (Guard the SVD of every polar factor and of a reversed direction)
 
 
 def newton_schulz_step(w: Tensor) -> Tensor:
@@ -101,6 +106,7 @@ def _near_adjoint(grad: Tensor, norm: float, x: Tensor, w: Tensor) -> Tensor:
 
 
 def _svd_factors(x: Tensor) -> tuple[Tensor, ...]:
+<<<<<<< HEAD
     """W, then U, the singular values and V^H."""
     u, s, vh = _svd(x)
     return u @ vh, u, s, vh
@@ -112,6 +118,11 @@ def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     finite = x.isfinite().all(-1).all(-1)[..., None, None]
     u, s, vh = torch.linalg.svd(torch.where(finite, x, 0.0))
     return torch.where(finite, u, math.nan), s, vh
+=======
+    """W, then U, the singular values and V^H; W is NaN where X is not finite."""
+    u, s, vh = svd(x)
+    return u @ vh, u, s, vh
+>>>>>>> ccf56c0 (Guard the SVD of every polar factor and of a reversed direction)
 
 
 def _svd_adjoint(grad: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Eigenvalues and singular values of matrices that may hold anything.
 
-LAPACK ends the process, or prints a complaint and returns arbitrary numbers, where a matrix has
-entries that are not finite. These functions return NaN there.
+Where a matrix has entries that are not finite, LAPACK ends the process, raises an error, prints a
+complaint, or returns arbitrary numbers such as an identity. These functions return NaN there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ def eigenphases(w: Tensor) -> Tensor:
 def singular_values(x: Tensor) -> Tensor:
     """The singular values of X (..., m, n), descending; NaN if X is not finite."""
     return _where_finite(torch.linalg.svdvals, x)
+
+
+def svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """U, the singular values and V^H of X (..., m, n) = U diag(s) V^H; NaN if X is not finite."""
+    finite = x.isfinite().all(-1).all(-1)[..., None, None]
+    u, s, vh = torch.linalg.svd(torch.where(finite, x, 0.0))
+    nan = torch.where(finite, 0.0, math.nan).to(s.dtype)
+    return u + nan, s + nan[..., 0], vh + nan
 
 
 def _where_finite(values_of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from unitary_zoo.testing.checks import (
     interface,
     recurrence,
     second_derivatives,
+    states,
     stepping,
     steps,
-    states,
     training,
     transforms,
 )
@@ -29,9 +29,9 @@ __all__ = [
     "interface",
     "recurrence",
     "second_derivatives",
+    "states",
     "stepping",
     "steps",
-    "states",
     "training",
     "transforms",
 ]
