@@ -43,7 +43,25 @@ def has_functional_transforms() -> bool:
 
 def is_transformed() -> bool:
     """Whether a transform of torch.func or a level of forward-mode differentiation is active."""
-    return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
+    return has_functional_transforms() or in_forward_mode()
+
+
+def in_forward_mode() -> bool:
+    """Whether a level of forward-mode differentiation is active."""
+    return bool(forward_ad._current_level >= 0)
+
+
+def is_watched() -> bool:
+    """Whether a dispatch mode sees the operators that are called: a FLOP counter, a logger."""
+    return bool(torch._C._len_torch_dispatch_stack() > 0)
+
+
+def is_batched(grad: Tensor) -> bool:
+    """Whether a gradient may stand for several: inside ``torch.vmap``, or of batched gradients.
+
+    ``torch.autograd.grad(is_grads_batched=True)`` has a kind of batched tensors of its own.
+    """
+    return _functorch.is_legacy_batchedtensor(grad) or has_functional_transforms()
 
 
 def has_tangent(x: Tensor) -> bool:

@@ -7,7 +7,7 @@ import torch
 
 from tests.scan.recurrent_helpers import N, inputs
 from unitary_zoo import Parametrization
-from unitary_zoo.scan import backends, dispatch, recurrent_scan
+from unitary_zoo.scan import backends, choice, recurrent_scan
 from unitary_zoo.testing.subject import haar, normal, usable_backends
 
 
@@ -15,13 +15,14 @@ from unitary_zoo.testing.subject import haar, normal, usable_backends
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the backends that ran."""
     names: list[str] = []
-    for name, module in dispatch.BACKENDS.items():
+    for name, module in choice.BACKENDS.items():
+        function = "run" if name == choice.PLAIN_LOOP else "forward"
 
-        def run(problem, name=name, original=module.run):
+        def run(*arguments, name=name, original=getattr(module, function), **options):
             names.append(name)
-            return original(problem)
+            return original(*arguments, **options)
 
-        monkeypatch.setattr(module, "run", run)
+        monkeypatch.setattr(module, function, run)
     monkeypatch.delenv("UNITARY_ZOO_SCAN", raising=False)
     return names
 
@@ -54,7 +55,7 @@ def test_auto_takes_a_backend_without_overhead_for_short_runs(ran):
     one["x"] = one["x"][:1]
     recurrent_scan(**one, nonlinearity="tanh")
     for rows in (1, 2):
-        n = 2 * dispatch.PACKING + 1
+        n = 2 * choice.PACKING + 1
         w = haar(n, torch.float64)
         x, h0 = normal(2, rows, n, dtype=w.dtype), normal(rows, n, dtype=w.dtype)
         recurrent_scan(x, w, h0, "tanh")

@@ -202,8 +202,8 @@ def test_gated_scan_saves_states_gates_product_and_candidate(return_sequence):
     _, saved = saved_bytes(
         lambda: gated_scan(**given, return_sequence=return_sequence), given.values()
     )
-    # The states with the first one; of each step both gates, the product and the candidate.
-    assert saved == (61 + 4 * 60) * 2 * 16 * 4
+    # The states; of each step both gates, the product and the candidate.
+    assert saved == (60 + 4 * 60) * 2 * 16 * 4
 
 
 @pytest.mark.parametrize("inference", [True, False])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.scan.loop import Inputs, loop
 from unitary_zoo import Parametrization
 from unitary_zoo.base import DenseMap
-from unitary_zoo.scan import dispatch, recurrent_scan
+from unitary_zoo.scan import choice, recurrent_scan
 from unitary_zoo.testing import strategies
 from unitary_zoo.testing.subject import Subject, normal
 
@@ -25,7 +25,7 @@ def scheme_cases():
 @pytest.mark.parametrize(("subject", "field"), list(scheme_cases()))
 def test_scan_with_a_map_equals_the_loop_with_its_matrix(subject, field, factors, monkeypatch):
     """States and gradients of the parameters, with the map made dense or applied by factors."""
-    monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
+    monkeypatch.setattr(choice, "by_factors", lambda *args: factors)
     for n in subject.sizes(1, 2, 7):
         p = subject.build(n, field, torch.float64)
         x, h0 = normal(5, 2, n, dtype=p.dtype), normal(2, n, dtype=p.dtype, seed=2)
@@ -60,7 +60,7 @@ def structured_map(n: int = 6):
 
 @pytest.mark.parametrize("factors", [True, False])
 def test_scan_makes_a_map_dense_once_or_never(factors, monkeypatch):
-    monkeypatch.setattr(dispatch, "by_factors", lambda *args: factors)
+    monkeypatch.setattr(choice, "by_factors", lambda *args: factors)
     w = structured_map()
     assert not isinstance(w, DenseMap)
     calls = {"matrix": 0, "map": 0}
@@ -86,9 +86,9 @@ def test_by_factors_chooses_the_cheaper_form():
     """The sizes lie far from the crossings of the benchmark `scan_speed --structured`."""
     of_size = {n: Parametrization.create("arjovsky", n).prepare() for n in (8, 128, 256, 1024)}
     for n, w in of_size.items():
-        assert dispatch.by_factors(w, steps=1, batch=2)  # one step is no reason to build W
-        assert dispatch.by_factors(w, steps=100, batch=20) == (n == 1024)
-        assert dispatch.by_factors(w, steps=1000, batch=1) == (n == 1024)
+        assert choice.by_factors(w, steps=1, batch=2)  # one step is no reason to build W
+        assert choice.by_factors(w, steps=100, batch=20) == (n == 1024)
+        assert choice.by_factors(w, steps=1000, batch=1) == (n == 1024)
     dense = Parametrization.create("expm", 8).prepare()
     assert dense.multiplications == 64
     assert of_size[8].multiplications < 4 * of_size[128].multiplications

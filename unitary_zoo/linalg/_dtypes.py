@@ -5,10 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_REAL = {
+    torch.complex32: torch.float16,
+    torch.complex64: torch.float32,
+    torch.complex128: torch.float64,
+}
+
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """The real dtype of the same precision."""
-    return dtype.to_real() if dtype.is_complex else dtype
+    # torch.compile cannot trace dtype.to_real().
+    return _REAL.get(dtype, dtype)
 
 
 def complex_dtype(dtype: torch.dtype) -> torch.dtype:

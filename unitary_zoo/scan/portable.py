@@ -8,18 +8,14 @@ gradient of W is one matrix product over all steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from unitary_zoo.base import DenseMap, LinearMap
-from unitary_zoo.scan import autograd, portable_gated
+from unitary_zoo.scan import portable_gated
 from unitary_zoo.scan.activations import ACTIVATE, DERIVATIVE
+from unitary_zoo.scan.autograd import Needed, Saved
 from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Operands
-
-HEEDS_CHECKPOINT = False
 
 
 def status() -> tuple[bool, str]:
@@ -34,77 +30,55 @@ def supports(problem: AnyProblem) -> tuple[bool, str]:
     return True, "dense recurrence in PyTorch operations"
 
 
-def run(problem: AnyProblem) -> Tensor:
-    """Return all states (T, B, n), or the last one (B, n) if not ``return_sequence``."""
+def forward(problem: AnyProblem, keep: bool) -> tuple[Tensor, Saved]:
+    """Return the result; keeps all states, and for |x| the signs."""
     if isinstance(problem, GatedProblem):
-        return portable_gated.run(problem)
-    operands = problem.operands()
-    if not (problem.return_sequence or autograd.needs_gradients(operands)):
-        return _last_state(operands, problem.activation.name)
-    out: Tensor = _Scan.apply(*operands, *problem.options())
-    return out
+        return portable_gated.forward(problem, keep)
+    operands, name = problem.operands(), problem.activation.name
+    if not (problem.return_sequence or keep):
+        return _last_state(operands, name), Saved(())
+    x, w, h0, weight_ih, bias, threshold = operands
+    steps, batch = x.shape[:2]
+    n = w.shape[0]
+    activate = ACTIVATE[name]
+    transposed = w.mT.contiguous()  # the product is fastest with this layout
+    states = x.new_empty(steps, batch, n, dtype=w.dtype)
+    flat = states.view(steps * batch, n)
+    _pre_activations(x.reshape(steps * batch, x.shape[2]), weight_ih, bias, out=flat)
+    # The derivative of |z| is the sign of z, which the state has lost.
+    negative = (
+        torch.empty(steps, batch, n, dtype=torch.bool, device=x.device)
+        if name == "abs" and keep
+        else None
+    )
+    h = h0
+    for t, z in enumerate(states.unbind(0)):
+        h = z.addmm_(h, transposed)
+        if negative is not None:
+            torch.lt(z, 0, out=negative[t])
+        activate(z, threshold)
+    return states if problem.return_sequence else h.clone(), Saved((states, negative))
 
 
-class _Scan(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        w: Tensor,
-        h0: Tensor,
-        weight_ih: Tensor | None,
-        bias: Tensor | None,
-        threshold: Tensor | None,
-        name: str,
-        return_sequence: bool,
-        checkpoint: int | None,
-    ) -> Tensor:
-        steps, batch = x.shape[:2]
-        n = w.shape[0]
-        differentiate = any(ctx.needs_input_grad)
-        ctx.options = name, return_sequence, checkpoint
-        activate = ACTIVATE[name]
-        transposed = w.mT.contiguous()  # the product is fastest with this layout
-        states = x.new_empty(steps + 1, batch, n, dtype=w.dtype)
-        states[0] = h0
-        flat = states[1:].view(steps * batch, n)
-        _pre_activations(x.reshape(steps * batch, x.shape[2]), weight_ih, bias, out=flat)
-        # The derivative of |z| is the sign of z, which the state has lost.
-        negative = (
-            torch.empty(steps, batch, n, dtype=torch.bool, device=x.device)
-            if name == "abs" and differentiate
-            else None
-        )
-        slots = states.unbind(0)
-        for t in range(steps):
-            z = slots[t + 1].addmm_(slots[t], transposed)
-            if negative is not None:
-                torch.lt(z, 0, out=negative[t])
-            activate(z, threshold)
-        ctx.save_for_backward(x, w, h0, weight_ih, bias, threshold, states, negative)
-        return states[1:] if return_sequence else states[-1].clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return autograd.backward(ctx, grad, Operands, _gradients)
+def restore(problem: AnyProblem, states: Tensor) -> Saved | None:
+    """Return what :func:`forward` keeps, from all states; None for |x|, whose signs are lost."""
+    if isinstance(problem, GatedProblem):
+        return portable_gated.restore(problem, states)
+    return None if problem.activation.name == "abs" else Saved((states, None))
 
 
-def _gradients(
-    ctx: Any,
-    operands: Operands,
-    saved: tuple[Tensor | None, ...],
-    needed: Mapping[str, bool],
-    grad: Tensor,
-) -> dict[str, Tensor]:
-    name, return_sequence, _ = ctx.options
-    x, w, weight_ih = operands.x, operands.w, operands.weight_ih
-    states, negative = saved
+def backward(problem: AnyProblem, saved: Saved, needed: Needed, grad: Tensor) -> dict[str, Tensor]:
+    """Return the gradients of the operands, by name, at least of those that need one."""
+    if isinstance(problem, GatedProblem):
+        return portable_gated.backward(problem, saved, needed, grad)
+    x, w, h0, weight_ih, _, threshold = problem.operands()
+    states, negative = saved.tensors
     assert states is not None
-    steps, batch, n = states.shape[0] - 1, states.shape[1], states.shape[2]
+    steps, batch, n = states.shape
     conjugate = w.conj().resolve_conj()
-    dz = torch.empty_like(states[1:])
-    derivative = DERIVATIVE[name](states[1:], negative, operands.threshold)
-    grads = grad.unbind(0) if return_sequence else None
+    dz = torch.empty_like(states)
+    derivative = DERIVATIVE[problem.activation.name](states, negative, threshold)
+    grads = grad.unbind(0) if problem.return_sequence else None
     dz_slots = dz.unbind(0)
     g = grads[-1] if grads is not None else grad
     for t in range(steps - 1, -1, -1):
@@ -118,7 +92,7 @@ def _gradients(
     if needed["x"]:
         found["x"] = dz if weight_ih is None else (flat @ weight_ih.conj()).view(x.shape)
     if needed["w"]:
-        found["w"] = flat.mT @ states[:-1].reshape(steps * batch, n).conj()
+        found["w"] = portable_gated.products_with_previous(dz, states, h0)
     if needed["weight_ih"]:
         found["weight_ih"] = flat.mT @ x.reshape(steps * batch, x.shape[2]).conj()
     if needed["bias"]:

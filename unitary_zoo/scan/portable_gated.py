@@ -9,23 +9,11 @@ steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from unitary_zoo.scan import autograd
+from unitary_zoo.scan.autograd import Needed, Saved
 from unitary_zoo.scan.problem import GatedOperands, GatedProblem
-
-
-def run(problem: GatedProblem) -> Tensor:
-    """Return all states (T, B, n), or the last one (B, n) if not ``return_sequence``."""
-    operands = problem.operands()
-    if not (problem.return_sequence or autograd.needs_gradients(operands)):
-        return _last_state(operands)
-    out: Tensor = _GatedScan.apply(*operands, *problem.options())
-    return out
 
 
 def _sums(
@@ -42,12 +30,18 @@ def _sums(
     return sums, candidate
 
 
-def _step(h: Tensor, transposed: Tensor, sums: Tensor, candidate: Tensor, out: Tensor) -> None:
-    """Write the state after h (B, n) into ``out``; turns the sums into r, z and the product."""
+def _gates(h: Tensor, transposed: Tensor, sums: Tensor, candidate: Tensor) -> None:
+    """Turn the sums into r, z and the product, and the other sum into the candidate."""
     n = h.shape[1]
     sums.addmm_(h, transposed)
     sums[:, : 2 * n].sigmoid_()
     candidate.addcmul_(sums[:, :n], sums[:, 2 * n :]).tanh_()
+
+
+def _step(h: Tensor, transposed: Tensor, sums: Tensor, candidate: Tensor, out: Tensor) -> None:
+    """Write the state after h (B, n) into ``out``; turns the sums into r, z and the product."""
+    n = h.shape[1]
+    _gates(h, transposed, sums, candidate)
     torch.lerp(candidate, h, sums[:, n : 2 * n], out=out)
 
 
@@ -61,48 +55,49 @@ def _last_state(operands: GatedOperands) -> Tensor:
     return h
 
 
-class _GatedScan(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        w: Tensor,
-        h0: Tensor,
-        weight_ih: Tensor,
-        bias: Tensor | None,
-        bias_hn: Tensor | None,
-        return_sequence: bool,
-        checkpoint: int | None,
-    ) -> Tensor:
-        (steps, batch, m), n = x.shape, w.shape[1]
-        ctx.options = return_sequence, checkpoint
-        sums, candidates = _sums(x.reshape(steps * batch, m), weight_ih, bias, bias_hn)
-        sums, candidates = sums.view(steps, batch, 3 * n), candidates.view(steps, batch, n)
-        states = x.new_empty(steps + 1, batch, n)
-        states[0] = h0
-        transposed = w.mT.contiguous()  # the product is fastest with this layout
-        slots = states.unbind(0)
-        sums_at, candidate_at = sums.unbind(0), candidates.unbind(0)
-        for t in range(steps):
-            _step(slots[t], transposed, sums_at[t], candidate_at[t], out=slots[t + 1])
-        ctx.save_for_backward(x, w, h0, weight_ih, bias, bias_hn, states, sums, candidates)
-        return states[1:] if return_sequence else states[-1].clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return autograd.backward(ctx, grad, GatedOperands, _gradients)
+def forward(problem: GatedProblem, keep: bool) -> tuple[Tensor, Saved]:
+    """Return the result; keeps all states, and what the gates made of the sums."""
+    operands = problem.operands()
+    if not (problem.return_sequence or keep):
+        return _last_state(operands), Saved(())
+    x, w, h0, weight_ih, bias, bias_hn = operands
+    (steps, batch, m), n = x.shape, w.shape[1]
+    sums, candidates = _sums(x.reshape(steps * batch, m), weight_ih, bias, bias_hn)
+    sums, candidates = sums.view(steps, batch, 3 * n), candidates.view(steps, batch, n)
+    states = x.new_empty(steps, batch, n)
+    transposed = w.mT.contiguous()  # the product is fastest with this layout
+    sums_at, candidate_at = sums.unbind(0), candidates.unbind(0)
+    h = h0
+    for t, following in enumerate(states.unbind(0)):
+        _step(h, transposed, sums_at[t], candidate_at[t], out=following)
+        h = following
+    saved = Saved((states, sums, candidates))
+    return states if problem.return_sequence else h.clone(), saved
 
 
-def _gradients(
-    ctx: Any,
-    operands: GatedOperands,
-    saved: tuple[Tensor | None, ...],
-    needed: Mapping[str, bool],
-    grad: Tensor,
+def restore(problem: GatedProblem, states: Tensor) -> Saved:
+    """Return what :func:`forward` keeps, from all states: all steps at once."""
+    x, w, h0, weight_ih, bias, bias_hn = problem.operands()
+    steps, batch, n = states.shape
+    sums, candidates = _sums(x.reshape(steps * batch, x.shape[2]), weight_ih, bias, bias_hn)
+    previous = torch.cat([h0.unsqueeze(0), states[:-1]]).view(steps * batch, n)
+    _gates(previous, w.mT, sums, candidates)
+    return Saved((states, sums.view(steps, batch, 3 * n), candidates.view(steps, batch, n)))
+
+
+def products_with_previous(d: Tensor, states: Tensor, h0: Tensor) -> Tensor:
+    """Return the sum over t of d_t^T conj(h_(t-1)) (k, n), for d (T, B, k), states (T, B, n)."""
+    first = d[0].mT @ h0.conj()
+    rest = d[1:].flatten(0, 1).mT
+    return first.addmm_(rest, states[:-1].flatten(0, 1).conj())
+
+
+def backward(
+    problem: GatedProblem, saved: Saved, needed: Needed, grad: Tensor
 ) -> dict[str, Tensor]:
-    return_sequence, _ = ctx.options
-    x, w, weight_ih = operands.x, operands.w, operands.weight_ih
-    states, sums, c = saved
+    """Return the gradients of the operands, by name, at least of those that need one."""
+    x, w, h0, weight_ih, _, _ = problem.operands()
+    states, sums, c = saved.tensors
     assert states is not None
     assert sums is not None
     assert c is not None
@@ -114,8 +109,9 @@ def _gradients(
     slopes = torch.empty_like(sums).view(steps, batch, 3, n)
     torch.mul(slope, r, out=slopes[:, :, 2])
     torch.mul(slopes[:, :, 2], (1 - r).mul_(product), out=slopes[:, :, 0])
-    torch.mul(z * (1 - z), states[:-1] - c, out=slopes[:, :, 1])
-    grads = grad.unbind(0) if return_sequence else None
+    difference = torch.cat([h0.unsqueeze(0), states[:-1]]).sub_(c)
+    torch.mul(z * (1 - z), difference, out=slopes[:, :, 1])
+    grads = grad.unbind(0) if problem.return_sequence else None
     gradients = torch.empty_like(c)  # of the states
     gradients[-1] = grad if grads is None else grads[-1]
     gradient_at, slopes_at, z_at = gradients.unbind(0), slopes.unbind(0), z.unbind(0)
@@ -133,7 +129,7 @@ def _gradients(
     d = slopes.view(steps * batch, 3 * n)
     found = {"h0": dh}
     if needed["w"]:
-        found["w"] = d.mT @ states[:-1].reshape(steps * batch, n)
+        found["w"] = products_with_previous(slopes.flatten(2), states, h0)
     if needed["bias_hn"]:
         found["bias_hn"] = d[:, 2 * n :].sum(0)
     # The inputs enter the candidate's sum, not the product: from here on its gradient takes the

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unitary_zoo import nonlinearities
+from unitary_zoo import linalg, nonlinearities
 from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.errors import is_int
 from unitary_zoo.nonlinearities import Activation
@@ -166,8 +166,7 @@ def make_problem(
         activation=activation,
         weight_ih=_cast(weight_ih, dtype),
         bias=_cast(bias, dtype),
-        # torch.compile does not know `to_real`, so it is called only where there is a threshold.
-        threshold=None if threshold is None else threshold.to(dtype.to_real()),
+        threshold=_cast(threshold, linalg.real_dtype(dtype)),
         return_sequence=return_sequence,
         checkpoint=checkpoint,
     )

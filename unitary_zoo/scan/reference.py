@@ -8,8 +8,6 @@ from torch import Tensor
 from unitary_zoo.base import LinearMap
 from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Problem
 
-HEEDS_CHECKPOINT = False
-
 
 def status() -> tuple[bool, str]:
     """Return that the loop runs everywhere, and when it is used."""

@@ -1,4 +1,7 @@
-"""The gradients of a scan as differentiable functions, by differentiating the plain loop."""
+"""The gradients of a scan by differentiating the plain loop, which torch knows in all its ways.
+
+They are differentiable if gradients are enabled, and ``grad`` may be batched by ``torch.vmap``.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,14 @@ def gradients(problem: AnyProblem, needed: Mapping[str, bool], grad: Tensor) -> 
     # A view makes each operand a node of its own. If one was computed from another, as h0 by a scan
     # with the same W, the gradient of the other would otherwise include the path through that one,
     # which autograd itself adds afterwards.
-    operands = {
-        name: tensor.view_as(tensor)
-        for name, tensor in problem.operands()._asdict().items()
-        if tensor is not None
-    }
-    out = reference.run(replace(problem, **operands))
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        operands = {
+            name: tensor.view_as(tensor)
+            for name, tensor in problem.operands()._asdict().items()
+            if tensor is not None
+        }
+        out = reference.run(replace(problem, **operands))
     asked = {name: tensor for name, tensor in operands.items() if needed[name]}
-    found = torch.autograd.grad(out, list(asked.values()), grad, create_graph=True)
+    found = torch.autograd.grad(out, list(asked.values()), grad, create_graph=create_graph)
     return dict(zip(asked, found, strict=True))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from unitary_zoo._torch import is_traced, is_transformed
+from unitary_zoo._torch import is_transformed
 from unitary_zoo.base import DenseMap, LinearMap
-from unitary_zoo.scan import autograd, reference
+from unitary_zoo.scan import portable
+from unitary_zoo.scan.autograd import Needed, Saved
 from unitary_zoo.scan.native import library
 from unitary_zoo.scan.native.call import Call, SavedStates
 from unitary_zoo.scan.native.library import Kernel
-from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Operands
-
-HEEDS_CHECKPOINT = True
+from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Problem
 
 
 def status() -> tuple[bool, str]:
@@ -31,8 +27,8 @@ def supports(problem: AnyProblem) -> tuple[bool, str]:
     """Return true for dense matrices on the CPU, without gates."""
     if isinstance(problem, GatedProblem):
         return False, "the compiled kernel has no gated recurrence"
-    if is_traced() or is_transformed():  # first, since a tracer records the checks below, too
-        return False, "a tracer or transform sees PyTorch operations, not compiled code"
+    if is_transformed():
+        return False, "a transform sees PyTorch operations, not compiled code"
     ok, reason = status()
     if not ok:
         return False, reason
@@ -48,56 +44,42 @@ def supports(problem: AnyProblem) -> tuple[bool, str]:
     return True, reason
 
 
-def run(problem: AnyProblem) -> Tensor:
-    """Return all states (T, B, n), or the last one (B, n) if not ``return_sequence``."""
+def forward(problem: AnyProblem, keep: bool) -> tuple[Tensor, Saved]:
+    """Return the result; keeps the states that the problem and the memory allow."""
     assert not isinstance(problem, GatedProblem)
-    if problem.x.numel() == 0 or problem.h0.numel() == 0:  # the kernel needs data
-        return reference.run(problem)
-    operands = problem.operands()
-    if autograd.needs_gradients(operands):
-        out: Tensor = _Scan.apply(*operands, *problem.options())
-        return out
-    call = Call(Kernel(library.isa()), problem.activation.name, operands)
-    return call.forward(problem.return_sequence)
+    if _is_empty(problem):
+        return portable.forward(problem, keep)
+    # Kept for the backward pass, since the layout of the signs depends on the instruction set.
+    kernel = Kernel(library.isa())
+    call = Call(kernel, problem.activation.name, problem.operands())
+    if not keep:
+        return call.forward(problem.return_sequence), Saved(())
+    states = call.empty_states(problem.return_sequence, problem.checkpoint)
+    out = call.forward(problem.return_sequence, states)
+    return out, Saved((states.states, states.kept, states.signs), (kernel, states.spacing))
 
 
-class _Scan(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        w: Tensor,
-        h0: Tensor,
-        weight_ih: Tensor | None,
-        bias: Tensor | None,
-        threshold: Tensor | None,
-        name: str,
-        return_sequence: bool,
-        checkpoint: int | None,
-    ) -> Tensor:
-        operands = Operands(x, w, h0, weight_ih, bias, threshold)
-        # Kept for the backward pass, since the layout of the signs depends on the instruction set.
-        ctx.kernel = Kernel(library.isa())
-        call = Call(ctx.kernel, name, operands)
-        saved = call.empty_states(return_sequence, checkpoint)
-        out = call.forward(return_sequence, saved)
-        ctx.options = name, return_sequence, checkpoint
-        ctx.spacing = saved.spacing
-        ctx.save_for_backward(*operands, saved.states, saved.kept, saved.signs)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return autograd.backward(ctx, grad, Operands, _gradients)
+def restore(problem: AnyProblem, states: Tensor) -> Saved | None:
+    """Return what :func:`forward` keeps, from all states; None for |x|, whose signs are lost."""
+    assert not isinstance(problem, GatedProblem)
+    if _is_empty(problem):
+        return portable.restore(problem, states)
+    if problem.activation.name == "abs":
+        return None
+    return Saved((states, None, None), (Kernel(library.isa()), 0))
 
 
-def _gradients(
-    ctx: Any,
-    operands: Operands,
-    saved: tuple[Tensor | None, ...],
-    needed: Mapping[str, bool],
-    grad: Tensor,
-) -> dict[str, Tensor]:
-    name, return_sequence, _ = ctx.options
-    call = Call(ctx.kernel, name, operands)
-    return call.backward(grad, return_sequence, SavedStates(ctx.spacing, *saved), needed)
+def backward(problem: AnyProblem, saved: Saved, needed: Needed, grad: Tensor) -> dict[str, Tensor]:
+    """Return the gradients of the operands, by name, at least of those that need one."""
+    assert not isinstance(problem, GatedProblem)
+    if _is_empty(problem):
+        return portable.backward(problem, saved, needed, grad)
+    kernel, spacing = saved.rest
+    call = Call(kernel, problem.activation.name, problem.operands())
+    states = SavedStates(spacing, *saved.tensors)
+    return call.backward(grad, problem.return_sequence, states, needed)
+
+
+def _is_empty(problem: Problem) -> bool:
+    """Whether there is nothing that the kernel could read."""
+    return problem.x.numel() == 0 or problem.h0.numel() == 0

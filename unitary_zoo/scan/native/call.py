@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from unitary_zoo import nonlinearities
+from unitary_zoo import linalg, nonlinearities
 from unitary_zoo._torch import in_memory
 from unitary_zoo.scan.native import threads
 from unitary_zoo.scan.native.library import Kernel, RecurrenceArgs, Sums
@@ -70,7 +70,7 @@ class Call:
             threshold = threshold.repeat_interleave(2)  # for both parts of each number
             name = "complex modrelu"
         self.args = RecurrenceArgs(
-            is_double=w.dtype.to_real() == torch.float64,
+            is_double=linalg.real_dtype(w.dtype) == torch.float64,
             activation=_ACTIVATIONS.index(name),
             steps=self.steps,
             batch=self.batch,
@@ -188,7 +188,7 @@ class Call:
         fields = {"w": "dw", "weight_ih": "dv", "bias": "dbias", "threshold": "dthreshold"}
         slices = self._slices()
         sums = {
-            name: torch.empty(len(slices), *shape, dtype=self.w.dtype.to_real())
+            name: torch.empty(len(slices), *shape, dtype=linalg.real_dtype(self.w.dtype))
             for name, shape in shapes.items()
             if needed[name]
         }
