@@ -12,7 +12,7 @@ from unitary_zoo import UnitaryRNN, UnitaryRNNCell, nonlinearities
 from unitary_zoo.nonlinearities import NONLINEARITIES, modrelu
 from unitary_zoo.scan import recurrent_scan
 from unitary_zoo.testing import strategies
-from unitary_zoo.testing.subject import normal
+from unitary_zoo.testing.subject import normal, usable_backends
 
 DTYPES = [torch.float32, torch.float64]
 REAL_ONLY = ["relu", "leaky_relu", "abs", "tanh", "sigmoid"]
@@ -270,3 +270,33 @@ def test_get_suggests_names_for_an_unknown_one(call):
         call("modrelo")
     with pytest.raises(ValueError, match=r"known: .*tanh"):
         call("xyzzy")
+
+
+# Smallest and smallest normal number, and one whose modulus is just representable.
+EXTREMES = {
+    torch.complex64: (1.4e-45, 1e-40, 1.2e-38, 3e-38, 1e38, 2e38),
+    torch.complex128: (5e-324, 1e-310, 2.3e-308, 1e308),
+}
+
+
+@pytest.mark.parametrize("backend", [None, *usable_backends()])
+@pytest.mark.parametrize("relative_threshold", [0.0, -0.5, -0.999])
+@pytest.mark.parametrize("dtype", EXTREMES)
+def test_modrelu_of_extreme_numbers_is_finite_and_contracts(dtype, relative_threshold, backend):
+    for size in EXTREMES[dtype]:
+        z = torch.full((2, 1, 1), complex(size, size / 2), dtype=dtype, requires_grad=True)
+        b = torch.full((1,), relative_threshold * size, dtype=dtype.to_real(), requires_grad=True)
+        if backend is None:
+            h = modrelu(z, b)
+        else:
+            w, h0 = torch.zeros(1, 1, dtype=dtype), torch.zeros(1, 1, dtype=dtype)
+            h = recurrent_scan(z, w, h0, "modrelu", threshold=b, backend=backend)
+        dz, db = torch.autograd.grad(h.real.sum(), (z, b))
+        assert h.isfinite().all()
+        assert db.isfinite().all()
+        # For b <= 0 the slopes along and across the ray are at most 1, up to rounding.
+        assert (dz.abs() <= 1 + 1e-5).all()
+        assert (h.abs() <= z.abs() * (1 + 1e-5)).all()
+        if size < torch.finfo(dtype).tiny / 2:  # subnormal numbers count as zero
+            assert not h.any()
+            assert not dz.any()

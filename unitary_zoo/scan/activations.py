@@ -70,7 +70,8 @@ def _complex_modrelu_derivative(h: Tensor, threshold: Tensor) -> Derivative:
     tiny = torch.finfo(modulus.dtype).tiny
     floor = (modulus * torch.finfo(modulus.dtype).eps).clamp_(min=tiny)
     k = modulus / torch.maximum(modulus - threshold, floor)
-    u = h.sgn()
+    # Scaled first, since torch's sgn of a subnormal number may be NaN.
+    u = (h * torch.ones_like(modulus).masked_fill_(modulus < 1, 1 / tiny)).sgn()
     # Summed here and not from dz at the end: where k is huge, the radial part of dz is lost in the
     # rounding of the other part.
     radial = torch.zeros_like(modulus[0])
