@@ -17,8 +17,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     for name, module in choice.BACKENDS.items():
         function = "run" if name == choice.PLAIN_LOOP else "forward"
+        original = getattr(module, function)
 
-        def run(*arguments, name=name, original=getattr(module, function), **options):
+        def run(*arguments, name=name, original=original, **options):
             names.append(name)
             return original(*arguments, **options)
 

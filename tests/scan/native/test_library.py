@@ -13,14 +13,35 @@ def test_environment_chooses_the_instruction_set(monkeypatch):
     for isa in ISAS:
         monkeypatch.setenv(library.ENVIRONMENT, isa)
         assert backends()["native"].reason.endswith(f"instruction set {isa}")
-    monkeypatch.setenv(library.ENVIRONMENT, "sse9")
-    status = backends()["native"]
-    assert not status.available
-    assert "UNITARY_ZOO_ISA=sse9" in status.reason
-    assert ISAS[0] in status.reason
+
+
+@pytest.mark.parametrize("isa", ["sse9", "AVX2", "avx 2"])
+def test_environment_with_an_unknown_instruction_set_names_the_choices(isa, monkeypatch):
+    """It is no request for the slow path: scans and the list of backends refuse it."""
+    monkeypatch.setenv(library.ENVIRONMENT, isa)
     tensors = inputs(3, 2, 4, "tanh")
-    with pytest.raises(ValueError, match="'native' cannot run this: UNITARY_ZOO_ISA=sse9"):
-        recurrent_scan(**tensors, nonlinearity="tanh", backend="native")
+    message = f"UNITARY_ZOO_ISA='{isa}' .* choose one of .*{ISAS[0]}"
+    for backend in ("auto", "native"):
+        with pytest.raises(ValueError, match=message):
+            recurrent_scan(**tensors, nonlinearity="tanh", backend=backend)
+    with pytest.raises(ValueError, match=message):
+        backends()
+
+
+def test_environment_with_another_machines_instruction_set_names_the_choices(monkeypatch):
+    (missing, *_) = set(library.ISAS) - set(ISAS)  # no processor has both NEON and AVX2
+    monkeypatch.setenv(library.ENVIRONMENT, missing)
+    with pytest.raises(ValueError, match=f"{missing}.*of this machine; choose one of {ISAS[0]}"):
+        recurrent_scan(**inputs(3, 2, 4, "tanh"), nonlinearity="tanh")
+
+
+def test_environment_is_checked_without_a_library(tmp_path, monkeypatch, fresh_library):
+    monkeypatch.setattr(library, "_LIBRARY", tmp_path / "_kernel.so")
+    tensors = inputs(3, 2, 4, "tanh")
+    monkeypatch.setenv(library.ENVIRONMENT, "sse9")
+    with pytest.raises(ValueError, match="sse9.*choose one of generic"):
+        recurrent_scan(**tensors, nonlinearity="tanh")
+    monkeypatch.setenv(library.ENVIRONMENT, "generic")
     recurrent_scan(**tensors, nonlinearity="tanh")  # the portable path serves
 
 

@@ -16,7 +16,11 @@ from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Problem
 
 
 def status() -> tuple[bool, str]:
-    """Return whether this machine has the kernel, and with which instruction set or why not."""
+    """Return whether this machine has the kernel, and with which instruction set or why not.
+
+    Raises:
+        ValueError: The environment names an instruction set that this machine lacks.
+    """
     try:
         return True, f"used on the CPU: compiled kernel, instruction set {library.isa()}"
     except library.UnavailableError as error:

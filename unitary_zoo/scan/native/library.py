@@ -105,16 +105,24 @@ def isa() -> str:
     """Return the instruction set in use: the fastest, or the one that the environment names.
 
     Raises:
-        UnavailableError: There is no library, or it lacks the instruction set named.
+        UnavailableError: There is no library.
+        ValueError: The environment names an instruction set that the library or this processor
+            lacks, whether there is a library or not.
     """
-    names = available()
     wanted = os.environ.get(ENVIRONMENT)
+    if wanted and wanted not in ISAS:
+        raise _unknown(wanted, ISAS)
+    names = available()
     if wanted and wanted not in names:
-        raise UnavailableError(
-            f"{ENVIRONMENT}={wanted} is not among the instruction sets of this machine: "
-            f"{', '.join(names)}"
-        )
+        raise _unknown(wanted, names)
     return wanted or names[-1]
+
+
+def _unknown(wanted: str, names: tuple[str, ...]) -> ValueError:
+    return ValueError(
+        f"{ENVIRONMENT}={wanted!r} is no instruction set of this machine; choose one of "
+        f"{', '.join(names)}, or unset it for the fastest"
+    )
 
 
 class Kernel:
