@@ -34,7 +34,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Run:
-    """One training, completely configured: equal runs give equal numbers on the same machine.
+    """One training, completely configured.
+
+    Equal runs give equal numbers on the same machine with the same number of threads. Another
+    number of threads divides sums otherwise, and so rounds otherwise.
 
     Attributes:
         task: Registered name of the task.

@@ -1,10 +1,14 @@
 """_torch: what it detects of tracers and transforms, and checks in traced code."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from tests.torch_internals import TorchDispatchMode
 from unitary_zoo import _torch
 
 
@@ -79,3 +83,45 @@ def test_traceable_check_is_repeated_by_traced_code():
     assert torch.equal(grad, torch.full((3,), 6.0))
     with pytest.raises(ValueError, match=r"w: 3\.0 exceeds 2\.0"):
         program(x, torch.tensor(3.0))
+
+
+def test_recording_a_layer_by_jit_warns_of_nothing_in_the_library():
+    """In a process of its own, since pytest's filters come before that of the library."""
+    code = (
+        "import warnings, torch, unitary_zoo\n"
+        "warnings.filterwarnings('ignore', category=DeprecationWarning)  # of torch.jit itself\n"
+        "layer = unitary_zoo.UnitaryRNN(2, 3)\n"
+        "torch.jit.trace(layer, (torch.randn(4, 1, 2),))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_dispatch_modes_are_detected():
+    assert not _torch.is_watched()
+    with TorchDispatchMode():
+        assert _torch.is_watched()
+    assert not _torch.is_watched()
+
+
+def test_batched_gradients_are_detected():
+    found = []
+
+    class Look(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            found.append(_torch.is_batched(grad))
+            return grad
+
+    x = torch.ones(2, requires_grad=True)
+    y = Look.apply(x)
+    torch.autograd.grad(y.sum(), x, retain_graph=True)
+    torch.autograd.grad(y, x, torch.eye(2), retain_graph=True, is_grads_batched=True)
+    torch.vmap(lambda v: torch.autograd.grad(y, x, v, retain_graph=True))(torch.eye(2))
+    assert found == [False, True, True]

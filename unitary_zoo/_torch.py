@@ -6,6 +6,7 @@ This is the only file of the library that uses private names of torch.
 from __future__ import annotations
 
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, MutableMapping
@@ -20,6 +21,11 @@ from torch.autograd import forward_ad
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+
+
+# torch.jit.trace warns wherever Python looks at the shape of a tensor. The library does so to check
+# arguments and to choose an algorithm, so torch's own code has a filter of this kind, too.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"unitary_zoo\.")
 
 
 def is_traced() -> bool:

@@ -92,10 +92,9 @@ def modrelu(z: Tensor, threshold: Tensor | None = None) -> Tensor:
     if not z.is_complex():
         return z.sign() * functional.relu(z.abs() + b)
     # Real arithmetic without a square of |z|, so that only z itself can over- or underflow, and
-    # without sgn or angle, whose gradients at 0 are NaN. Subnormal z count as zero, and are replaced
-    # before |z| is computed, whose gradient there is NaN, too.
-    with torch.no_grad():
-        nonzero = z.abs() >= torch.finfo(z.real.dtype).tiny
+    # without sgn or angle, whose gradients at 0 are NaN. Subnormal z count as zero; they are
+    # replaced before |z| is differentiated, whose gradient there is NaN, too.
+    nonzero = z.abs() >= torch.finfo(z.real.dtype).tiny
     safe = torch.where(nonzero, z, 1.0).abs()
     length = torch.where(nonzero, functional.relu(safe + b), 0.0)
     return torch.complex(z.real / safe * length, z.imag / safe * length)

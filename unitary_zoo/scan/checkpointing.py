@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from unitary_zoo._torch import has_functional_transforms
 from unitary_zoo.scan import reference
 from unitary_zoo.scan.autograd import Engine, Needed, Saved
 from unitary_zoo.scan.problem import AnyProblem
@@ -73,8 +74,11 @@ def _segment(problem: AnyProblem, x: Tensor, h0: Tensor) -> AnyProblem:
 
 
 def plain_loop(problem: AnyProblem) -> Tensor:
-    """Return the result of the plain loop; the backward pass recomputes each segment, if any."""
-    if problem.checkpoint is None:
+    """Return the result of the plain loop; the backward pass recomputes each segment, if any.
+
+    Under the transforms of ``torch.func``, which refuse torch's own checkpoints, it keeps all.
+    """
+    if problem.checkpoint is None or has_functional_transforms():
         return reference.run(problem)
     # Imported here, since torch up to 2.6 imports sympy with it, which takes up to 0.8 s.
     from torch.utils.checkpoint import checkpoint as recompute

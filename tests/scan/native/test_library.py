@@ -39,7 +39,7 @@ def test_environment_is_checked_without_a_library(tmp_path, monkeypatch, fresh_l
     monkeypatch.setattr(library, "_LIBRARY", tmp_path / "_kernel.so")
     tensors = inputs(3, 2, 4, "tanh")
     monkeypatch.setenv(library.ENVIRONMENT, "sse9")
-    with pytest.raises(ValueError, match="sse9.*choose one of generic"):
+    with pytest.raises(ValueError, match=r"sse9.*choose one of generic"):
         recurrent_scan(**tensors, nonlinearity="tanh")
     monkeypatch.setenv(library.ENVIRONMENT, "generic")
     recurrent_scan(**tensors, nonlinearity="tanh")  # the portable path serves
