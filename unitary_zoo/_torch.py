@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch._C import _functorch
 from torch.autograd import forward_ad
+from torch.jit._trace import TracerWarning
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
-
 # torch.jit.trace warns wherever Python looks at the shape of a tensor. The library does so to check
 # arguments and to choose an algorithm, so torch's own code has a filter of this kind, too.
-warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"unitary_zoo\.")
+warnings.filterwarnings("ignore", category=TracerWarning, module=r"unitary_zoo\.")
 
 
 def is_traced() -> bool:

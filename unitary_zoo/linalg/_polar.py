@@ -17,12 +17,8 @@ from unitary_zoo._torch import (
 )
 from unitary_zoo.linalg._dtypes import eps, identity_like
 from unitary_zoo.linalg._inplace import add_identity_, add_product
-<<<<<<< HEAD
 from unitary_zoo.linalg._map import MatrixMap
-=======
-from unitary_zoo.linalg._map import MatrixMap, functional
 from unitary_zoo.linalg._spectrum import svd
->>>>>>> ccf56c0 (Guard the SVD of every polar factor and of a reversed direction)
 
 
 def newton_schulz_step(w: Tensor) -> Tensor:
@@ -106,23 +102,9 @@ def _near_adjoint(grad: Tensor, norm: float, x: Tensor, w: Tensor) -> Tensor:
 
 
 def _svd_factors(x: Tensor) -> tuple[Tensor, ...]:
-<<<<<<< HEAD
-    """W, then U, the singular values and V^H."""
-    u, s, vh = _svd(x)
-    return u @ vh, u, s, vh
-
-
-def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The SVD of X; U is NaN for a matrix that is not finite."""
-    # LAPACK returns identities for an infinite matrix, raises an error, or ends the process.
-    finite = x.isfinite().all(-1).all(-1)[..., None, None]
-    u, s, vh = torch.linalg.svd(torch.where(finite, x, 0.0))
-    return torch.where(finite, u, math.nan), s, vh
-=======
     """W, then U, the singular values and V^H; W is NaN where X is not finite."""
     u, s, vh = svd(x)
     return u @ vh, u, s, vh
->>>>>>> ccf56c0 (Guard the SVD of every polar factor and of a reversed direction)
 
 
 def _svd_adjoint(grad: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
@@ -242,7 +224,7 @@ def with_least_reversed(w: Tensor, x: Tensor) -> Tensor:
     Returns:
         Shape (n, n), unitary, with the determinant of -W.
     """
-    _, s, vh = _svd(x.detach())
+    _, s, vh = svd(x.detach())
     v = vh[-1].conj()
     one = identity_like(w.detach())
     reversal = one - 2 * torch.outer(v, v.conj())
@@ -270,7 +252,7 @@ def contract(x: Tensor) -> Tensor:
 
 def _contraction_factors(x: Tensor) -> tuple[Tensor, ...]:
     """The contraction, then U, the singular values, V^H, and min(., 1) of the values."""
-    u, s, vh = _svd(x)
+    u, s, vh = svd(x)
     f = s.clamp(max=1.0)
     # The defects of the bases, several eps, would make norms exceed 1. A Newton-Schulz step removes
     # them here; it cannot be made on W, as it can on a polar factor.

@@ -37,8 +37,8 @@ def gated_scan(
         bias_hn: (n).
         return_sequence: Return all states (T, B, n), or the last one (B, n).
         backend: "portable", "reference" (the plain loop), or "auto", which takes the loop for a
-            single step and under compilers and ``torch.func``; the environment variable
-            ``UNITARY_ZOO_SCAN`` overrides "auto".
+            single step and under ``torch.func``; the environment variable ``UNITARY_ZOO_SCAN``
+            overrides "auto".
         checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
             and recompute all else: less memory, about a third more time.
 

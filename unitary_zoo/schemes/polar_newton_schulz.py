@@ -135,17 +135,6 @@ class PolarNewtonSchulz(Static):
             w = torch.where(wrong, linalg.with_least_reversed(w, start), w)
         return DenseMap(linalg.newton_schulz_step(w))
 
-<<<<<<< HEAD
-=======
-    def _turned(self, w: Tensor, x: Tensor) -> Tensor:
-        """Return the matrix nearest to ``x`` with the determinant wanted; ``w`` is polar(x)."""
-        # There is no branch on values. The steps keep singular vectors, but not the order of the
-        # values, so the least value is taken from X; it takes no part in derivatives.
-        v = linalg.svd(x)[2][-1]
-        wrong = torch.linalg.det(w.detach()) * self.initial_determinant < 0
-        return w - torch.where(wrong, 2.0, 0.0).to(w.dtype) * torch.outer(w @ v, v)
-
->>>>>>> ccf56c0 (Guard the SVD of every polar factor and of a reversed direction)
     def _assign(self, w: Tensor) -> None:
         self.x.copy_(linalg.view_as_real_parts(w))
 

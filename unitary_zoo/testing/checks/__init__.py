@@ -7,6 +7,7 @@ fails if one does not hold, or if it raises. The first line of its docstring is 
 from unitary_zoo.testing.checks import (
     algebra,
     awkward,
+    batched,
     calculus,
     dtypes,
     interface,
@@ -24,6 +25,7 @@ __all__ = [
     "CHECKS",
     "algebra",
     "awkward",
+    "batched",
     "calculus",
     "dtypes",
     "interface",
