@@ -34,13 +34,17 @@ class Executor(Protocol):
 
 
 def attempt(run: Run, threads: int, progress: Progress | None = None) -> Result | Failure:
-    """Train one run with that many CPU threads; an exception becomes a `Failure`."""
+    """Train one run with that many CPU threads; whatever is raised becomes a `Failure`.
+
+    It is called in workers only, where no Ctrl-C of the user arrives: a ``KeyboardInterrupt`` or a
+    ``SystemExit`` there is the run's own.
+    """
     torch.set_num_threads(threads)
     try:
         return train(run, progress)
-    except Exception as error:
+    except BaseException as error:
         # Whatever a scheme raises ends its own run; the others must go on.
-        return failure(run, one_line(error), traceback.format_exc(), type(error).__name__)
+        return failure_by(error, run)
 
 
 def failure(run: Run, error: str, trace: str = "", kind: str = "") -> Failure:
@@ -49,6 +53,8 @@ def failure(run: Run, error: str, trace: str = "", kind: str = "") -> Failure:
     return Failure(run, error, trace, date, kind)
 
 
-def one_line(error: BaseException) -> str:
-    """The type of the error and the first line of its message."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def failure_by(error: BaseException, run: Run) -> Failure:
+    """The record of the failure of a run by an exception: its type, first line and traceback."""
+    kind = type(error).__name__
+    line = f"{kind}: {error}".splitlines()[0]
+    return failure(run, line, "".join(traceback.format_exception(error)), kind)

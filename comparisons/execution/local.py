@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import collections
 import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from collections.abc import Sequence
-from multiprocessing.context import BaseContext
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
-
-import pebble
 
 from comparisons.execution.executor import (
     POLL_SECONDS,
@@ -21,11 +20,14 @@ from comparisons.execution.executor import (
     OnProgress,
     attempt,
     failure,
-    one_line,
+    failure_by,
 )
 from comparisons.records import Failure, Result, Run
 from comparisons.training.machine import usable_cpus
 from unitary_zoo._torch import COMPILER
+
+STOP_SECONDS = 3.0
+"""Time that a worker has to end by itself, and again after it was asked to, before it is killed."""
 
 
 class LocalExecutor:
@@ -42,39 +44,93 @@ class LocalExecutor:
     def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
         """Train the runs; closing the iterator stops the workers."""
         context = _context()
-        # Two numbers for each run, written by its worker and read here. It is plain shared memory
-        # because a queue or a lock would stay locked for everyone if its holder were killed.
-        counters = context.RawArray("d", 2 * len(runs))
-        pool = pebble.ProcessPool(
-            max_workers=min(self.jobs, len(runs)),
-            max_tasks=1,
-            initializer=_start_worker,
-            initargs=(counters,),
-            context=context,
-        )
-        seen = [0.0] * len(runs)
+        waiting = collections.deque(runs)
+        workers: list[_Worker] = []
         try:
-            pending: dict[concurrent.futures.Future[Result | Failure], Run] = {
-                pool.schedule(_work, args=(index, run, self.threads)): run
-                for index, run in enumerate(runs)
-            }
-            while pending:
-                done, _ = concurrent.futures.wait(
-                    pending, POLL_SECONDS, concurrent.futures.FIRST_COMPLETED
-                )
-                for index, run in enumerate(runs):
-                    iteration, loss = counters[2 * index], counters[2 * index + 1]
-                    if iteration != seen[index]:
-                        seen[index] = iteration
-                        on_progress(run, int(iteration), loss)
-                for future in done:
-                    yield _ended(pending.pop(future), future)
+            while waiting or workers:
+                while waiting and len(workers) < self.jobs:
+                    run = waiting.popleft()
+                    try:
+                        worker = _Worker(context, run, self.threads)
+                        workers.append(worker)  # before it starts: Ctrl-C may come at any time
+                        worker.start()
+                    except (OSError, EOFError) as error:  # no memory or no process is left
+                        workers = [worker for worker in workers if worker.run is not run]
+                        yield failure_by(error, run)
+                connection.wait([end for worker in workers for end in worker.ends], POLL_SECONDS)
+                for worker in list(workers):
+                    if news := worker.news():
+                        on_progress(worker.run, *news)
+                    if connection.wait(worker.ends, 0):
+                        ended = worker.ended()
+                        workers.remove(worker)
+                        yield ended
         finally:
-            pool.stop()
-            pool.join()
+            for worker in workers:
+                worker.stop()
 
 
-def _context() -> BaseContext:
+class _Worker:
+    """A process that trains one run and sends what came of it."""
+
+    def __init__(self, context: ForkServerContext | SpawnContext, run: Run, threads: int) -> None:
+        self.run = run
+        # Iteration and loss, written there and read here. It is plain shared memory because a
+        # queue or a lock would stay locked if its holder were killed.
+        self._counters = context.RawArray("d", 2)
+        self._seen = 0
+        self._answers, self._answer = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_work, args=(self._answer, self._counters, run, threads), name=str(run)
+        )
+
+    def start(self) -> None:
+        """Start the process."""
+        with self._answer:  # closed here at once, so that the pipe ends when the process does
+            self._process.start()
+
+    @property
+    def ends(self) -> tuple[Connection, int]:
+        """What to wait for: one of them is ready once the run or its process ended."""
+        # Not the pipe alone: a process forked by the run may outlive it and hold the pipe open.
+        return self._answers, self._process.sentinel
+
+    def news(self) -> tuple[int, float] | None:
+        """Iterations done and the last training loss; None if there were none since last time."""
+        iteration, loss = int(self._counters[0]), self._counters[1]
+        if iteration == self._seen:
+            return None
+        self._seen = iteration
+        return iteration, loss
+
+    def ended(self) -> Result | Failure:
+        """The result or failure of a run that has ended."""
+        try:
+            # Whatever its exit code: a process that sent nothing has not finished its run.
+            ended: Result | Failure | None = self._answers.recv() if self._answers.poll() else None
+        except (EOFError, OSError):
+            ended = None
+        except Exception as error:
+            # What was sent cannot be read back here.
+            ended = failure_by(error, self.run)
+        self._process.join(STOP_SECONDS)  # for its own exit code
+        self.stop()
+        if ended is None:
+            ended = failure(self.run, f"the worker process died ({_death(self._process.exitcode)})")
+        return ended
+
+    def stop(self) -> None:
+        """End the process if it has not ended."""
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join(STOP_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._answers.close()
+
+
+def _context() -> ForkServerContext | SpawnContext:
     """A context that forks from a clean server with torch loaded; fresh processes without fork."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -92,45 +148,40 @@ def _preload() -> list[str]:
     return [__name__, *modules] if Path.cwd().resolve() == here else modules
 
 
-def _ended(run: Run, future: concurrent.futures.Future[Result | Failure]) -> Result | Failure:
-    try:
-        return future.result()
-    except pebble.ProcessExpired as error:
-        return failure(run, f"the worker process died ({_death(error.exitcode)})")
-    except Exception as error:
-        # The pool itself failed for this run, for instance by a result that cannot be pickled.
-        return failure(run, one_line(error), traceback.format_exc(), type(error).__name__)
-
-
-def _death(exitcode: int) -> str:
+def _death(exitcode: int | None) -> str:
+    if exitcode is None:
+        return "its exit code is not known"
     if exitcode >= 0:
-        return f"exit code {exitcode}"
+        return f"exit code {exitcode} before the run was finished"
     names = {entry.value: entry.name for entry in signal.Signals}
     hint = "; out of memory?" if names.get(-exitcode) == "SIGKILL" else ""
     return f"killed by {names.get(-exitcode, f'signal {-exitcode}')}{hint}"
 
 
-# The counters of all runs, which a worker process gets when it starts.
-_counters: Any = None
+def _work(answer: Connection, counters: Any, run: Run, threads: int) -> None:
+    """Train the run and send what came of it; the whole life of a worker process."""
+    # The terminal sends Ctrl-C to all processes; the command alone decides what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _follow_parent()
+
+    def progress(iteration: int, loss: float) -> None:
+        counters[1] = loss
+        counters[0] = iteration
+
+    try:
+        answer.send(attempt(run, threads, progress))
+    except Exception as error:
+        # Nothing was sent, for instance of a result that cannot be pickled.
+        answer.send(failure_by(error, run))
 
 
-def _start_worker(counters: Any) -> None:
-    global _counters
-    _counters = counters
+def _follow_parent() -> None:
+    """End this process when its parent ends: it would go on training for nobody."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # this function only runs in workers
 
-    def follow_parent() -> None:
-        # A killed parent cannot stop its workers, which would go on training for nobody.
-        parent.join()
+    def follow() -> None:
+        parent.join()  # a killed parent cannot stop its workers
         os._exit(1)
 
-    threading.Thread(target=follow_parent, daemon=True).start()
-
-
-def _work(index: int, run: Run, threads: int) -> Result | Failure:
-    def progress(iteration: int, loss: float) -> None:
-        _counters[2 * index + 1] = loss
-        _counters[2 * index] = iteration
-
-    return attempt(run, threads, progress)
+    threading.Thread(target=follow, daemon=True).start()

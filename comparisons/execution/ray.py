@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from comparisons.execution.executor import (
     ExecutorError,
     OnProgress,
     attempt,
-    failure,
-    one_line,
+    failure_by,
 )
 from comparisons.records import Failure, Result, Run
 from comparisons.training.machine import usable_cpus
@@ -69,18 +67,24 @@ class RayExecutor:
             }
             while pending:
                 done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-                for index, (iteration, loss) in ray.get(board.take.remote()).items():
+                for index, (iteration, loss) in self._news(board).items():
                     on_progress(runs[index], iteration, loss)
                 for reference in done:
                     run = pending.pop(reference)
                     try:
                         yield ray.get(reference)
-                    except ray.exceptions.RayError as error:
-                        yield failure(
-                            run, one_line(error), traceback.format_exc(), type(error).__name__
-                        )
+                    except Exception as error:
+                        # A worker that died, with any exit code, or what cannot be read back here.
+                        yield failure_by(error, run)
         finally:
             ray.shutdown()
+
+    def _news(self, board: Any) -> dict[int, tuple[int, float]]:
+        try:
+            news: dict[int, tuple[int, float]] = self._ray.get(board.take.remote())
+        except self._ray.exceptions.RayError:
+            return {}  # the board's process died: the runs go on without bars
+        return news
 
 
 class _Board:

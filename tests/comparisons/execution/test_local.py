@@ -1,12 +1,15 @@
+import asyncio
 import multiprocessing
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
-from comparisons.execution import attempt, local
+from comparisons.execution import attempt, executor, local
 from comparisons.execution.local import LocalExecutor
 from comparisons.records import Failure, Result
 from comparisons.training.machine import usable_cpus
@@ -63,6 +66,64 @@ def test_local_executor_isolates_killed_worker(make_run):
     assert sum(isinstance(ended, Result) for ended in ended_runs) == 1
 
 
+class Call:
+    """An option of a run whose unpickling, in the worker, makes a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    ("call", "cause"),
+    [
+        (Call(os._exit, 0), "exit code 0 before the run was finished"),
+        (Call(os._exit, 3), "exit code 3 before the run was finished"),
+        (Call(os.abort), "killed by SIGABRT"),
+    ],
+)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_local_executor_isolates_worker_that_ends_early(make_run, jobs, call, cause):
+    runs = [make_run(), make_run(seed=1, options=(("call", call),)), make_run(seed=2)]
+    ended_runs = {ended.run.seed: ended for ended in LocalExecutor(jobs).execute(runs, silent)}
+    assert ended_runs[1] == replace(ended_runs[1], error=f"the worker process died ({cause})")
+    assert isinstance(ended_runs[1], Failure)
+    assert isinstance(ended_runs[0], Result)
+    assert isinstance(ended_runs[2], Result)
+
+
+def test_local_executor_goes_on_where_a_process_cannot_start(make_run, monkeypatch):
+    runs = [make_run(seed=seed) for seed in range(2)]
+    start = local._Worker.start
+
+    def refuse_first(worker):
+        if worker.run == runs[0]:
+            raise BlockingIOError(11, "no more processes")
+        start(worker)
+
+    monkeypatch.setattr(local._Worker, "start", refuse_first)
+    refused, trained = LocalExecutor(1).execute(runs, silent)
+    assert (refused.run, refused.kind) == (runs[0], "BlockingIOError")
+    assert isinstance(trained, Result)
+
+
+def test_worker_sends_failure_where_result_cannot_be_pickled(make_run, make_result, monkeypatch):
+    unsendable = replace(make_result(), machine={"lock": threading.Lock()})
+    monkeypatch.setattr(local, "attempt", lambda *arguments: unsendable)
+    monkeypatch.setattr(local, "_follow_parent", lambda: None)
+    before = signal.getsignal(signal.SIGINT)
+    answers, answer = multiprocessing.Pipe(duplex=False)
+    try:
+        local._work(answer, [0.0, 0.0], make_run(), 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    ended = answers.recv()
+    assert isinstance(ended, Failure)
+    assert "pickle" in ended.error
+
+
 def test_local_executor_stops_workers_on_close(make_run):
     runs = [make_run(iterations=3), make_run(seed=1, iterations=10**6)]
     ended_runs = LocalExecutor(2).execute(runs, silent)
@@ -76,3 +137,18 @@ def test_attempt_turns_exception_into_one_line(make_run):
     ended = attempt(make_run("no_such_model"), threads)
     assert isinstance(ended, Failure)
     assert ended.error.startswith("UnknownSchemeError: unknown scheme 'no_such_model'")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(0), GeneratorExit(), KeyboardInterrupt(), asyncio.CancelledError(), MemoryError()],
+)
+def test_attempt_turns_whatever_is_raised_into_failure(make_run, monkeypatch, error):
+    def train(run, progress):
+        raise error
+
+    monkeypatch.setattr(executor, "train", train)
+    ended = attempt(make_run(), torch.get_num_threads())
+    assert isinstance(ended, Failure)
+    assert ended.kind == type(error).__name__
+    assert "Traceback" in ended.traceback
