@@ -18,12 +18,14 @@ from comparisons.benchmarks.correctness import CorrectnessError
 from comparisons.benchmarks.timing import BrokenPromiseError, load_average, write_json
 from comparisons.cli.console import say
 from comparisons.cli.named import chosen_module
+from comparisons.output import check_writable, tolerate_encoding
 
 NAMES = ("scan_speed", "memory", "map_speed", "scheme_speed", "expm_cost", "silent_failures")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark that is named first and return the exit code."""
+    tolerate_encoding()
     argv = sys.argv[1:] if argv is None else argv
     _, benchmark, parser = chosen_module("comparisons.benchmarks", __doc__, NAMES, argv)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -31,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     benchmark.add_arguments(parser)
     options = parser.parse_args(argv[1:])
+    if options.json:
+        try:
+            check_writable(options.json)  # now, and not after an hour of measurements
+        except OSError as error:
+            parser.error(f"{options.json} cannot be written: {error}; choose another --json")
     load_before = load_average()
     torch.set_num_threads(options.threads)
     code = 0
@@ -44,7 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables, code = error.tables, 1
     if options.json:
         found = {name: rows for name, rows in tables.items() if rows}
-        write_json(options.json, load_before, **found)
+        try:
+            write_json(options.json, load_before, **found)
+        except OSError as error:
+            say(f"{options.json} is not written: {error}; the figures are printed above only")
+            return 1
     return code
 
 

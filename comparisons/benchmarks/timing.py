@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from comparisons.output import write_file
 from comparisons.training.machine import describe_machine, versions
 from unitary_zoo._torch import onednn_product
 
@@ -115,8 +116,7 @@ def write_json(
     clash = found.keys() & sections.keys()
     if clash:
         raise ValueError(f"sections {sorted(clash)} are facts about the run; name them otherwise")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found | sections, indent=2) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(found | sections, indent=2) + "\n")
 
 
 def _command() -> str:

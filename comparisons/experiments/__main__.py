@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from comparisons.benchmarks.timing import load_average, write_json
-from comparisons.cli.console import say
+from comparisons.cli.console import say, show
 from comparisons.cli.named import chosen_module
 from comparisons.experiments.usage import UsageError
+from comparisons.output import check_writable, tolerate_encoding
 from comparisons.report.figures import save_png
 
 NAMES = ("norms", "theorems", "vanishing")
@@ -23,6 +24,7 @@ NAMES = ("norms", "theorems", "vanishing")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the experiment that is named first, and write its files."""
+    tolerate_encoding()
     argv = sys.argv[1:] if argv is None else argv
     name, experiment, parser = chosen_module(
         "comparisons.experiments",
@@ -38,14 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: does it run at all?")
     options = parser.parse_args(argv[1:])
+    path = options.results / f"{name}.json"
+    try:
+        check_writable(path)  # now, and not after the last of the numbers
+    except OSError as error:
+        parser.error(f"{path} cannot be written: {error}; choose another --results")
     load_before = load_average()
     try:
         tables, figure = experiment.run(options)
     except UsageError as error:
         parser.error(str(error))
-    path = options.results / f"{name}.json"
-    write_json(path, load_before, **tables)
-    save_png(figure, path.with_suffix(".png"))
+    try:
+        write_json(path, load_before, **tables)
+        save_png(figure, path.with_suffix(".png"))
+    except OSError as error:
+        for title, rows in tables.items():
+            show(title, rows)
+        say(f"not written: {error}; the numbers are printed above")
+        return 1
     say(f"written: {path} and {name}.png")
     return 0
 

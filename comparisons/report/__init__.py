@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from comparisons.output import write_file
 from comparisons.report.figures import drawings, save_png
 from comparisons.report.html import html_page
 from comparisons.report.markdown import markdown_page
@@ -14,10 +15,11 @@ from comparisons.results.store import Store
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """The files of a report, and its sections for a terminal."""
+    """The files of a report, and its sections and remarks on the folder for a terminal."""
 
     pages: tuple[Path, ...]
     sections: tuple[Section, ...]
+    remarks: tuple[str, ...]
 
 
 def write_report(folder: Path) -> WrittenReport:
@@ -25,16 +27,22 @@ def write_report(folder: Path) -> WrittenReport:
 
     A partial folder makes a partial report, which says what is missing. The report of a paper is
     headed by it and lists all that it published.
+
+    Raises:
+        ResultsError: There is no such folder, or it holds no comparison; nothing is created.
+        OSError: A file cannot be written.
     """
-    report = build_report(Store(folder).load())
+    store = Store(folder)
+    store.require()
+    report = build_report(store.load())
     figures = {section.name: drawings(section) for section in report.sections}
     for drawing in (drawing for drawn in figures.values() for drawing in drawn):
         save_png(drawing.figure, folder / "figures" / f"{drawing.name}.png")
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "report.html": html_page(report, figures),
         "report.md": markdown_page(report, figures),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return WrittenReport(tuple(folder / name for name in texts), report.sections)
+        write_file(folder / name, text)
+    pages = tuple(folder / name for name in texts)
+    return WrittenReport(pages, report.sections, report.problems)

@@ -12,26 +12,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from comparisons.output import tolerate_encoding, write_file
 from comparisons.papers import Paper, find_paper
 from comparisons.records import Failure, Result
 from comparisons.report.figures import drawings, save_png
 from comparisons.report.sections import build_report
 from comparisons.results.published import published_for
-from comparisons.results.store import Contents, Store
+from comparisons.results.store import Contents, ResultsError, Store
 from comparisons.results.summary import Summary, summarize
 from comparisons.tasks import TASKS
 
 POINTS = 50
 """Points of a learning curve, at most."""
-
-
-class ResultsError(ValueError):
-    """The folder holds nothing that can be exported; the message is one line."""
 
 
 def records(results: Sequence[Result], paper: Paper | None = None) -> list[dict[str, Any]]:
@@ -123,23 +121,27 @@ def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False
         The JSON file.
 
     Raises:
-        ResultsError: Nothing in the folder finished, or not everything and ``partial`` is False.
+        ResultsError: There is no such folder, nothing in it finished, or not everything did and
+            ``partial`` is False.
+        OSError: A file cannot be written.
     """
-    contents = Store(folder).load()
+    store = Store(folder)
+    store.require()
+    contents = store.load()
     _check(folder, contents, partial)
+    name = Path(os.path.abspath(folder)).name  # that of "." and of "a/.." too
     images = []
     for section in build_report(contents).sections if figures else ():
         drawing = drawings(section)[0]
-        images.append(f"{folder.name}-{drawing.name}.png")
+        images.append(f"{name}-{drawing.name}.png")
         save_png(drawing.figure, docs / "images" / images[-1])
-    path = docs / "results" / f"{folder.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = docs / "results" / f"{name}.json"
     named = contents.plan.paper if contents.plan else ""
     runs = records(contents.results, find_paper(named) if named else None)
     # One line for each record keeps differences between two versions of the file readable.
     lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
     others = json.dumps({"images": images, "failed": failed(contents.failures)})
-    path.write_text(f'{others[:-1]}, "runs": [\n{lines}\n]}}\n', encoding="utf-8")
+    write_file(path, f'{others[:-1]}, "runs": [\n{lines}\n]}}\n')
     return path
 
 
@@ -156,6 +158,7 @@ def _check(folder: Path, contents: Contents, partial: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Export the folder that is named."""
+    tolerate_encoding()
     parser = argparse.ArgumentParser(
         prog="python -m comparisons.report.export", description=(__doc__ or "").splitlines()[0]
     )
@@ -170,6 +173,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(export(options.folder, options.docs, not options.no_figures, options.partial))
     except ResultsError as error:
         parser.error(str(error))
+    except OSError as error:
+        parser.error(f"nothing more can be written: {error}; choose another --docs")
 
 
 if __name__ == "__main__":

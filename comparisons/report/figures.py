@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from comparisons.models import is_baseline
+from comparisons.output import write_file
 from comparisons.records import Point
 from comparisons.report.sections import Section, Series
 from comparisons.report.size_curves import SizeCurve
@@ -227,8 +228,9 @@ def _finish(figure: Figure, axes: Axes, baseline: float, optimum: float | None) 
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a PNG that is sharp on a dense screen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160, facecolor="white")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, facecolor="white")
+    write_file(path, buffer.getvalue())
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:

@@ -121,7 +121,7 @@ class Report:
         counts: A sentence on the runs that finished, failed and are missing.
         resume: Command that trains the missing runs; "" if none is missing.
         failures: Run and error of each failure.
-        problems: A line for each file that cannot be read.
+        problems: A line for each file that cannot be read or holds a run for the second time.
         legend: Columns of the tables and what they mean.
         legend_end: Sentences after the legend.
         matrix: All models in all sections; None if there is one section only.
@@ -160,9 +160,7 @@ def build_report(contents: Contents) -> Report:
         f"{missing} of the last command not run yet.",
         resume=plan.command if plan and missing else "",
         failures=tuple((str(failure.run), failure.error) for failure in contents.failures),
-        problems=tuple(
-            f"{problem}; the run counts as not finished" for problem in contents.problems
-        ),
+        problems=(*contents.problems, *contents.notices),
         legend=LEGEND,
         legend_end=LEGEND_END,
         matrix=_matrix(sections) if len(sections) > 1 else None,

@@ -120,7 +120,7 @@ def test_export_without_figures_writes_numbers_only(make_result, tmp_path):
 def test_export_refuses_an_empty_folder(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path)])
-    assert "no finished run" in capsys.readouterr().err
+    assert "nor any finished run" in capsys.readouterr().err
 
 
 def test_export_refuses_a_comparison_that_was_interrupted(make_result, make_run, tmp_path):

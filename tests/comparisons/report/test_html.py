@@ -151,9 +151,38 @@ def test_markdown_tables_are_whole(markdown):
     assert "\n\n\n" not in markdown
 
 
-def test_main_writes_the_pages_of_an_empty_folder(tmp_path, capsys):
-    main([str(tmp_path / "nothing")])
+def test_main_writes_the_pages_of_a_comparison_without_results(tmp_path, capsys):
+    Store(tmp_path).save_plan("python run_it", [])
+    main([str(tmp_path)])
     pages = capsys.readouterr().out.split()
-    assert pages == [str(tmp_path / "nothing" / name) for name in ("report.html", "report.md")]
+    assert pages == [str(tmp_path / name) for name in ("report.html", "report.md")]
     for page in pages:
         assert "0 runs finished" in Path(page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("reslts/quick", "does not exist"),
+        ("a file", "is no folder"),
+        ("other", "holds neither a plan nor any finished run"),
+    ],
+)
+def test_main_refuses_a_mistyped_folder_and_creates_nothing(tmp_path, capsys, name, reason):
+    (tmp_path / "a file").write_text("text")
+    (tmp_path / "other").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / name)])
+    error = capsys.readouterr().err
+    assert f"{tmp_path / name} {reason}" in error
+    assert "name a folder that run_all.py filled" in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_main_names_what_is_in_the_way_of_a_page(tmp_path, capsys):
+    Store(tmp_path).save_plan("python run_it", [])
+    (tmp_path / "report.md").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path)])
+    assert str(tmp_path / "report.md") in capsys.readouterr().err

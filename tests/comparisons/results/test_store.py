@@ -1,9 +1,14 @@
 import json
 import os
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from comparisons.records import Failure
+from comparisons.report import write_report
+from comparisons.report.sections import build_report
+from comparisons.results import reading
 from comparisons.results.store import Store
 
 
@@ -102,3 +107,228 @@ def test_contents_count_what_is_missing(tmp_path, make_result, make_run):
     store.save(make_result("cayley"))
     store.save_failure(failure_of(failed))
     assert store.load().missing == 1
+
+
+def changed(result, change):
+    """The result's file after a change of its data."""
+    data = json.loads(json.dumps(result.to_dict()))  # a copy in depth
+    change(data)
+    return json.dumps(data)
+
+
+def nested(opening, closing, depth=100_000):
+    return opening * depth + "0" + closing * depth
+
+
+BAD = {
+    "empty curve": lambda result: changed(result, lambda data: data.update(curve=[])),
+    "null loss": lambda result: changed(
+        result, lambda data: data["curve"][-1].update(test_loss=None)
+    ),
+    "null curve": lambda result: changed(result, lambda data: data.update(curve=None)),
+    "loss in words": lambda result: changed(
+        result, lambda data: data["curve"][0].update(test_loss="low")
+    ),
+    "number beyond floats": lambda result: changed(result, lambda data: None).replace(
+        '"ms_per_step": 1.5', '"ms_per_step": 1e999'
+    ),
+    "undefined number": lambda result: changed(result, lambda data: None).replace(
+        '"ms_per_step": 1.5', '"ms_per_step": NaN'
+    ),
+    "integer beyond floats": lambda result: changed(result, lambda data: None).replace(
+        '"ms_per_step": 1.5', f'"ms_per_step": 1{"0" * 400}'
+    ),
+    "machine without CPU": lambda result: changed(result, lambda data: data["machine"].pop("cpu")),
+    "no versions": lambda result: changed(result, lambda data: data.update(versions={})),
+    "unknown task": lambda result: changed(result, lambda data: data["run"].update(task="cooking")),
+    "unknown variant": lambda result: changed(
+        result, lambda data: data["run"].update(variant="odd")
+    ),
+    "length 0": lambda result: changed(result, lambda data: data["run"].update(length=0)),
+    "setting in a list": lambda result: changed(
+        result, lambda data: data["run"].update(setting=[])
+    ),
+    "unknown field": lambda result: changed(result, lambda data: data.update(mood="good")),
+    "size in words": lambda result: changed(
+        result, lambda data: data["run"]["setting"].update(hidden_size="8")
+    ),
+    "deep list": lambda result: nested("[", "]"),
+    "deep object": lambda result: nested('{"a":', "}"),
+    "deep option": lambda result: changed(
+        result, lambda data: data["run"]["setting"].update(options=[["a", 0]])
+    ).replace('["a", 0]', f'["a", {nested("[", "]", 5000)}]'),
+    "truncated": lambda result: changed(result, lambda data: None)[:-10],
+    "two records": lambda result: 2 * changed(result, lambda data: None),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_store_and_report_outlive_a_wrong_result(tmp_path, make_result, kind):
+    store = Store(tmp_path)
+    good, bad = make_result(seed=0), make_result(seed=1)
+    store.save(good)
+    (tmp_path / "runs" / f"{bad.run.id}.json").write_text(BAD[kind](bad), encoding="utf-8")
+    contents = store.load()
+    assert contents.results == (good,)
+    (problem,) = contents.problems
+    assert problem.startswith(f"runs/{bad.run.id}.json cannot be read (")
+    assert problem.endswith("; the run counts as not finished")
+    assert "\n" not in problem
+    assert len(problem) < 400
+    assert build_report(contents).problems == (problem,)
+    store.save(bad)
+    assert store.load().results == (good, bad)
+
+
+def test_store_reports_what_is_no_text_file(tmp_path, make_result, monkeypatch):
+    store = Store(tmp_path)
+    store.save(make_result())
+    runs = tmp_path / "runs"
+    (runs / "binary.json").write_bytes(bytes(range(256)))
+    (runs / "utf16.json").write_text("{}", encoding="utf-16")
+    (runs / "folder.json").mkdir()
+    (runs / "link.json").symlink_to(tmp_path / "nothing")
+    os.mkfifo(runs / "pipe.json")  # which would be waited for
+    (runs / "zero.json").symlink_to("/dev/zero")  # which never ends
+    with (runs / "huge.json").open("wb") as file:
+        file.truncate(reading.LARGEST_BYTES + 1)  # takes no room on the disk
+    contents = store.load()
+    assert len(contents.results) == 1
+    names = ["binary", "folder", "huge", "link", "pipe", "utf16", "zero"]
+    assert [problem.split()[0].split("/")[-1] for problem in contents.problems] == [
+        f"{name}.json" for name in names
+    ]
+    assert "256" in contents.problems[2]
+
+
+@pytest.mark.parametrize("name", ["copy of {}", "{} (1)", "A", "zzz"])
+def test_store_counts_a_run_once(tmp_path, make_result, name):
+    store = Store(tmp_path)
+    results = [make_result(seed=0), make_result(seed=1, losses=(2.0, 0.5, 0.25))]
+    for result in results:
+        store.save(result)
+    own = tmp_path / "runs" / f"{results[1].run.id}.json"
+    copy = own.with_name(f"{name.format(own.stem)}.json")
+    shutil.copy(own, copy)
+    contents = store.load()
+    assert contents.results == tuple(results)
+    assert contents.problems == ()
+    (notice,) = contents.notices
+    assert notice.startswith(f"runs/{copy.name} holds the run of {own.name} and is ignored")
+    assert build_report(contents).problems == (notice,)
+    own.unlink()  # a file that is only named otherwise holds a result as well as any
+    assert store.load().results == tuple(results)
+    assert store.load().notices == ()
+
+
+def test_store_takes_the_file_that_is_named_by_the_run(tmp_path, make_result):
+    store = Store(tmp_path)
+    right, wrong = make_result(), replace(make_result(), seconds=99.0)
+    store.save(right)
+    text = json.dumps(wrong.to_dict())
+    for name in ("A.json", f"{right.run.id}.json.json", "z.json"):
+        (tmp_path / "runs" / name).write_text(text, encoding="utf-8")
+    assert store.load().results == (right,)
+    assert len(store.load().notices) == 3
+
+
+def test_store_forgets_a_stale_failure_beside_its_result(tmp_path, make_result):
+    store = Store(tmp_path)
+    result = make_result()
+    store.save(result)
+    store.save_failure(failure_of(result.run))  # as a copy of an older folder leaves it
+    assert store.load().failures == ()
+
+
+def test_store_leaves_out_a_curve_that_was_cut(tmp_path, make_result):
+    store = Store(tmp_path)
+    whole, cut = make_result(seed=0), make_result(seed=1)
+    store.save(whole)
+    store.save(replace(cut, curve=cut.curve[:-1]))
+    contents = store.load()
+    assert contents.results == (whole,)
+    (problem,) = contents.problems
+    assert f"{cut.run.id}.json has 2 points" in problem
+    assert build_report(contents).problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"command": "c", "ids": "abc"}',
+        '{"command": 3, "ids": []}',
+        '{"command": "c", "ids": [1]}',
+        '{"command": "c", "ids": [], "paper": "nobody1999"}',
+        "[]",
+        "null",
+    ],
+)
+def test_store_reports_a_wrong_plan(tmp_path, make_result, text):
+    store = Store(tmp_path)
+    store.save(make_result())
+    (tmp_path / "plan.json").write_text(text)
+    contents = store.load()
+    assert contents.plan is None
+    (problem,) = contents.problems
+    assert "plan.json cannot be read" in problem
+    assert build_report(contents).problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": float("inf")},
+        {"baseline": None},
+        {"data": object()},
+        {"curve": ()},
+        {"machine": {}},
+    ],
+)
+def test_store_saves_only_what_it_can_read_back(tmp_path, make_result, change):
+    with pytest.raises((TypeError, ValueError)):
+        Store(tmp_path).save(replace(make_result(), **change))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_store_keeps_words_in_no_known_encoding(tmp_path, make_result, make_run):
+    store = Store(tmp_path)
+    failure = replace(failure_of(make_run("lstm")), error="no file caf\udce9")  # a byte of Latin-1
+    store.save_failure(failure)
+    store.save_plan("run_all.py --results caf\udce9", [make_run()])
+    contents = store.load()
+    assert contents.failures == (failure,)
+    assert contents.plan.command == "run_all.py --results caf\udce9"
+    for page in write_report(tmp_path).pages:
+        assert "caf\\udce9" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["a b", "déjà — 数", "x/../y", "link"])
+def test_store_and_report_take_any_path(tmp_path, make_result, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to("place")
+    store = Store(tmp_path.__class__(name))
+    store.prepare("the command", [make_result().run])
+    store.save_failure(failure_of(make_result().run))
+    assert len(store.load().failures) == 1
+    assert all(page.exists() for page in write_report(store.folder).pages)
+
+
+@pytest.mark.parametrize("name", ["runs", "failures", "plan.json"])
+def test_store_prepare_finds_what_is_in_the_way(tmp_path, make_run, name):
+    (tmp_path / name).symlink_to(tmp_path / "no" / "thing")
+    with pytest.raises(OSError, match=name):
+        Store(tmp_path).prepare("the command", [make_run()])
+    (tmp_path / name).unlink()
+    if name == "plan.json":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text("")
+    with pytest.raises(OSError, match=name):
+        Store(tmp_path).prepare("the command", [make_run()])
+
+
+def test_store_prepare_leaves_no_trace_of_its_check(tmp_path, make_run):
+    Store(tmp_path).prepare("the command", [make_run()])
+    assert {path.name for path in tmp_path.rglob("*")} == {"plan.json", "runs", "failures"}
