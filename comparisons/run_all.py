@@ -1,6 +1,7 @@
 """Train every scheme and baseline on every task and report; a second call goes on from the first.
 
-Results are kept run by run, so an interrupted command loses nothing that finished.
+Results are kept run by run, so an interrupted command loses nothing that finished. The exit code is
+1 if a run failed, 2 if nothing could be started, and 3 if something could not be written.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from comparisons.cli import console
 from comparisons.cli.arguments import parser, planned_runs
-from comparisons.cli.execute import execute
+from comparisons.cli.execute import Keeper, complete
 from comparisons.data import DataError
 from comparisons.execution import EXECUTORS, ExecutorError
+from comparisons.output import tolerate_encoding
 from comparisons.plan import DEFAULT_PRESET, PlanError
 from comparisons.results.store import Store
 
 
 def main(argv: list[str]) -> int:
     """Parse, plan, execute, report; returns the exit code."""
+    tolerate_encoding()
     command = shlex.join(["python", "comparisons/run_all.py", *argv])
     p = parser(__doc__ or "")
     args = p.parse_args(argv)
@@ -34,36 +37,42 @@ def main(argv: list[str]) -> int:
         executor = EXECUTORS[args.executor](args.jobs)
     except (PlanError, DataError, ExecutorError) as error:
         p.error(str(error))
-
     store = Store(args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET))
-    contents = store.load()
-    for problem in contents.problems:
-        console.say(f"{problem}; this run counts as not finished")
-    finished = {result.run.id for result in contents.results}
     if args.dry_run:
-        console.print_runs(runs, finished)
+        console.print_runs(runs, console.read_finished(store))
         return 0
-    missing = [run for run in runs if run.id not in finished]
-    taken = f"{len(runs) - len(missing)} taken from {store.folder}"
-    console.say(f"{len(runs)} runs: {taken}, {len(missing)} to train")
     try:
-        try:
-            store.save_plan(command, runs, args.paper or "")
-        except OSError as error:
-            p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
-        failed = execute(executor, missing, store, command)
-        # Late: every worker process imports this file, and only this one process draws figures.
-        from comparisons.report import write_report
-
-        report = write_report(store.folder)
+        store.prepare(command, runs, args.paper or "")
+    except OSError as error:
+        p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
+    keeper = Keeper(store, command)
+    try:
+        complete(executor, runs, store, keeper)
+        reported = _report(store.folder)
     except KeyboardInterrupt:
+        keeper.report_unsaved()
         console.say(f"interrupted; what finished is kept, and the same command goes on: {command}")
         return 130
+    if keeper.failed:
+        console.say(f"{keeper.failed} runs failed; tracebacks are in {store.folder / 'failures'}")
+    keeper.report_unsaved()
+    return 3 if keeper.unsaved or not reported else 1 if keeper.failed else 0
+
+
+def _report(folder: Path) -> bool:
+    """Write and print the report; returns whether it could be written."""
+    # Late: every worker process imports this file, and only this one process draws figures.
+    from comparisons.report import write_report
+
+    try:
+        report = write_report(folder)
+    except OSError as error:
+        again = shlex.join(["python", "-m", "comparisons.report", str(folder)])
+        console.say(f"the report could not be written ({error}); this tries again: {again}")
+        return False
     console.print_summary(report.sections)
     console.say("report: " + ", ".join(map(str, report.pages)))
-    if failed:
-        console.say(f"{failed} runs failed; tracebacks are in {store.folder / 'failures'}")
-    return 1 if failed else 0
+    return True
 
 
 if __name__ == "__main__":

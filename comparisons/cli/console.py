@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,6 +27,7 @@ from comparisons.models import BASELINES, relevant_setting
 from comparisons.papers import paper_titles
 from comparisons.plan import PRESETS
 from comparisons.records import Failure, Result, Run
+from comparisons.results.store import Store
 from comparisons.results.text import format_cell
 from comparisons.tasks import TASKS, Task
 from unitary_zoo import Parametrization
@@ -34,11 +38,43 @@ if TYPE_CHECKING:  # drawing is slow to import, and every worker process imports
 NARROWEST = 180  # columns, where no terminal says how many it has: tables must not be cut in files
 
 
+class _StandardOutput(io.TextIOBase):
+    """Standard output, where a line that cannot be written is lost and ends no training.
+
+    A log can fill its disk, a pipe or a terminal can be closed while runs go on.
+    """
+
+    @property
+    def _stream(self) -> Any:
+        # Bars put a proxy in its place, which would print here again.
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, AttributeError):  # closed before the start, it is None
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
 @functools.cache
 def get_console() -> Console:
     """The console that everything is printed on; made when it is first asked for."""
-    console = Console()
-    return console if console.is_terminal else Console(width=NARROWEST)
+    output = cast(IO[str], _StandardOutput())
+    console = Console(file=output)
+    return console if console.is_terminal else Console(file=output, width=NARROWEST)
 
 
 class ProgressBars:
@@ -100,6 +136,14 @@ class ProgressBars:
                 f"(baseline {ended.baseline:.4g}), {ended.ms_per_step:.3g} ms per step"
             )
         get_console().print(line, highlight=False, soft_wrap=True)
+
+
+def read_finished(store: Store) -> set[str]:
+    """The ids of the finished runs of a folder; print what is wrong with its files."""
+    contents = store.load()
+    for line in (*contents.problems, *contents.notices):
+        say(line)
+    return {result.run.id for result in contents.results}
 
 
 def print_runs(runs: Sequence[Run], finished: set[str]) -> None:

@@ -1,9 +1,11 @@
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from comparisons import run_all
 from comparisons.execution import EXECUTORS
 from comparisons.execution.executor import failure
 from comparisons.models import model_names
+from comparisons.report.__main__ import main as report_again
+from comparisons.report.export import main as export
+from comparisons.results import store
 from comparisons.results.store import Store
 from comparisons.run_all import main
 from comparisons.tasks import TASKS
@@ -202,6 +207,149 @@ def running(group):
     ).stdout
     rows = [line.split() for line in listing.splitlines()]
     return any(int(pgid) == group and not stat.startswith("Z") for pgid, stat in rows)
+
+
+@pytest.fixture
+def trained(make_result, monkeypatch):
+    """The runs that a fake executor was asked for, which all finish at once."""
+    asked = []
+
+    class Fake:
+        def __init__(self, jobs):
+            self.jobs = jobs
+
+        def execute(self, runs, report):
+            for run in runs:
+                asked.append(run)
+                yield replace(make_result(), run=run)
+
+    monkeypatch.setitem(EXECUTORS, "local", Fake)
+    return asked
+
+
+SMOKE = ["--preset", "smoke", "--tasks", "copying", "--schemes", "gru", "lstm", "--results"]
+
+
+@pytest.mark.parametrize("name", ["", "runs", "failures", "plan.json"])
+def test_main_finds_blocked_folder_before_training(tmp_path, trained, capsys, name):
+    blocked = tmp_path / "results" / name
+    blocked.parent.mkdir(exist_ok=True)
+    if name == "plan.json":
+        blocked.mkdir()
+    else:
+        blocked.write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        main([*SMOKE, str(tmp_path / "results")])
+    error = capsys.readouterr().err
+    assert str(blocked) in error
+    assert "choose another --results" in error
+    assert error.count("\n") == 1
+    assert not trained
+
+
+def test_main_says_what_was_not_saved(tmp_path, trained, monkeypatch, capsys):
+    write = store.write_file
+
+    def full(path, text):
+        if "lstm" in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        write(path, text)
+
+    monkeypatch.setattr(store, "write_file", full)
+    assert main([*SMOKE, str(tmp_path)]) == 3
+    out = capsys.readouterr().out
+    assert len(trained) == 2
+    assert out.count("done ") == 2
+    assert "not stored" in out
+    name, remedy = out.splitlines()[-2:]
+    assert name.startswith("  copying T=10 lstm")
+    assert "this trains them again: python comparisons/run_all.py --preset smoke" in remedy
+    assert [result.run.model for result in Store(tmp_path).load().results] == ["gru"]
+
+
+def test_main_says_where_report_cannot_be_written(tmp_path, trained, capsys):
+    (tmp_path / "figures").write_text("")
+    assert main([*SMOKE, str(tmp_path)]) == 3
+    out = capsys.readouterr().out
+    assert f"python -m comparisons.report {tmp_path}" in out
+    assert len(Store(tmp_path).load().results) == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_commands_print_in_narrow_encodings(tmp_path, trained, monkeypatch, encoding):
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding, write_through=True))
+    folder = tmp_path / "déjà ∈"
+    assert main(["--list"]) == 0
+    assert main([*SMOKE, str(folder)]) == 0
+    assert main([*SMOKE, str(folder), "--dry-run"]) == 0
+    report_again([str(folder)])
+    export([str(folder), "--docs", str(tmp_path / "数"), "--no-figures"])
+    text = buffer.getvalue().decode(encoding)
+    assert "?" in text
+    assert text.count("report.html") == 2
+    assert text.rstrip().endswith(".json")
+
+
+SCHEMES = """
+import os
+import sys
+
+from unitary_zoo import Parametrization
+
+Cayley = Parametrization.get("cayley")
+
+
+def ends(name, end):
+    class Ends(Cayley):
+        info = Cayley.info.__class__(**{**vars(Cayley.info), "name": name})
+
+        def __init__(self, *arguments, **options):
+            end()
+
+    Parametrization.register(name)(Ends)
+
+
+def throw(error):
+    raise error
+
+
+ends("ends_0", lambda: os._exit(0))
+ends("ends_by_exit", lambda: sys.exit(0))
+ends("ends_by_key", lambda: throw(KeyboardInterrupt()))
+ends("ends_generator", lambda: throw(GeneratorExit()))
+"""
+
+
+def test_main_isolates_schemes_that_end_their_process(tmp_path):
+    (tmp_path / "ending.py").write_text(SCHEMES)
+    facts = tmp_path / "ending-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: ending\nVersion: 1\n")
+    names = ("ends_0", "ends_by_exit", "ends_by_key", "ends_generator")
+    points = "".join(f"{name} = ending\n" for name in names)
+    (facts / "entry_points.txt").write_text(f"[unitary_zoo.schemes]\n{points}")
+    command = ["--preset", "smoke", "--tasks", "copying", "--schemes", *names, "cayley"]
+    command += ["--iterations", "2", "--jobs", "1", "--results", str(tmp_path / "results")]
+    root = str(SCRIPT.parents[1])
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([root, str(tmp_path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "4 runs failed" in done.stdout
+    contents = Store(tmp_path / "results").load()
+    assert [result.run.model for result in contents.results] == ["cayley"]
+    assert {found.run.model: found.kind for found in contents.failures} == {
+        "ends_0": "",
+        "ends_by_exit": "SystemExit",
+        "ends_by_key": "KeyboardInterrupt",
+        "ends_generator": "GeneratorExit",
+    }
 
 
 def test_run_all_stays_short():

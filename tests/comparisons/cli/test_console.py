@@ -1,6 +1,11 @@
 """Output on a terminal."""
 
+import errno
+import io
+import sys
 from dataclasses import replace
+
+import pytest
 
 from comparisons.cli import console
 from comparisons.records import Failure
@@ -52,3 +57,22 @@ def test_print_runs_marks_the_finished_ones(make_run, capsys):
     (expm,) = (line for line in lines if "expm" in line)
     assert "finished" in cayley
     assert "finished" not in expm
+
+
+class Full(io.StringIO):
+    """A log on a full disk."""
+
+    def write(self, text=""):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    flush = write
+
+
+@pytest.mark.parametrize("stream", [Full(), None])
+def test_say_outlives_an_output_that_cannot_be_written(monkeypatch, capsys, stream):
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "stdout", stream)
+        console.say("lost")
+        console.show("lost", [{"case": 1}])
+    console.say("found")
+    assert capsys.readouterr().out == "found\n"

@@ -1,0 +1,190 @@
+"""Training of what is missing, and the fate of results that cannot be stored."""
+
+import errno
+import os
+from dataclasses import replace
+
+import pytest
+
+from comparisons.cli.execute import Keeper, complete
+from comparisons.execution.executor import failure
+from comparisons.results import store as store_module
+from comparisons.results.claims import claimed
+from comparisons.results.store import Store
+
+
+class Fake:
+    """An executor that ends runs as it is told to; ``asked`` are those it was given."""
+
+    def __init__(self, endings):
+        self.endings = endings
+
+    def execute(self, runs, on_progress):
+        self.asked = list(runs)
+        for run in runs:
+            yield self.endings(run)
+
+
+class Disk:
+    """The writer of the store, which refuses while the disk is full."""
+
+    def __init__(self, full):
+        self.full, self.write = full, store_module.write_file
+
+    def __call__(self, path, text):
+        if self.full(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        self.write(path, text)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    def make(full):
+        monkeypatch.setattr(store_module, "write_file", Disk(full))
+
+    return make
+
+
+@pytest.fixture
+def runs(make_run):
+    return [make_run(seed=seed) for seed in range(4)]
+
+
+@pytest.fixture
+def finish(make_result):
+    return lambda run: replace(make_result(), run=run)
+
+
+def train(runs, finish, folder):
+    keeper, executor = Keeper(Store(folder), "the command"), Fake(finish)
+    complete(executor, runs, Store(folder), keeper)
+    return keeper, executor
+
+
+def test_complete_stores_what_a_full_disk_refused_once_there_is_room(
+    tmp_path, runs, finish, disk, capsys
+):
+    refused = []
+
+    def full(path):
+        refused.append(path)
+        return len(refused) <= 3  # run 0; then runs 0 and 1
+
+    disk(full)
+    keeper, executor = train(runs, finish, tmp_path)
+    out = capsys.readouterr().out
+    assert executor.asked == runs  # the others went on
+    assert keeper.unsaved == []
+    assert [result.run for result in Store(tmp_path).load().results] == runs
+    assert out.count("not stored") == 2
+    assert out.count("done") == 4
+
+
+def test_complete_stores_at_the_end_what_the_last_result_could_not(tmp_path, runs, finish, disk):
+    refused = []
+
+    def full(path):
+        refused.append(path)
+        return len(refused) <= 10  # 1 + 2 + 3 + 4 attempts, all but those at the end
+
+    disk(full)
+    keeper, _ = train(runs, finish, tmp_path)
+    assert keeper.unsaved == []
+    assert len(Store(tmp_path).load().results) == 4
+
+
+def test_complete_names_what_was_never_stored(tmp_path, runs, finish, disk, capsys):
+    disk(lambda path: "seed1" in path.name)
+    keeper, executor = train(runs, finish, tmp_path)
+    assert executor.asked == runs
+    assert [ended.run for ended in keeper.unsaved] == [runs[1]]
+    assert len(Store(tmp_path).load().results) == 3
+    capsys.readouterr()
+    keeper.report_unsaved()
+    out = capsys.readouterr().out
+    assert "1 runs ended and could not be stored" in out
+    assert str(runs[1]) in out
+    assert out.rstrip().endswith("the command")
+
+
+def test_complete_goes_on_where_the_folder_becomes_a_file(tmp_path, runs, finish):
+    def block(run):
+        if run.seed == 1:
+            (tmp_path / "runs").rename(tmp_path / "elsewhere")
+            (tmp_path / "runs").write_text("")
+        if run.seed == 3:
+            (tmp_path / "runs").unlink()
+            (tmp_path / "elsewhere").rename(tmp_path / "runs")
+        return finish(run)
+
+    keeper, _ = train(runs, block, tmp_path)
+    assert keeper.unsaved == []
+    assert [result.run for result in Store(tmp_path).load().results] == runs
+
+
+def test_complete_keeps_a_result_that_no_file_can_hold_as_failure(
+    tmp_path, runs, finish, make_run, capsys
+):
+    def undefined(run):
+        return replace(finish(run), defect_end=float("nan")) if run.seed == 1 else finish(run)
+
+    keeper, _ = train(runs, undefined, tmp_path)
+    contents = Store(tmp_path).load()
+    assert keeper.failed == 1
+    assert len(contents.results) == 3
+    assert [(found.run, found.kind) for found in contents.failures] == [(runs[1], "ValueError")]
+    assert "failed" in capsys.readouterr().out
+
+
+def test_complete_loses_no_result_to_an_interruption(tmp_path, runs, finish, monkeypatch):
+    interrupted = []
+
+    class Interrupted(Store):
+        def save(self, result):
+            if not interrupted:
+                interrupted.append(result.run)
+                raise KeyboardInterrupt
+            super().save(result)
+
+    keeper = Keeper(Interrupted(tmp_path), "the command")
+    with pytest.raises(KeyboardInterrupt):
+        complete(Fake(finish), runs, Store(tmp_path), keeper)
+    assert [result.run for result in Store(tmp_path).load().results] == interrupted == runs[:1]
+
+
+def test_complete_leaves_runs_to_another_command(tmp_path, runs, finish, capsys):
+    with claimed(tmp_path, [run.id for run in runs[:2]]):
+        _, executor = train(runs, finish, tmp_path)
+    assert executor.asked == runs[2:]
+    assert "2 runs are left to another command" in capsys.readouterr().out
+    _, executor = train(runs, finish, tmp_path)
+    assert executor.asked == runs[:2]
+
+
+def test_complete_takes_what_another_command_has_just_finished(tmp_path, runs, finish, capsys):
+    with claimed(tmp_path, [run.id for run in runs[:2]]):
+        Store(tmp_path).save(finish(runs[0]))
+        _, executor = train(runs[:1], finish, tmp_path)
+    assert executor.asked == []
+    assert "left to another" not in capsys.readouterr().out
+
+
+def test_complete_trains_without_locks_and_says_so(tmp_path, runs, finish, capsys):
+    (tmp_path / "claims").write_text("in the way")
+    _, executor = train(runs, finish, tmp_path)
+    assert executor.asked == runs
+    assert "runs cannot be claimed" in capsys.readouterr().out
+
+
+def test_complete_stores_failures_as_results(tmp_path, runs, disk):
+    refused = []
+
+    def full(path):
+        refused.append(path)
+        return len(refused) == 1
+
+    disk(full)
+    keeper, _ = train(runs, lambda run: failure(run, "ValueError: no"), tmp_path)
+    assert keeper.failed == 4
+    assert keeper.unsaved == []
+    assert [found.run for found in Store(tmp_path).load().failures] == runs
