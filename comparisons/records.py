@@ -36,8 +36,9 @@ __all__ = [
 class Run:
     """One training, completely configured.
 
-    Equal runs give equal numbers on the same machine with the same number of threads. Another
-    number of threads divides sums otherwise, and so rounds otherwise.
+    Equal runs give equal numbers on the same machine with the same number of threads, which the
+    `Result` records. With another number, sums are added in another order: single steps differ by
+    rounding (1e-7), which training can amplify.
 
     Attributes:
         task: Registered name of the task.
@@ -131,7 +132,7 @@ class Result:
         defect_start: Unitarity defect of the recurrent matrix at initialisation; None for models
             that do not claim to be unitary.
         defect_end: Unitarity defect after training.
-        threads: CPU threads torch used.
+        threads: CPU threads torch used; the executor shares the CPUs out among its jobs.
         versions: The versions of Python, torch and this library.
         machine: CPU, cores, platform and GPU.
         date: When the run ended (ISO 8601, UTC).

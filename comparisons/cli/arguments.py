@@ -69,7 +69,8 @@ def parser(description: str) -> Parser:
     )
     p.add_argument(
         "--jobs", type=_positive, default=usable_cpus(), metavar="N",
-        help="runs trained at the same time, which share the CPUs; %(default)s here",
+        help="runs trained at the same time, which share the CPUs; %(default)s here. Another "
+        "number gives each run other threads, and so other last digits",
     )  # fmt: skip
     p.add_argument(
         "--results", type=Path, metavar="DIR", help="where they are kept; results/PRESET or /PAPER"

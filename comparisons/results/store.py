@@ -1,7 +1,8 @@
 """Store results on disk: one JSON file per run, written so that a crash never harms one.
 
 A folder holds ``runs/<id>.json`` for what finished, ``failures/<id>.json`` for what did not, and
-``plan.json`` with the last command and the runs it asked for. The report is made from these alone.
+``plan.json`` with the last command and the runs it asked for. The report is made from these alone;
+``claims/`` tells commands apart that share the folder.
 """
 
 from __future__ import annotations

@@ -61,3 +61,27 @@ def test_main_writes_the_tables_of_a_broken_promise(run, monkeypatch, tmp_path, 
     found = json.loads(path.read_text())
     assert found["some"] == [{"a": 1}]
     assert "empty" not in found
+
+
+def test_main_finds_a_blocked_file_before_it_measures(run, monkeypatch, tmp_path, capsys):
+    from comparisons.benchmarks import memory
+
+    monkeypatch.setattr(memory, "run", lambda options: pytest.fail("measured"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        run("memory", "--json", str(tmp_path / "file" / "x.json"))
+    assert "choose another --json" in capsys.readouterr().err
+
+
+def test_main_says_what_it_could_not_write(run, monkeypatch, tmp_path, capsys):
+    from comparisons.benchmarks import memory
+
+    path = tmp_path / "x.json"
+
+    def block(options):
+        path.mkdir()
+        return {"some": [{"a": 1}]}
+
+    monkeypatch.setattr(memory, "run", block)
+    assert run("memory", "--json", str(path)) == 1
+    assert f"{path} is not written" in capsys.readouterr().out
