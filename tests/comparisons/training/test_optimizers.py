@@ -170,8 +170,8 @@ def test_build_optimizers_partitions_parameters(make_run):
     assert unitary.param_groups[0]["lr"] == 0.5
     (scheme,) = model.schemes()
     held = [{id(p) for g in o.param_groups for p in g["params"]} for o in (free, unitary)]
-    assert held[1] == {id(p) for p in scheme.parameters()}
-    assert held[0] | held[1] == {id(p) for p in model.parameters()}
+    assert held[1] == {id(p) for p in scheme.learnable_parameters()}
+    assert held[0] | held[1] == {id(p) for p in model.parameters() if p.requires_grad}
     assert not held[0] & held[1]
 
 
