@@ -121,7 +121,7 @@ class Result:
 
     Attributes:
         run: The configuration.
-        baseline: The analytic loss of the best predictor without memory.
+        baseline: The task's constant baseline.
         parameters: Trainable parameters of the whole model.
         recurrent_parameters: Trainable parameters of the recurrent matrix alone.
         curve: The evaluations, the first one before training.
@@ -140,6 +140,8 @@ class Result:
         deviation: How far a scheme that is not unitary by construction may be off, and why; "" for
             the others.
         data: What the run was trained and tested on.
+        memoryless: The task's memoryless baseline; None where it is not known, and in files written
+            before it was kept.
     """
 
     run: Run
@@ -159,6 +161,12 @@ class Result:
     command: str = ""
     deviation: str = ""
     data: str = "generated sequences"
+    memoryless: float | None = None
+
+    @property
+    def without_memory(self) -> float:
+        """The least loss known that needs no memory: a run that learned to remember is below it."""
+        return self.baseline if self.memoryless is None else self.memoryless
 
     @property
     def final(self) -> Point:

@@ -133,7 +133,7 @@ class ProgressBars:
         else:
             line = (
                 f"[green]done[/]   {ended.run}: test loss {ended.final.test_loss:.4g} "
-                f"(baseline {ended.baseline:.4g}), {ended.ms_per_step:.3g} ms per step"
+                f"(without memory {ended.without_memory:.4g}), {ended.ms_per_step:.3g} ms per step"
             )
         get_console().print(line, highlight=False, soft_wrap=True)
 

@@ -22,6 +22,7 @@ from comparisons.output import tolerate_encoding, write_file
 from comparisons.papers import Paper, find_paper
 from comparisons.records import Failure, Result
 from comparisons.report.figures import drawings, save_png
+from comparisons.report.levels import Levels
 from comparisons.report.sections import build_report
 from comparisons.results.published import published_for
 from comparisons.results.store import Contents, ResultsError, Store
@@ -33,7 +34,7 @@ POINTS = 50
 
 
 def records(results: Sequence[Result], paper: Paper | None = None) -> list[dict[str, Any]]:
-    """One record for each summary, by task, variant and length, the least loss first.
+    """One record for each summary, by task, variant and length, in the order of the report.
 
     Args:
         results: Finished runs.
@@ -47,6 +48,7 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
     first, task = summary.results[0], summary.task
     defects = [result.defect_end for result in summary.results if result.defect_end is not None]
     metrics = [summary.metric(result) for result in summary.results]
+    levels = Levels.of(task, summary.results)
     return {
         "task": task.name,
         "title": task.title,
@@ -66,8 +68,9 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
         "loss": summary.loss,
         "seconds": statistics.fmean(result.final.seconds for result in summary.results),
         "published": "" if paper is None else published_for(summary, paper),
-        "baseline": statistics.fmean(result.baseline for result in summary.results),
-        "optimum": task.optimum,
+        "baseline": levels.constant,
+        "memoryless": levels.memoryless,
+        "optimum": levels.optimum,
         "defect": max(defects, default=None),
         "curve": _curve(summary.results),
         "data": first.data,

@@ -19,6 +19,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from comparisons.models import is_baseline
 from comparisons.output import write_file
 from comparisons.records import Point
+from comparisons.report.levels import Levels
 from comparisons.report.sections import Section, Series
 from comparisons.report.size_curves import SizeCurve
 from comparisons.report.style import LINE_MARKERS, MARKERS, RC
@@ -47,7 +48,7 @@ def drawings(section: Section) -> tuple[Drawing, ...]:
             task.halve_unitary_units,
         )
         return (Drawing(f"{name}-sizes", f"{task.metric_name} by size", figure),)
-    arguments = (section.series, section.baseline, task.loss_name, task.optimum)
+    arguments = (section.series, section.levels, task.loss_name)
     found = [
         Drawing(f"{name}-curves", "Learning curves", learning_curves(*arguments)),
         Drawing(f"{name}-time", "Loss against time", loss_against_time(*arguments)),
@@ -60,27 +61,17 @@ def drawings(section: Section) -> tuple[Drawing, ...]:
     return tuple(found)
 
 
-def learning_curves(
-    series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
-) -> Figure:
+def learning_curves(series: Sequence[Series], levels: Levels, loss_name: str) -> Figure:
     """Draw the test loss against the number of iterations."""
-    return _curves(
-        series, baseline, loss_name, optimum, "iterations", lambda point: point.iteration
-    )
+    return _curves(series, levels, loss_name, "iterations", lambda point: point.iteration)
 
 
-def loss_against_time(
-    series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
-) -> Figure:
+def loss_against_time(series: Sequence[Series], levels: Levels, loss_name: str) -> Figure:
     """Draw the test loss against the time spent in training steps."""
-    return _curves(
-        series, baseline, loss_name, optimum, "training time (s)", lambda point: point.seconds
-    )
+    return _curves(series, levels, loss_name, "training time (s)", lambda point: point.seconds)
 
 
-def loss_against_parameters(
-    series: Sequence[Series], baseline: float, loss_name: str, optimum: float | None = None
-) -> Figure:
+def loss_against_parameters(series: Sequence[Series], levels: Levels, loss_name: str) -> Figure:
     """Draw the reported test loss against the number of trainable parameters."""
     with mpl.rc_context(RC):
         figure, axes = _axes(loss_name, "trainable parameters", _lines(series))
@@ -95,7 +86,7 @@ def loss_against_parameters(
             marker = line.style.marker
             axes.plot(place, mean, color=color, marker=marker, ls="none", label=line.label)
             axes.plot([place, place], [min(losses), max(losses)], color=color, lw=1)
-        return _finish(figure, axes, baseline, optimum)
+        return _finish(figure, axes, levels)
 
 
 def metric_against_size(
@@ -172,9 +163,8 @@ def defects(series: Sequence[Series]) -> Figure:
 
 def _curves(
     series: Sequence[Series],
-    baseline: float,
+    levels: Levels,
     loss_name: str,
-    optimum: float | None,
     x_name: str,
     x: Callable[[Point], float],
 ) -> Figure:
@@ -198,8 +188,8 @@ def _curves(
                 axes.fill_between(places, list(low), list(high), color=color, alpha=0.15, lw=0)
         # The first losses can be a hundred times the baseline; what matters lies below it.
         worst = max(result.final.test_loss for line in series for result in line.results)
-        axes.set_ylim(top=min(axes.get_ylim()[1], max(5 * baseline, 1.5 * worst)))
-        return _finish(figure, axes, baseline, optimum)
+        axes.set_ylim(top=min(axes.get_ylim()[1], max(5 * levels.constant, 1.5 * worst)))
+        return _finish(figure, axes, levels)
 
 
 def _lines(series: Sequence[Series]) -> int:
@@ -217,8 +207,13 @@ def _axes(loss_name: str, x_name: str, lines: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, baseline: float, optimum: float | None) -> Figure:
-    axes.axhline(baseline, color="#c00000", lw=1, ls=(0, (2, 2)), label="memoryless baseline")
+def _finish(figure: Figure, axes: Axes, levels: Levels) -> Figure:
+    # The last baseline is the one to get below.
+    for (name, loss), color in zip(
+        reversed(levels.baselines()), ("#c00000", "#e0a0a0"), strict=False
+    ):
+        axes.axhline(loss, color=color, lw=1, ls=(0, (2, 2)), label=name)
+    optimum = levels.optimum
     if optimum is not None:
         axes.axhline(optimum, color="#007000", lw=1, ls=(0, (1, 1)), label="optimum")
         axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.8 * optimum))

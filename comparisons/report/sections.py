@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper
 from comparisons.records import Result
 from comparisons.report.legend import LEGEND, LEGEND_END
+from comparisons.report.levels import Levels
 from comparisons.report.provenance import Provenance, provenance_of
 from comparisons.report.published_table import PublishedTable, published_table
 from comparisons.report.size_curves import SizeCurve, size_curves
@@ -17,7 +17,7 @@ from comparisons.report.style import Style, line_styles, styles
 from comparisons.report.tables import MAIN_COLUMNS, Table, results_table
 from comparisons.results.published import compare
 from comparisons.results.store import Contents
-from comparisons.results.summary import NOT_UNITARY, Summary, labels, summarize
+from comparisons.results.summary import NOT_UNITARY, Summary, labels, ranked, summarize
 from comparisons.tasks import TASKS, Task
 
 
@@ -39,10 +39,9 @@ class Section:
         title: Heading.
         form: Variant and length.
         task: The task.
-        summaries: Summaries of the runs, least loss first.
-        baseline: Loss of the best predictor without memory, a mean over runs where the seed draws
-            the task.
-        description: Sentences on baseline, optimum, data and the choice of the evaluation.
+        summaries: Summaries of the runs, in the order of ``results.summary.in_order``.
+        levels: Losses that are known without training.
+        description: Sentences on the levels, the data and the choice of the evaluation.
         table: The results.
         main_columns: Columns of the table that a terminal shows.
         deviations: Models that are not unitary by construction, each with its reason.
@@ -57,7 +56,7 @@ class Section:
     form: str
     task: Task
     summaries: tuple[Summary, ...]
-    baseline: float
+    levels: Levels
     description: str
     table: Table
     main_columns: tuple[str, ...]
@@ -105,8 +104,9 @@ class Matrix:
 
     title = "All models on all tasks"
     caption = (
-        "The metric of each model's best configuration; the model with the least loss of a column "
-        "is marked."
+        "The metric of each model's best configuration. In a column where all have several seeds, "
+        "the model with the least mean loss is marked, and every other unless all of its seeds end "
+        "above all of the first one's. Single seeds have no order."
     )
     sections: tuple[Section, ...]
     lines: tuple[tuple[str, tuple[Cell, ...]], ...]
@@ -215,7 +215,7 @@ def _section(
     results = [result for summary in summaries for result in summary.results]
     variant = task.variants.get(task.variant, task.variant)
     form = ", ".join(part for part in (variant, f"T = {task.length}") if part)
-    baseline = statistics.fmean(result.baseline for result in results)
+    levels = Levels.of(task, results)
     sources = tuple(dict.fromkeys(summary.setting.source for summary in summaries))
     numbers = {source: number for number, source in enumerate(sources, start=1)}
     deviations = {summary.model: summary.deviation for summary in summaries if summary.deviation}
@@ -226,9 +226,9 @@ def _section(
         form=form,
         task=task,
         summaries=tuple(summaries),
-        baseline=baseline,
-        description=_description(task, summaries, baseline),
-        table=results_table(task, summaries, baseline, numbers),
+        levels=levels,
+        description=_description(task, summaries, levels),
+        table=results_table(task, summaries, levels, numbers),
         main_columns=(*MAIN_COLUMNS, task.metric_name),
         deviations=tuple(
             f"{NOT_UNITARY} {model}: {why}" for model, why in sorted(deviations.items())
@@ -246,12 +246,9 @@ def _section(
     )
 
 
-def _description(task: Task, summaries: Sequence[Summary], baseline: float) -> str:
+def _description(task: Task, summaries: Sequence[Summary], levels: Levels) -> str:
     data = dict.fromkeys(r.data for summary in summaries for r in summary.results)
-    sentences = [f"Memoryless baseline: {task.baseline_formula} = {baseline:.4g}."]
-    if task.optimum is not None:
-        sentences.append(f"Optimum: {task.optimum:.4g}.")
-    sentences.append(f"Data: {'; '.join(data)}.")
+    sentences = [*levels.sentences(task), f"Data: {'; '.join(data)}."]
     if any(summary.validated for summary in summaries):
         sentences.append("Test values are those at the least validation loss.")
     if best := sorted(
@@ -273,8 +270,11 @@ def _matrix(sections: tuple[Section, ...]) -> Matrix:
 
 
 def _cell(section: Section, name: str) -> Cell:
-    """The best configuration of that name; summaries come best first."""
+    """The configuration of that name with the least loss."""
     own = [summary for summary in section.summaries if summary.name == name]
     if not own:
         return Cell("")
-    return Cell(own[0].mean(own[0].metric), best=own[0] is section.summaries[0])
+    chosen = min(own, key=lambda summary: summary.loss)
+    leader = section.summaries[0]  # the best one, if the losses have an order
+    best = ranked(section.summaries) and min(chosen.losses) <= max(leader.losses)
+    return Cell(chosen.mean(chosen.metric), best)

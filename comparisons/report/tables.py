@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from comparisons.models import is_baseline
-from comparisons.results.summary import Summary
+from comparisons.report.levels import Levels
+from comparisons.results.summary import Summary, ranked
 from comparisons.results.text import format_cell
 from comparisons.tasks import Task
 
@@ -23,7 +24,7 @@ class Line:
 
     Attributes:
         cells: A text for each column.
-        kind: "scheme" or "baseline" for a model, "bound" for the analytic baseline or the optimum.
+        kind: "scheme" or "baseline" for a model, "bound" for a loss known without training.
     """
 
     cells: tuple[str, ...]
@@ -45,27 +46,31 @@ class Table:
 
 
 def results_table(
-    task: Task, summaries: Sequence[Summary], baseline: float, notes: Mapping[str, int]
+    task: Task, summaries: Sequence[Summary], levels: Levels, notes: Mapping[str, int]
 ) -> Table:
-    """The table of a section, least loss first, the bounds where they fall.
+    """The table of a section in the order of the summaries.
+
+    If that is the order of the losses, the bounds stand where they fall, and otherwise on top.
 
     Args:
         task: The task in one variant and length.
-        summaries: All of that task.
-        baseline: Loss of the best predictor without memory.
+        summaries: All of that task, in order.
+        levels: The losses that are known without training.
         notes: Number of the note for each source of a setting.
     """
     columns = _columns(task, summaries)
-    entries = [(baseline, _bound("memoryless baseline", baseline, columns))]
-    if task.optimum is not None:
-        entries.append((task.optimum, _bound("optimum", task.optimum, columns)))
+    bounds = list(levels.baselines())
+    if levels.optimum is not None:
+        bounds.append(("optimum", levels.optimum))
+    entries = [(loss, _bound(name, loss, columns)) for name, loss in bounds]
     for summary in summaries:
         cells = summary.cells(f"[{notes[summary.setting.source]}]")
         line = tuple(cells[column] for column in columns)
         kind: Literal["baseline", "scheme"]
         kind = "baseline" if is_baseline(summary.model) else "scheme"
         entries.append((summary.loss, Line(line, kind)))
-    entries.sort(key=lambda entry: entry[0])
+    if ranked(summaries):
+        entries.sort(key=lambda entry: entry[0])
     return Table(columns, tuple(line for _, line in entries))
 
 

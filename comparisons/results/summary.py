@@ -15,7 +15,7 @@ from comparisons.results.text import NONE, format_cell
 from comparisons.tasks import TASKS, Task
 
 SOLVED = 0.1
-"""A task is solved when the loss is below this share of the way from optimum to baseline."""
+"""A task is solved below this share of the way from the optimum to the loss without memory."""
 LABEL_WIDTH = 40  # characters of a line in a legend, beside which a figure has room for its axes
 NOT_UNITARY = "†"
 """Marks models that are not unitary by construction."""
@@ -72,9 +72,14 @@ class Summary:
         return self.results[0].deviation
 
     @property
+    def losses(self) -> tuple[float, ...]:
+        """Test loss of the evaluation that is reported, for each seed."""
+        return tuple(result.chosen.test_loss for result in self.results)
+
+    @property
     def loss(self) -> float:
-        """Mean test loss of the evaluations that are reported, one for each seed."""
-        return statistics.fmean(result.chosen.test_loss for result in self.results)
+        """Mean of the losses."""
+        return statistics.fmean(self.losses)
 
     @property
     def validated(self) -> bool:
@@ -160,7 +165,7 @@ def labels(summaries: Sequence[Summary]) -> list[str]:
 
 
 def summarize(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Summary]]:
-    """Summaries by task, variant and length; in each group the least loss first."""
+    """Summaries by task, variant and length, each group in the order of :func:`in_order`."""
     seeds: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         seeds[replace(result.run, seed=0).id].append(result)
@@ -173,11 +178,31 @@ def summarize(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Summ
             tasks[key] = TASKS.get(run.task)(run.length, run.variant)
         ordered = tuple(sorted(group, key=lambda result: result.run.seed))
         found[key].append(Summary(ordered, tasks[key]))
-    return {key: sorted(group, key=lambda summary: summary.loss) for key, group in found.items()}
+    return {key: in_order(group) for key, group in found.items()}
+
+
+def ranked(summaries: Iterable[Summary]) -> bool:
+    """Whether every summary has several seeds; the losses of single seeds have no order."""
+    return all(len(summary.results) > 1 for summary in summaries)
+
+
+def in_order(summaries: Sequence[Summary]) -> list[Summary]:
+    """The least loss first if all have several seeds; otherwise by name, schemes first."""
+    if ranked(summaries):
+        return sorted(summaries, key=lambda summary: summary.loss)
+    return sorted(
+        summaries,
+        key=lambda summary: (
+            is_baseline(summary.model),
+            summary.name,
+            summary.setting.model.hidden_size,
+            summary.training,
+        ),
+    )
 
 
 def _first_solved(result: Result, optimum: float) -> int | None:
     def solved(point: Point) -> bool:
-        return point.test_loss - optimum <= SOLVED * (result.baseline - optimum)
+        return point.test_loss - optimum <= SOLVED * (result.without_memory - optimum)
 
     return next((point.iteration for point in result.curve if solved(point)), None)

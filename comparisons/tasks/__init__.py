@@ -1,7 +1,9 @@
 """The tasks, one file each; every file of this package is imported and registers its own.
 
-A task makes its batches from a seeded generator, measures loss and accuracy, and knows the loss of
-the best predictor that remembers nothing. A recurrent network must get below it.
+A task makes its batches from a seeded generator, measures loss and accuracy, and knows two losses
+that need no memory: that of the best answer that is the same for every sequence, and that of the
+best predictor that sees the input of the present step as well. A recurrent network that remembers
+must get below both.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ class Task(ABC):
         loss_name: Name of the loss, with its unit.
         accuracy_name: What the accuracy counts.
         metric_name: Name of what tables show beside the loss, with its unit.
-        baseline_formula: The baseline as a formula or in words.
+        baseline_formula: The constant baseline as a formula or in words.
+        memoryless_formula: The memoryless baseline likewise; "" where it is the constant one.
         shortest: The smallest length that makes sense.
         variants: Data sets or forms of the task by name, with a title; the first is the default.
         fixed_lengths: The length of each variant whose data fix it.
@@ -83,6 +86,7 @@ class Task(ABC):
     accuracy_name: ClassVar[str]
     metric_name: ClassVar[str] = "accuracy %"
     baseline_formula: ClassVar[str]
+    memoryless_formula: ClassVar[str] = ""
     shortest: ClassVar[int]
     variants: ClassVar[dict[str, str]] = {}
     fixed_lengths: ClassVar[dict[str, int]] = {}
@@ -163,7 +167,16 @@ class Task(ABC):
     @property
     @abstractmethod
     def baseline(self) -> float:
-        """Loss of the best predictor without memory."""
+        """The constant baseline: loss of the best answer that is the same for every sequence."""
+
+    @property
+    def memoryless(self) -> float | None:
+        """The memoryless baseline: loss of the best predictor from the step and its input alone.
+
+        A network without memory can learn that predictor, so only a loss below this one shows that
+        something was remembered. It is at most :attr:`baseline`. None where it is not known.
+        """
+        return None
 
     @property
     def optimum(self) -> float | None:

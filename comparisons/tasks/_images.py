@@ -30,6 +30,7 @@ class Pixels(Task):
     loss_name = "cross-entropy (nats)"
     accuracy_name = "share of images classified right"
     baseline_formula = "entropy of the classes in the test set, of ten about equal ones ln 10"
+    memoryless_formula = "cross-entropy of the classes, given the last pixel"
     shortest = 64
     variants: ClassVar[dict[str, str]] = {
         "digits": "scikit-learn's digits, 8 x 8",
@@ -62,6 +63,21 @@ class Pixels(Task):
     def baseline(self) -> float:
         """Loss of a predictor that answers the classes' shares in the test set for every image."""
         return self._parts[1].entropy()
+
+    @property
+    def memoryless(self) -> float:
+        r"""Mean of :math:`-\ln p(k | x)` over the test set, x the last pixel, k the class.
+
+        p(k | x) = (number of training images + 1) / (those with this x + 10). Where that gives more
+        than the constant baseline, as if the last pixel is black in every image, it is that one.
+        """
+        train, test = self._parts
+        counts = torch.ones(train.white + 1, CLASSES, dtype=torch.float64)
+        last = self.order[-1]
+        index = (train.pixels[:, last].long(), train.labels)
+        counts.index_put_(index, torch.ones(len(train.labels)).double(), accumulate=True)
+        p = (counts / counts.sum(1, keepdim=True))[test.pixels[:, last].long(), test.labels]
+        return min(self.baseline, -p.log().mean().item())
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Batches without end, in a new order in every epoch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -27,6 +29,7 @@ class Adding(Generated):
     loss_name = "mean squared error"
     accuracy_name = f"share of sums within {TOLERANCE:g}"
     baseline_formula = "variance of the sum of two uniform numbers, 1/6"
+    memoryless_formula = "1/6 - 1/(12 ⌈T/2⌉), from the last number, if it is marked"
     shortest = 2
     input_size = 2
     output_size = 1
@@ -36,6 +39,16 @@ class Adding(Generated):
     def baseline(self) -> float:
         """Mean squared error of always predicting 1."""
         return 1 / 6
+
+    @property
+    def memoryless(self) -> float:
+        r""":math:`\frac16 - \frac{1}{12 \lceil T/2 \rceil}`, from the last number and mark.
+
+        The second mark is on the last of the :math:`\lceil T/2 \rceil` steps of its half with
+        probability :math:`1 / \lceil T/2 \rceil`. Then one summand is known and the variance of the
+        other is left, 1/12. Otherwise the last number says nothing, and 1/6 is left.
+        """
+        return 1 / 6 - 1 / (12 * math.ceil(self.length / 2))
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs (T, size, 2) and target sums (size, 1)."""

@@ -44,6 +44,15 @@ class Copying(Generated):
         """Loss of answering blanks for certain, then a uniform guess among the eight symbols."""
         return RECALLED * math.log(SYMBOLS) / (self.length + 2 * RECALLED)
 
+    @property
+    def memoryless(self) -> float:
+        """The constant baseline: the inputs of the recall are blanks and say nothing.
+
+        It knows the step. Without a clock, blanks before the delimiter look like those of the
+        recall, and the loss is larger.
+        """
+        return self.baseline
+
     def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """One-hot inputs (T + 20, size, 10) and target symbols (T + 20, size)."""
         data = torch.randint(1, SYMBOLS + 1, (RECALLED, size), generator=generator)

@@ -42,6 +42,11 @@ class FirstTerm(Generated):
         """Loss of a uniform guess: no integer but the first says anything about the first."""
         return math.log(LARGEST)
 
+    @property
+    def memoryless(self) -> float:
+        """The constant baseline: the last integer says nothing about the first."""
+        return self.baseline
+
     def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """One-hot inputs (T, size, 100) and classes (size,)."""
         numbers = torch.randint(0, LARGEST, (self.length, size), generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from itertools import pairwise
 
 import torch
@@ -37,6 +38,7 @@ class KthHighest(Generated):
     loss_name = "cross-entropy (nats)"
     accuracy_name = "share of sequences whose third largest integer is named"
     baseline_formula = "entropy of the third largest of T integers from 1 to T"
+    memoryless_formula = "its entropy, given the last integer"
     shortest = K
     per_step = False
 
@@ -58,21 +60,25 @@ class KthHighest(Generated):
         Returns:
             P(Y = m) for m = 1, ..., T.
         """
-        t = self.length
-        at_most = [
-            sum(math.comb(t, j) * (1 - m / t) ** j * (m / t) ** (t - j) for j in range(K))
-            for m in range(t + 1)
-        ]
-        return [after - before for before, after in pairwise(at_most)]
+        return _differences(_at_most(self.length, self.length, K))
 
     @property
     def baseline(self) -> float:
-        """Loss of answering the distribution of the answer for every sequence.
+        """Loss of answering the distribution of the answer for every sequence."""
+        return _entropy(self.probabilities())
 
-        A predictor that sees the last integer can save a little, which is not counted here: 0.008
-        nats at T = 100, and 0.002 at T = 400.
+    @property
+    def memoryless(self) -> float:
+        r""":math:`H(Y \mid X_T)`: 0.008 nats less than the baseline at T = 100, 0.002 at T = 400.
+
+        Of the T - 1 other integers, fewer than k may exceed m if :math:`X_T \le m`, and fewer than
+        k - 1 otherwise.
         """
-        return -sum(p * math.log(p) for p in self.probabilities() if p > 0)
+        t = self.length
+        few, fewer = (_at_most(t - 1, t, k) for k in (K, K - 1))
+        return statistics.fmean(
+            _entropy(_differences([*fewer[:last], *few[last:]])) for last in range(1, t + 1)
+        )
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """One-hot inputs (T, size, T) and classes (size,)."""
@@ -86,6 +92,25 @@ class KthHighest(Generated):
     def accuracy(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Share of the sequences whose third largest integer has the largest output."""
         return (outputs.argmax(-1) == targets).to(torch.float32).mean()
+
+
+def _at_most(count: int, largest: int, k: int) -> list[float]:
+    """Probabilities that fewer than k of ``count`` integers exceed m = 0, ..., ``largest``."""
+    return [
+        sum(
+            math.comb(count, j) * (1 - m / largest) ** j * (m / largest) ** (count - j)
+            for j in range(k)
+        )
+        for m in range(largest + 1)
+    ]
+
+
+def _differences(at_most: list[float]) -> list[float]:
+    return [after - before for before, after in pairwise(at_most)]
+
+
+def _entropy(probabilities: list[float]) -> float:
+    return -sum(p * math.log(p) for p in probabilities if p > 0)
 
 
 def third_largest(numbers: torch.Tensor) -> torch.Tensor:

@@ -48,6 +48,7 @@ class LanguageModelling(Task):
     loss_name = "cross-entropy (nats per token)"
     accuracy_name = "share of tokens guessed"
     baseline_formula = "cross-entropy of the training text's frequencies on the test text"
+    memoryless_formula = "the same, of its frequencies after the present token"
     shortest = 1
     variants: ClassVar[dict[str, str]] = {
         "topics": "Python's documentation",
@@ -92,11 +93,37 @@ class LanguageModelling(Task):
 
         The sum is over the N tokens of the test text, and the counts are those of the training
         text; adding 1 keeps unseen tokens possible. Such a predictor knows how common each token
-        is and nothing else: not even the token it has just read, which a network without memory
-        would know.
+        is and nothing else.
         """
+        return -self._frequencies.log()[self.corpus.test].mean().item()
+
+    @cached_property
+    def _frequencies(self) -> Tensor:
+        """p(x) of every kind of token, see :attr:`baseline`."""
         counts = torch.bincount(self.corpus.train, minlength=self.output_size).double() + 1
-        return -(counts / counts.sum()).log()[self.corpus.test].mean().item()
+        return counts / counts.sum()
+
+    @cached_property
+    def memoryless(self) -> float:
+        r""":math:`-\frac{1}{N-1} \sum_t \log p(x_{t+1} | x_t)`, by the pairs of the training text.
+
+        :math:`p(y|x) = (c(x, y) + k(x) p(y)) / (c(x) + k(x))`, where c counts in the training text,
+        k(x) is the number of kinds of tokens that follow x there, and p(y) that of
+        :attr:`baseline` (Witten and Bell, 1991, The zero-frequency problem). No predictor from
+        pairs is known to be the best; a count without smoothing has an infinite loss.
+        """
+        kinds, train, test = self.output_size, self.corpus.train, self.corpus.test
+        pairs, counts = torch.unique(train[:-1] * kinds + train[1:], return_counts=True)
+        before = torch.div(pairs, kinds, rounding_mode="floor")
+        followers = torch.bincount(before, minlength=kinds).double()
+        occurrences = torch.bincount(train[:-1], minlength=kinds).double()
+        asked = test[:-1] * kinds + test[1:]
+        place = torch.searchsorted(pairs, asked).clamp(max=len(pairs) - 1)
+        seen = torch.where(pairs[place] == asked, counts[place].double(), 0.0)
+        x, y = test[:-1], test[1:]
+        # A token that the training text ends with may have no follower: then p(y) is left.
+        k = followers[x].clamp(min=1.0)
+        return -((seen + k * self._frequencies[y]) / (occurrences[x] + k)).log().mean().item()
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """The training text, again and again; nothing is drawn from the generator."""

@@ -97,6 +97,7 @@ def train_model(run: Run, progress: Progress | None = None) -> tuple[SequenceMod
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         deviation="; ".join({scheme.info.deviation for scheme in model.schemes()}),
         data=task.data,
+        memoryless=task.memoryless,
     )
     return model, result
 

@@ -41,9 +41,11 @@ def make_result(make_run) -> Callable[..., Result]:
 
     def make(model="cayley", *, losses=(2.0, 0.5, 0.01), defect=1e-7, **run) -> Result:
         run = make_run(model, **run)
+        task = TASKS.get(run.task)(run.length)
         return Result(
             run=run,
-            baseline=TASKS.get(run.task)(run.length).baseline,
+            baseline=task.baseline,
+            memoryless=task.memoryless,
             parameters=1234,
             recurrent_parameters=567,
             curve=tuple(

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 import pytest
 from matplotlib.colors import to_hex
 
+from comparisons.models import is_baseline, model_names
+from comparisons.records import Optimizer
 from comparisons.report import figures
+from comparisons.report.levels import Levels
 from comparisons.report.sections import Series
 from comparisons.report.size_curves import SizeCurve
 from comparisons.report.style import DASHES, PALETTE, line_styles, styles
@@ -36,18 +39,19 @@ def drawn(axes) -> dict[str, tuple[list[float], list[float]]]:
     [(figures.learning_curves, [0, 3, 6]), (figures.loss_against_time, [0, 0.1, 0.2])],
 )
 def test_curves_are_means_with_the_range_of_the_seeds(series, draw, places):
-    (axes,) = draw(series, 0.17, "loss").axes
+    (axes,) = draw(series, Levels(0.17, 0.15), "loss").axes
     lines = drawn(axes)
     assert lines["urnn"] == (pytest.approx(places), pytest.approx([2.0, 0.5, 0.6]))
     assert lines["lstm"][1] == [2.0, 0.7, 0.6]
-    assert lines["memoryless baseline"][1] == [0.17, 0.17]
+    assert lines["memoryless baseline"][1] == [0.15, 0.15]
+    assert lines["constant baseline"][1] == [0.17, 0.17]
     (band,) = axes.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert {0.1, 1.1} <= set(heights)  # of the two seeds at the last iteration
 
 
 def test_loss_against_parameters_has_a_point_for_each_series(series):
-    (axes,) = figures.loss_against_parameters(series, 0.17, "loss").axes
+    (axes,) = figures.loss_against_parameters(series, Levels(0.17), "loss").axes
     lines = drawn(axes)
     assert lines["urnn"] == ([1234], [pytest.approx(0.6)])
     assert lines["lstm"] == ([1234], [0.6])
@@ -64,10 +68,24 @@ def test_curves_show_the_optimum(series, optimum):
     for draw in (
         figures.learning_curves, figures.loss_against_time, figures.loss_against_parameters,
     ):  # fmt: skip
-        (axes,) = draw(series, 1.0, "loss", optimum).axes
+        (axes,) = draw(series, Levels(1.0, 1.0, optimum), "loss").axes
         low, high = axes.get_ylim()
         assert low < optimum < 0.9 < high
         assert drawn(axes)["optimum"][1] == [optimum, optimum]
+        assert "constant baseline" not in drawn(axes)  # the memoryless one is the same
+
+
+def test_curves_show_every_model_of_the_library_in_a_style_of_its_own(make_result, build):
+    results = [
+        make_result(model, unitary_optimizer=None if is_baseline(model) else Optimizer("sgd", 1.0))
+        for model in model_names()
+    ]
+    (section,) = build(results).sections
+    (axes,) = figures.learning_curves(section.series, section.levels, "loss").axes
+    assert {label.split(",")[0] for label in drawn(axes)} == {
+        *model_names(), "memoryless baseline",
+    }  # fmt: skip
+    assert len({(s.style.color, str(s.style.dash)) for s in section.series}) == len(model_names())
 
 
 def test_drawings_are_four_figures_of_a_section(build, make_result):

@@ -58,6 +58,7 @@ def store(tmp_path_factory, make_result, make_run):
         make_result("arjovsky", length=100, losses=(2.0, 0.1, 0.0123)),
         make_result("lstm", length=100, losses=(2.0, 0.3, 0.2), **lstm),
         make_result("arjovsky", length=200, losses=(2.0, 0.09, 0.08)),
+        make_result("arjovsky", length=200, losses=(2.0, 0.09, 0.08), seed=1),
     ]
     for result in results:
         store.save(result)
@@ -110,8 +111,8 @@ def test_html_and_markdown_show_all_of_every_section(written, html, markdown):
         assert list(section.table.columns) in lines
         for line in section.table.lines:
             assert list(line.cells) in rows
-        for line in section.table.lines[:1]:
-            assert list(line.cells) in lines
+            if line.kind != "bound":  # whose last cells are empty
+                assert list(line.cells) in lines
 
 
 def test_html_and_markdown_show_every_figure(store, written, html, markdown):
@@ -131,8 +132,8 @@ def test_html_and_markdown_show_published_results_with_their_tags(html, markdown
 
 
 def test_html_and_markdown_mark_the_best_of_the_matrix(html, markdown):
-    assert ["arjovsky", "25 ★", "25 ★"] in Page(html).rows
-    assert "| arjovsky | **25** | **25** |" in markdown
+    assert ["arjovsky", "25", "25 ± 0 ★"] in Page(html).rows
+    assert "| arjovsky | 25 | **25 ± 0** |" in markdown
 
 
 def test_html_and_markdown_name_failures_and_damaged_files(html, markdown):

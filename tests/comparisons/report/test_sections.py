@@ -19,7 +19,7 @@ def table_of(section):
 
 @pytest.fixture
 def copying(make_result, build):
-    """A section with two seeds, another scheme and a baseline."""
+    """A section with two seeds, another scheme and a baseline of one seed each."""
     lstm = {"defect": None, "unitary_optimizer": None, "clip": 1}
     report = build(
         [
@@ -33,14 +33,37 @@ def copying(make_result, build):
     return section
 
 
-def test_section_sorts_models_and_bounds_by_loss(copying):
+def test_section_with_a_single_seed_is_sorted_by_name_below_the_bounds(copying):
     assert copying.name == "copying-T100"
     assert [(line.cells[0], line.kind) for line in copying.table.lines] == [
-        ("cayley", "scheme"),
-        ("arjovsky", "scheme"),
         ("memoryless baseline", "bound"),
+        ("arjovsky", "scheme"),
+        ("cayley", "scheme"),
         ("lstm", "baseline"),
     ]
+
+
+def test_section_of_several_seeds_sorts_models_and_bounds_by_loss(make_result, build):
+    losses = {"cayley": 0.14, "expm": 0.1, "lstm": 0.3}
+    results = [
+        make_result(model, task="adding", length=10, seed=seed, losses=(1.0, loss))
+        for model, loss in losses.items()
+        for seed in (0, 1, 2)
+    ]
+    (section,) = build(results).sections
+    lines = [(line.cells[0], line.kind) for line in section.table.lines]
+    assert lines[0] == ("expm", "scheme")
+    assert lines[2:] == [
+        ("memoryless baseline", "bound"), ("constant baseline", "bound"), ("lstm", "baseline"),
+    ]  # fmt: skip
+    assert table_of(section)["memoryless baseline"]["test loss"] == "0.15"
+    assert table_of(section)["constant baseline"]["test loss"] == "0.1667"
+    assert "1/6 - 1/(12" in section.description
+
+
+def test_section_of_older_results_has_the_constant_baseline_alone(make_result, build):
+    (section,) = build([replace(make_result(task="adding"), memoryless=None)]).sections
+    assert list(table_of(section)) == ["constant baseline", "cayley"]
 
 
 def test_section_table_holds_what_the_runs_recorded(copying):
@@ -68,14 +91,14 @@ def test_section_main_columns_are_part_of_the_table(copying):
     part = copying.table.part(copying.main_columns)
     assert part.columns == ("model", "n", "test loss", "accuracy %", "solved at", "ms / step",
                             "defect end")  # fmt: skip
-    assert part.lines[0].cells[:3] == ("cayley", "8", "0.011 ± 0.0014")
+    assert part.lines[2].cells[:3] == ("cayley", "8", "0.011 ± 0.0014")
 
 
 def test_section_has_one_series_for_each_summary(copying):
     assert [series.label for series in copying.series] == [
-        "cayley, n = 8", "arjovsky, n = 8", "lstm, n = 8",
+        "arjovsky, n = 8", "cayley, n = 8", "lstm, n = 8",
     ]  # fmt: skip
-    assert [len(series.results) for series in copying.series] == [2, 1, 1]
+    assert [len(series.results) for series in copying.series] == [1, 2, 1]
     assert copying.size_curves == ()
 
 
@@ -95,7 +118,7 @@ def test_section_reports_the_evaluation_that_validation_selects(
     assert cells["perplexity"] == "1.02"  # exp(0.02)
     assert cells["validation"] == "1.03"
     assert cells["best at"] == "3"
-    assert list(table_of(section)) == ["optimum", "cayley", "expm", "memoryless baseline"]
+    assert list(table_of(section)) == ["memoryless baseline", "optimum", "cayley", "expm"]
     assert "data of small" in section.description
     assert "0.005" in section.description  # the optimum
     assert "validation" in section.description
@@ -136,7 +159,22 @@ def test_section_marks_schemes_that_are_not_unitary(make_result, build):
     assert section.deviations == (f"{NOT_UNITARY} landing: {why}",)
 
 
-def test_matrix_marks_the_best_model_of_each_section(make_result, imaginary, finished, build):
+def test_matrix_marks_those_that_the_seeds_do_not_tell_from_the_best(make_result, build):
+    losses = {"cayley": (0.1, 0.2), "expm": (0.2, 0.4), "qr": (0.3, 0.3), "lie_exp": (0.21, 0.3)}
+    results = [
+        make_result(model, length=length, seed=seed, losses=(2.0, loss))
+        for model, seeds in losses.items()
+        for seed, loss in enumerate(seeds)
+        for length in (5, 6)
+    ]
+    matrix = build(results).matrix
+    best = {name: [cell.best for cell in cells] for name, cells in matrix.lines}
+    assert best == {
+        "cayley": [True] * 2, "expm": [True] * 2, "lie_exp": [False] * 2, "qr": [False] * 2,
+    }  # fmt: skip
+
+
+def test_matrix_marks_nothing_among_single_seeds(make_result, imaginary, finished, build):
     gru = {"defect": None, "unitary_optimizer": None}
     report = build(
         [
@@ -152,8 +190,8 @@ def test_matrix_marks_the_best_model_of_each_section(make_result, imaginary, fin
         name: [(cell.text, cell.best) for cell in cells] for name, cells in report.matrix.lines
     }
     assert list(lines) == ["cayley", "expm", "gru"]  # baselines come last
-    assert lines["cayley"] == [("", False), ("1.11", True)]  # exp(0.1)
-    assert lines["expm"] == [("1.05", True), ("1.22", False)]  # of two sizes the better one
+    assert lines["cayley"] == [("", False), ("1.11", False)]  # exp(0.1)
+    assert lines["expm"] == [("1.05", False), ("1.22", False)]  # of two sizes the better one
     assert lines["gru"] == [("1.35", False), ("", False)]
 
 

@@ -1,29 +1,59 @@
 """Summaries of runs over their seeds."""
 
+from dataclasses import replace
+
 import pytest
 
-from comparisons.results.summary import Summary, labels, summarize
+from comparisons.results.summary import Summary, labels, ranked, summarize
 from comparisons.tasks import TASKS
+from comparisons.tasks.adding import Adding
 from comparisons.tasks.copying import Copying
 
 
-def test_summarize_groups_seeds_and_sorts_by_loss(make_result):
+def test_summarize_groups_seeds_and_sorts_by_name_where_one_is_single(make_result):
     results = [
         make_result("cayley", seed=1, losses=(2.0, 0.4)),
         make_result("expm", losses=(2.0, 0.2)),
         make_result("cayley", seed=0, losses=(2.0, 0.2)),
         make_result("cayley", losses=(2.0, 0.1), hidden_size=16),
+        make_result("lstm", losses=(2.0, 0.01), unitary_optimizer=None),
         make_result("cayley", length=7, losses=(2.0, 0.9)),
+        make_result("cayley", losses=(2.0, 0.3), iterations=7),
     ]
     groups = summarize(results)
     assert groups.keys() == {("copying", "", 5), ("copying", "", 7)}
     found = groups["copying", "", 5]
     assert [(s.model, s.setting.model.hidden_size, len(s.results)) for s in found] == [
-        ("cayley", 16, 1), ("expm", 8, 1), ("cayley", 8, 2),
+        ("cayley", 8, 2), ("cayley", 8, 1), ("cayley", 16, 1), ("expm", 8, 1), ("lstm", 8, 1),
     ]  # fmt: skip
-    assert [result.run.seed for result in found[2].results] == [0, 1]
-    assert found[2].loss == pytest.approx(0.3)
-    assert found[2].task.length == 5
+    assert [result.run.seed for result in found[0].results] == [0, 1]
+    assert found[0].loss == pytest.approx(0.3)
+    assert found[0].losses == (0.2, 0.4)
+    assert found[0].task.length == 5
+
+
+def test_summarize_sorts_by_loss_where_all_have_several_seeds(make_result):
+    losses = {"cayley": 0.3, "expm": 0.1, "lstm": 0.2}
+    results = [
+        make_result(model, seed=seed, losses=(2.0, loss + seed / 10))
+        for model, loss in losses.items()
+        for seed in (0, 1)
+    ]
+    (summaries,) = summarize(results).values()
+    assert [summary.model for summary in summaries] == ["expm", "lstm", "cayley"]
+    assert ranked(summaries)
+    (summaries,) = summarize(results[:-1]).values()
+    assert [summary.model for summary in summaries] == ["cayley", "expm", "lstm"]
+    assert not ranked(summaries)
+
+
+def test_summary_is_solved_below_a_share_of_what_needs_no_memory(make_result):
+    # adding, T = 5: the last number alone gives 1/6 - 1/36 = 0.1389, a tenth of it 0.0139.
+    result = make_result(task="adding", losses=(1.0, 0.0145, 0.0138))
+    assert result.baseline / 10 > 0.0145  # it is below a tenth of the constant baseline
+    assert Summary((result,), Adding(5)).solved_at() == "6"
+    old = replace(result, memoryless=None)  # as read from an older file
+    assert Summary((old,), Adding(5)).solved_at() == "3"
 
 
 def test_summary_mean_needs_a_value_of_every_seed(make_result):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from comparisons.tasks.adding import Adding
 
@@ -45,3 +46,36 @@ def test_adding_baseline_is_loss_of_best_constant():
     assert loss == pytest.approx(task.baseline, abs=5 * 0.197 / math.sqrt(200_000))
     best = task.loss(targets.mean().expand_as(targets), targets).item()
     assert best == pytest.approx(loss, abs=1e-4)
+
+
+@pytest.mark.parametrize("length", [2, 3, 7, 10])
+def test_adding_memoryless_baseline_is_loss_of_best_answer_to_last_input(length):
+    task, count = Adding(length), 200_000
+    inputs, targets = task.batch(count, generator(4))
+    value, mark = inputs[-1].unbind(-1)
+    # The other summand is 1/2 in the mean, and so is each of two unknown ones.
+    best = torch.where(mark > 0, value + 0.5, torch.ones_like(value))[:, None]
+    # squared errors have standard deviations below 0.2, see the test of the baseline
+    assert task.loss(best, targets).item() == pytest.approx(
+        task.memoryless, abs=5 * 0.2 / math.sqrt(count)
+    )
+
+
+def test_adding_memoryless_baseline_is_what_a_network_without_memory_learns():
+    task, draw = Adding(4), generator(5)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(400):
+        inputs, targets = task.batch(200, draw)
+        optimizer.zero_grad()
+        task.loss(model(inputs[-1]), targets).backward()
+        optimizer.step()
+    count = 200_000
+    inputs, targets = task.batch(count, draw)
+    with torch.no_grad():
+        loss = task.loss(model(inputs[-1]), targets).item()
+    error = 5 * 0.2 / math.sqrt(count)
+    assert task.baseline - task.memoryless > 10 * error  # 1/24: the two can be told apart
+    # It cannot be below, and is above by what 400 steps leave: 2 % of the difference.
+    assert task.memoryless - error < loss < task.memoryless + error + 0.02 / 24

@@ -164,3 +164,31 @@ def test_seed_draws_realisation_and_variant_only_noise():
 def test_contractive_system_refuses_unknown_variant():
     with pytest.raises(ValueError, match="20dB"):
         ContractiveSystem(10, "30dB")
+
+
+def test_memoryless_baseline_is_that_of_a_fit_to_step_and_input():
+    # Over the training set, the mean of y - f(x) is least for f = E[y | x, t]. A fit of each step's
+    # outputs by cubic splines in each preactivation knows W, F and b and nothing of the states.
+    task = ContractiveSystem(6, seed=1)
+    data, system = task.realization, task.system
+    x, y = data.inputs.double(), data.targets.double()
+    drive = x @ system.weight_ih.mT + system.bias
+    error = 0.0
+    for t in range(6):
+        knots = torch.linspace(-4, 4, 9, dtype=x.dtype)
+        features = [torch.ones(1000, 1, dtype=x.dtype), drive[:, t]]
+        features += [(drive[:, t] - knot).relu() for knot in knots]
+        design = torch.cat(features, 1)
+        fit = torch.linalg.lstsq(design[:700], y[:700, t], driver="gelsd").solution
+        error += (design[700:] @ fit - y[700:, t]).square().mean().item()
+    # 50 numbers fitted to 700 sequences add 7 % of what is left; splines miss little more
+    assert error / 6 / data.power == pytest.approx(task.memoryless, rel=0.15)
+    assert error / 6 / data.power > 0.98 * task.memoryless
+    assert task.optimum < task.memoryless < task.baseline
+
+
+def test_memoryless_baseline_of_one_step_is_the_optimum():
+    # The first state is known from the first input: the noise of 600 test outputs is left.
+    task = ContractiveSystem(1, "10dB", seed=2)
+    # Noise is set by the power of 1,000 sequences and judged by that of 300.
+    assert task.memoryless == pytest.approx(task.optimum, rel=0.3)

@@ -82,3 +82,21 @@ def test_kth_highest_constant_guess_is_as_good_at_all_lengths(length):
 def test_kth_highest_refuses_length_below_three():
     with pytest.raises(ValueError, match="at least 3"):
         KthHighest(2)
+
+
+@pytest.mark.parametrize("length", [3, 4, 5])
+def test_kth_highest_memoryless_baseline_equals_that_of_all_sequences(length):
+    counts = np.zeros((length, length))
+    for sequence in itertools.product(range(length), repeat=length):
+        counts[sequence[-1], sorted(sequence)[-3]] += 1
+    p = counts / length**length
+    given = p / p.sum(1, keepdims=True)
+    entropy = -sum(q * math.log(g) for q, g in zip(p.flat, given.flat, strict=True) if q)
+    # some hundred roundings of numbers up to 1
+    assert KthHighest(length).memoryless == pytest.approx(entropy, abs=1e-13)
+
+
+@pytest.mark.parametrize(("length", "saved"), [(20, 0.0403), (100, 0.0083), (400, 0.0021)])
+def test_kth_highest_last_integer_saves_little(length, saved):
+    task = KthHighest(length)
+    assert task.baseline - task.memoryless == pytest.approx(saved, abs=5e-5)

@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comparisons.data.text import Corpus
 from comparisons.models import SequenceModel
 from comparisons.records import Optimizer, Setting
 from comparisons.tasks import TASKS
@@ -130,3 +132,35 @@ def test_embedding_and_readout_start_within_init_range():
     # 8,000 normal draws
     assert plain.embedding.weight.std().item() == pytest.approx(1, abs=5 / math.sqrt(2 * 8000))
     assert plain.readout.weight.abs().max() <= math.sqrt(6 / 1008)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_language_memoryless_baseline_is_that_of_counted_pairs(name):
+    task = TASKS.get(name)(35)
+    train, test = task.corpus.train.tolist(), task.corpus.test.tolist()
+    pairs, firsts = Counter(pairwise(train)), Counter(train[:-1])
+    followers = Counter(x for x, _ in pairs)
+    alone = Counter(train)
+    total = len(train) + task.output_size
+    loss = 0.0
+    for x, y in pairwise(test):
+        k = max(followers[x], 1)
+        loss -= math.log((pairs[x, y] + k * (alone[y] + 1) / total) / (firsts[x] + k))
+    # sums of up to 40,000 numbers of size 5
+    assert task.memoryless == pytest.approx(loss / (len(test) - 1), rel=1e-10)
+    assert task.memoryless < 0.9 * task.baseline
+
+
+def test_language_memoryless_probabilities_add_up_to_one():
+    # Each kind of token in turn follows the last one of a test text of two.
+    class Small(CharLM):
+        corpus = None
+
+    train = torch.tensor([0, 1, 0, 2, 0, 1, 3])  # the last one has no follower
+    for x in range(4):
+        total = 0.0
+        for y in range(4):
+            task = Small(5)
+            task.corpus = Corpus(tuple("abcd"), train, train, torch.tensor([x, y]))
+            total += math.exp(-task.memoryless)
+        assert total == pytest.approx(1.0, abs=1e-12)

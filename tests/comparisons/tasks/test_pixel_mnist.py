@@ -150,3 +150,28 @@ def test_plan_takes_length_of_data():
 def test_plan_refuses_length_unlike_data():
     with pytest.raises(PlanError, match="784 steps with the data of 'mnist', got 64"):
         plan("quick", ["pixel_mnist"], ["cayley"], lengths=[64], real_data=True)
+
+
+@tasks
+def test_image_memoryless_baseline_is_that_of_counted_last_pixels(task):
+    task = task(64)
+    train, test = images.digits()
+    place = int(task.order[-1])
+    counts = np.ones((17, 10))
+    for pixel, label in zip(train.pixels[:, place].tolist(), train.labels.tolist(), strict=True):
+        counts[pixel, label] += 1
+    p = counts / counts.sum(1, keepdims=True)
+    losses = [
+        -math.log(p[pixel, label])
+        for pixel, label in zip(test.pixels[:, place].tolist(), test.labels.tolist(), strict=True)
+    ]
+    assert task.memoryless == pytest.approx(np.mean(losses), rel=1e-12)
+    assert task.memoryless < task.baseline - 0.02
+
+
+def test_image_memoryless_baseline_of_a_black_pixel_is_the_constant_one(small_mnist):
+    for part in ("train", "t10k"):
+        assert len(small_mnist[f"{part}-{images.LABELS}"])
+    task = PixelMNIST(784, "mnist")
+    # 30 random images of 256 shades say nothing about 12 others
+    assert task.memoryless == task.baseline

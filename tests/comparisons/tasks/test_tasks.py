@@ -48,6 +48,16 @@ def test_task_right_answer_has_zero_loss_and_full_accuracy(name):
 
 
 @pytest.mark.parametrize("name", TASKS.names())
+def test_task_memoryless_baseline_is_at_most_the_constant_one(name):
+    task = TASKS.get(name)(LENGTHS.get(name, 12))
+    assert task.memoryless is not None
+    assert 0 < task.memoryless <= task.baseline
+    # a formula of its own wherever it is another number
+    assert (task.memoryless == task.baseline) <= (not task.memoryless_formula)
+    assert task.memoryless_formula or task.memoryless == task.baseline
+
+
+@pytest.mark.parametrize("name", TASKS.names())
 def test_task_describes_itself(name):
     task = TASKS.get(name)
     assert task.name == name
