@@ -3,6 +3,8 @@
 import contextlib
 import importlib
 import importlib.util
+import inspect
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 
 from comparisons.papers import PAPERS
-from unitary_zoo import Parametrization, UnitaryRNN, orthogonal
+from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN, orthogonal
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -202,6 +204,41 @@ def test_page_of_choosing_explains_only_columns_of_the_tables():
         "parameters", "dimension", "unitary", "build_ms", "step_ms", "apply_ms", "dense_ratio",
         "gradient_condition", "drift", "copying loss", "adding loss",
     }  # fmt: skip
+
+
+def test_page_of_choosing_answers_first_with_the_defaults():
+    text = (DOCS / "choosing.md").read_text(encoding="utf-8")
+    rows = table(text.split("# Which scheme should I take?\n")[1].split("\n\n## ")[0])
+    taken = {row[0]: re.findall(r"`(\w+)`", row[1]) for row in rows}
+    for kind, layer in (("a recurrent layer", UnitaryRNN), ("a recurrent layer", UnitaryGRU),
+                        ("the weight of any other layer", orthogonal)):  # fmt: skip
+        assert taken[kind][0] == inspect.signature(layer).parameters["scheme"].default
+    named = {name for names in taken.values() for name in names} & set(Parametrization.names())
+    assert len(named) >= len(rows)
+
+
+def test_page_of_choosing_agrees_with_the_measured_starts():
+    found = json.loads((DOCS / "results" / "probes" / "starts.json").read_text(encoding="utf-8"))
+    seeds = {
+        (row["scheme"], row["task"]): row["losses"]
+        for row in found["starts"]
+        if row["start"] == Parametrization.get(row["scheme"]).info.default_init
+    }
+    tasks = {task for _, task in seeds}
+
+    def wins(scheme: str, other: str) -> int:
+        return sum(max(seeds[scheme, task]) < min(seeds[other, task]) for task in tasks)
+
+    for name in {scheme for scheme, _ in seeds}:
+        if (info := Parametrization.get(name).info).exact:
+            assert wins(name, "expm") < 2
+            assert info.field == "real" or wins(name, "full_capacity") < 2
+    others = (losses for key, losses in seeds.items() if key[1] == "adding" and key[0] != "nnrnn")
+    assert max(seeds["nnrnn", "adding"]) < 0.039 < 0.068 < min(map(min, others))
+    # a default is that of no start which is better on two tasks and worse on none
+    for row in found["verdicts"]:
+        assert row["default"] == Parametrization.get(row["scheme"]).info.default_init
+        assert row["worse_on"] or row["better_on"].count(",") == 0
 
 
 def test_page_of_choosing_names_the_schemes_that_claim_it():

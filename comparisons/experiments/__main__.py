@@ -19,7 +19,7 @@ from comparisons.experiments.usage import UsageError
 from comparisons.output import check_writable, tolerate_encoding
 from comparisons.report.figures import save_png
 
-NAMES = ("norms", "theorems", "vanishing")
+NAMES = ("norms", "starts", "theorems", "vanishing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,7 +27,7 @@ PAPER = Paper(
     title="On orthogonality and learning recurrent networks with long term dependencies",
     code="veugene/spectre_release",
     trainings=(
-        *mnist_training(("cayley",), MNIST),
+        *mnist_training(("cayley",), MNIST.changed(init="cayley")),
         *(
             training
             for margin in MARGINS

@@ -205,7 +205,39 @@ def test_leaders_are_the_three_best_by_each_measure(show, tmp_path, make_result)
     ]  # fmt: skip
     timing.write_json(tmp_path / "benchmarks" / "scheme_speed.json", schemes=rows)
     keep(tmp_path, "quick", losses_of(make_result))
+    ((_, build),) = tables(show("<!-- leaders -->"))  # no losses: some have a single seed
+    assert build[1:] == ["`fast` 1", "`second` 2", "`third` 3"]
+    several = [{**run, "seeds": 3} for run in losses_of(make_result)]
+    keep(tmp_path, "quick", several)
     ((_, build, copying, adding),) = tables(show("<!-- leaders -->"))
     assert build[1:] == ["`fast` 1", "`second` 2", "`third` 3"]
     assert copying[1:] == ["`cayley` 0.5", "`lstm` 0.5", ""]
     assert adding[1:] == ["`cayley` 0.125", "", ""]
+
+
+def test_results_are_sorted_by_loss_only_where_all_have_several_seeds(hook):
+    runs = [
+        {"model": model, "n": n, "seeds": 3, "loss": loss}
+        for model, n, loss in [("lstm", 4, 0.1), ("qr", 4, 0.3), ("cayley", 8, 0.2)]
+    ]
+    assert [run["model"] for run in hook["in_order"](runs)] == ["lstm", "cayley", "qr"]
+    runs[1]["seeds"] = 1
+    assert [run["model"] for run in hook["in_order"](runs)] == ["cayley", "qr", "lstm"]
+
+
+def test_results_of_single_seeds_say_that_their_order_means_nothing(
+    hook, show, tmp_path, make_result
+):
+    for seeds, said in ((1, True), (2, False)):
+        runs = [{**run, "seeds": seeds} for run in records([make_result("cayley")])]
+        keep(tmp_path, "quick", runs)
+        assert (hook["BY_NAME"] in show("<!-- results: quick -->")) == said
+
+
+def test_results_show_the_baselines_that_are_known(hook, make_result):
+    (run,) = records([make_result("cayley", task="adding", length=10)])
+    assert "; constant baseline 0.167, memoryless baseline 0.15" in hook["bounds"](run)
+    older = {key: value for key, value in run.items() if key != "memoryless"}
+    assert hook["bounds"](older).endswith("; constant baseline 0.167")
+    (run,) = records([make_result("cayley")])
+    assert hook["bounds"](run).endswith("; memoryless baseline 0.832")

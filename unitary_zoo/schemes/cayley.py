@@ -29,6 +29,9 @@ class Cayley(Static):
     angle :math:`-2 \arctan a` of W. A matrix with an eigenvalue -1 is a limit, not a value:
     ``assign_(w, nearest=True)`` stops just short of it.
 
+    The default start is ``henaff``, angles in (-pi, pi), by measurement (docs/choosing.md). That of
+    the paper, ``reset_parameters("cayley")``, has angles in (0, pi/2) alone and learns more slowly.
+
     Args:
         n: Size of W.
         field: "real" (default) or "complex".
@@ -56,7 +59,7 @@ class Cayley(Static):
             "the inverse of short columns rounds by a few sqrt(n) eps; else a Newton-Schulz step "
             "leaves the rounding of two products",
         ),
-        default_init="cayley",
+        default_init="henaff",
     )
 
     def __init__(self, n: int, **options: Any) -> None:
