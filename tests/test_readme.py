@@ -20,13 +20,23 @@ def blocks(language: str) -> list[str]:
 
 def test_example_is_short_and_shows_what_is_gained(capsys):
     example, _ = blocks("python")
-    assert len([line for line in example.splitlines() if line]) <= 11
+    assert len([line for line in example.splitlines() if line]) <= 12
     names: dict[str, Any] = {}
     exec(example, names)
     # Without a memory the best guess of a standard normal number is 0, at loss 1.
     plain, unitary = names["losses"]
     assert unitary < 0.3 < plain
     assert capsys.readouterr().out == f"loss of nn.RNN {plain:.2f}, of UnitaryRNN {unitary:.2f}\n"
+
+
+@pytest.mark.parametrize("name", Parametrization.names())
+def test_example_takes_every_scheme(name):
+    example, _ = blocks("python")
+    assert example.count('"expm"') == example.count("randn(300, 50, 64, 1)") == 1
+    short = example.replace('"expm"', f'"{name}"').replace("randn(300, 50, 64", "randn(2, 3, 2")
+    names: dict[str, Any] = {}
+    exec(short, names)
+    assert all(torch.isfinite(loss) for loss in names["losses"])
 
 
 def test_example_of_a_layer_stays_orthogonal():
