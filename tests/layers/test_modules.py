@@ -339,9 +339,6 @@ def test_layer_passes_gradgradcheck(name):
     assert gradgradcheck(function, values, fast_mode=True)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the backward pass of the scan writes into tensors without a batch"
-)
 @pytest.mark.parametrize("name", SMALL)
 def test_layer_passes_gradcheck_of_batched_gradients(name):
     function, values = as_function(name)

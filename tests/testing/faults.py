@@ -567,14 +567,14 @@ class StepsFromABaseInHalf(Parametrization.get("landing")):
     _wide_buffers = ()
 
 
-@fault("not_finite")
+@fault("describe_not_finite")
 class EigenvaluesOfAnything(Cayley):
     def describe(self):
         phases = torch.linalg.eigvals(self.matrix().detach()).angle()
         return replace(super().describe(), eigenphases=phases)
 
 
-@fault("not_finite")
+@fault("describe_not_finite")
 class NeverSaysNaN(Cayley):
     def describe(self):
         return replace(super().describe(), defect=0.0)

@@ -33,7 +33,7 @@ class _FiniteDecompositions(TorchDispatchMode):
 
 
 @check()
-def check_not_finite(subject: Subject) -> Iterator[Measure]:
+def check_describe_not_finite(subject: Subject) -> Iterator[Measure]:
     """describe() of parameters that are not finite says NaN or raises a ValueError."""
     for value in (math.nan, math.inf):
         for everywhere in (True, False):

@@ -36,6 +36,8 @@ def check(applies: Callable[[SchemeInfo], bool] = always) -> Callable[[Check], C
 
     def enter(function: Check) -> Check:
         name = function.__name__.removeprefix("check_")
+        if name in CHECKS:
+            raise ValueError(f"there is a check called {name!r} already; give this one another name")
         CHECKS[name] = (function, applies)
         NAMES.add(name)
         return function
