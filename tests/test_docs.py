@@ -209,7 +209,7 @@ def test_page_of_choosing_explains_only_columns_of_the_tables():
     rows = table(section("choosing", "What do the columns mean?"))
     assert {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])} == {
         "parameters", "dimension", "unitary", "build_ms", "step_ms", "apply_ms", "dense_ratio",
-        "gradient_condition", "drift", "copying loss", "adding loss",
+        "drift", "copying loss", "adding loss",
     }  # fmt: skip
 
 

@@ -20,7 +20,15 @@ from comparisons.cli.console import say
 from comparisons.cli.named import chosen_module
 from comparisons.output import check_writable, tolerate_encoding
 
-NAMES = ("scan_speed", "memory", "map_speed", "scheme_speed", "expm_cost", "silent_failures")
+NAMES = (
+    "scan_speed",
+    "memory",
+    "map_speed",
+    "scheme_speed",
+    "gradient_condition",
+    "expm_cost",
+    "silent_failures",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

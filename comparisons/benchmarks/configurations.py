@@ -41,9 +41,9 @@ class Configuration:
         options = ", ".join(f"{key}={value!r}" for key, value in self.options.items())
         return f"{self.name}({options})" if options else self.name
 
-    def build(self, n: int, dtype: torch.dtype = torch.float32) -> Parametrization:
-        """A new scheme, which starts from the same parameters every time."""
-        torch.manual_seed(0)
+    def build(self, n: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Parametrization:
+        """A new scheme, which starts from the same parameters for the same seed."""
+        torch.manual_seed(seed)
         options: dict[str, Any] = {**self.options, "dtype": dtype}
         cls = Parametrization.get(self.name)
         if len(cls.info.fields) > 1:

@@ -14,8 +14,6 @@ and W is unitary where that is claimed. The columns:
   in the batch and in all factors of the map.
 - ``dense_ratio``: the time of the same with a dense matrix, measured in turns with it, divided by
   ``apply_ms``. Above 1 the map is the faster.
-- ``gradient_condition``: largest by least singular value of dW/dtheta at a fresh start at n = 16
-  in double precision, of those above 1e-9 of the largest. A projected scheme stores W, so it is 1.
 - ``drift``: unitarity defect after 1000 attached steps of AdamW with its default weight decay,
   lr = 1e-3, at n = 32 in single precision, each for a random functional of W of its own.
 
@@ -53,7 +51,6 @@ from unitary_zoo.base import LinearMap
 SIZES = (128, 512)
 BATCH, BATCH_LARGE = 128, 16
 ROUNDS_LARGE = 3  # at most
-CONDITION_SIZE, CONDITION_CUT = 16, 1e-9
 DRIFT_SIZE, DRIFT_STEPS, DRIFT_LR = 32, 1000, 1e-3
 MB, GIB = 1e6, 2**30  # bytes
 
@@ -108,21 +105,6 @@ def building(configuration: Configuration, p: Parametrization, h: Tensor) -> Ste
         return torch.autograd.grad(out, leaves, weight, allow_unused=True)
 
     return step
-
-
-def gradient_condition(configuration: Configuration, n: int) -> float:
-    """Largest by least nonzero singular value of dW/dtheta at a fresh start."""
-    p = configuration.build(n, torch.float64)
-    leaves = list(p.learnable_parameters())
-    w = p.matrix()
-    entries = (torch.view_as_real(w) if w.is_complex() else w).flatten()
-    rows = [
-        torch.autograd.grad(entry, leaves, retain_graph=True, materialize_grads=True)
-        for entry in entries.unbind()
-    ]
-    jacobian = torch.stack([torch.cat([x.flatten() for x in row]) for row in rows])
-    values = torch.linalg.svdvals(jacobian)
-    return float(values[0] / values[values > CONDITION_CUT * values[0]][-1])
 
 
 def drift(configuration: Configuration, n: int, steps: int) -> float:
@@ -208,7 +190,6 @@ def measure(
     held: list[Row] = []
     for configuration in chosen:
         accepts = Parametrization.get(configuration.name).info.accepts
-        condition = gradient_condition(configuration, options.condition_size)
         lost = drift(configuration, options.drift_size, options.drift_steps)
         for n in [*options.sizes, *(options.large if configuration.structured else [])]:
             if not accepts(n):
@@ -227,7 +208,6 @@ def measure(
                 "group": p.info.reach,
                 "unitary": p.info.exact or p.info.deviation,
                 **times(configuration, p, rounds, batch, options.limit_gib * GIB),
-                "gradient_condition": condition,
                 "drift": lost,
             }
             rows.append(row)
@@ -248,11 +228,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, list[Row]]:
     """Check the maps of all schemes, then make both tables."""
-    options.condition_size, options.drift_size = CONDITION_SIZE, DRIFT_SIZE
-    options.drift_steps = DRIFT_STEPS
+    options.drift_size, options.drift_steps = DRIFT_SIZE, DRIFT_STEPS
     if options.tiny:
         options.sizes, options.large = [16], [64]
-        options.condition_size, options.drift_size, options.drift_steps = 8, 8, 3
+        options.drift_size, options.drift_steps = 8, 3
     chosen = configurations(options.only)
     check_maps(chosen)
     say("correctness check passed: maps, adjoints and gradients, float64 and float32")

@@ -9,7 +9,6 @@ from comparisons.benchmarks import configurations as benchmark_configurations
 from comparisons.benchmarks import scheme_speed
 from comparisons.benchmarks.configurations import (
     STRUCTURED,
-    Configuration,
     check_maps,
     configurations,
     inner,
@@ -20,7 +19,7 @@ from unitary_zoo.base import LinearMap
 
 COLUMNS = [
     "scheme", "field", "n", "parameters", "dimension", "group", "unitary", "build_ms", "step_ms",
-    "apply_ms", "dense_ratio", "gradient_condition", "drift",
+    "apply_ms", "dense_ratio", "drift",
 ]  # fmt: skip
 
 
@@ -41,7 +40,6 @@ def test_scheme_speed_writes_a_row_for_each_scheme(run, tmp_path):
         assert row["step_ms"] > 0
         assert row["apply_ms"] > 0
         assert row["dense_ratio"] > 0
-        assert row["gradient_condition"] >= 1
         assert (row["unitary"] is True) == (
             not Parametrization.get(row["scheme"].partition("(")[0]).info.deviation
         )
@@ -99,21 +97,6 @@ def test_with_factors_gives_the_same_product(configuration):
     found = torch.autograd.grad(inner(out, out), leaves)  # each has a part in it
     assert all(x.is_leaf for x in leaves)
     assert len(found) >= 1
-
-
-def test_gradient_condition_of_known_maps():
-    # At A = 0 the coordinates of a Lie algebra are as long as what they move.
-    (configuration,) = (c for c in configurations("lie_exp") if c.field == "real")
-    assert scheme_speed.gradient_condition(configuration, 5) == pytest.approx(1, abs=1e-12)
-    # One phase and a rotation of two columns: theta moves both, omega_j the one row it multiplies,
-    # phi the second column. By hand: the Gram matrix of (phi, omega_1, omega_2) is
-    # [[1, s^2, c^2], [s^2, 1, 0], [c^2, 0, 1]], of eigenvalues 1 and 1 +- sqrt(s^4 + c^4).
-    configuration = Configuration("eunn", "complex", {"capacity": 1})
-    theta = configuration.build(2, torch.float64).theta.detach()
-    root = (theta.sin() ** 4 + theta.cos() ** 4).sqrt()
-    largest, least = torch.maximum(1 + root, torch.tensor(2.0)), 1 - root
-    wanted = float((largest / least).sqrt())
-    assert scheme_speed.gradient_condition(configuration, 2) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_build_starts_a_large_circulant_without_a_matrix(monkeypatch):

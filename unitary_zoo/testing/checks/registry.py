@@ -37,7 +37,7 @@ def check(applies: Callable[[SchemeInfo], bool] = always) -> Callable[[Check], C
     def enter(function: Check) -> Check:
         name = function.__name__.removeprefix("check_")
         if name in CHECKS:
-            raise ValueError(f"there is a check called {name!r} already; give this one another name")
+            raise ValueError(f"there is a check called {name!r} already; take another name")
         CHECKS[name] = (function, applies)
         NAMES.add(name)
         return function
