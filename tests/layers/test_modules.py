@@ -209,7 +209,9 @@ def test_module_takes_expanded_tensors(name):
 
 
 @modules
-@pytest.mark.parametrize("layout", [transposed, sliced, "expanded"], ids=str)
+@pytest.mark.parametrize(
+    "layout", [transposed, sliced, "expanded"], ids=lambda x: getattr(x, "__name__", x)
+)
 def test_module_takes_gradients_of_any_layout(name, layout):
     """An expanded gradient is what ``sum().backward()`` passes."""
     module, args = make(name), inputs(name)
