@@ -143,7 +143,7 @@ def test_exported_layer_takes_a_batch_of_inputs_by_vmap():
     torch.testing.assert_close(got, torch.stack([layer(member)[0] for member in x]), **CLOSE)
 
 
-# pytest's own filters come before that of the library, which tests/test_torch.py tests.
+# pytest's own filters come before that of the library, which tests/_torch/test_tracing.py tests.
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("kind", LAYERS)
 def test_layer_recorded_by_jit_has_gradients(kind):

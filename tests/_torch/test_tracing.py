@@ -1,4 +1,4 @@
-"""_torch: what it detects of tracers and transforms, and checks in traced code."""
+"""Tracers, transforms and dispatch modes are detected."""
 
 import subprocess
 import sys
@@ -39,50 +39,6 @@ def test_tracers_and_transforms_are_detected():
         assert _torch.has_tangent(forward_ad.make_dual(x, x))
     assert not _torch.has_values(x.to("meta"))
     assert _torch.has_values(x)
-
-
-def test_max_entry_under_vmap_is_that_of_all_members():
-    x = torch.tensor([[1.0, 5.0], [7.0, -9.0]])
-    assert _torch.max_entry(x) == 7.0
-    found = []
-    torch.func.vmap(lambda y: found.append(_torch.max_entry(y)) or y, in_dims=1)(x)
-    assert found == [7.0]
-    found = []
-    torch.func.vmap(lambda y: found.append(_torch.to_lists(y)) or y, in_dims=1)(x)
-    assert found == [[[1.0, 5.0], [7.0, -9.0]]]
-
-
-def refuse_distant(distance, limit, name):
-    if not float(distance) <= limit:
-        raise ValueError(f"{name}: {float(distance)} exceeds {limit}")
-
-
-refused = _torch.traceable_check(
-    "refuse_distant",
-    "(Tensor x, Tensor distance, float limit, str name) -> Tensor",
-    refuse_distant,
-)
-
-
-def test_traceable_check_raises_and_returns_its_argument():
-    x = torch.ones(3, requires_grad=True)
-    assert refused(x, torch.tensor(1.0), 2.0, "w") is x
-    with pytest.raises(ValueError, match=r"w: 3\.0 exceeds 2\.0"):
-        refused(x, torch.tensor(3.0), 2.0, "w")
-    meta = x.to("meta")
-    assert refused(meta, torch.tensor(3.0), 2.0, "w") is meta
-
-
-def test_traceable_check_is_repeated_by_traced_code():
-    def function(x, distance):
-        return 3 * refused(2 * x, distance, 2.0, "w")
-
-    x = torch.ones(3, requires_grad=True)
-    program = torch.compile(function, backend="aot_eager", fullgraph=True)
-    (grad,) = torch.autograd.grad(program(x, torch.tensor(1.0)).sum(), x)
-    assert torch.equal(grad, torch.full((3,), 6.0))
-    with pytest.raises(ValueError, match=r"w: 3\.0 exceeds 2\.0"):
-        program(x, torch.tensor(3.0))
 
 
 def test_recording_a_layer_by_jit_warns_of_nothing_in_the_library():
