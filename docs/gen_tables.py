@@ -1,7 +1,7 @@
 """Put the recorded benchmarks and trainings into the pages: a mkdocs hook.
 
 Pages name what they show by comments: ``benchmark: NAME`` is a file of docs/benchmarks,
-``results: NAME`` and ``losses: NAME`` are one of docs/results, and ``leaders`` the best schemes.
+``results: NAME`` and ``losses: NAME`` are one of docs/results.
 """
 
 import json
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 HERE = Path(__file__).resolve().parent
 
-MARKER = re.compile(r"<!-- (\w+)(?:: (\w+))? -->")
+MARKER = re.compile(r"<!-- (\w+): (\w+) -->")
 NOTHING = "*No run is recorded yet.*"
 
 # ----------------------------------------------------------------------------------- benchmarks
@@ -270,54 +270,12 @@ def loss_rows(runs: list[Row]) -> list[Row]:
     return rows
 
 
-# -------------------------------------------------------------------------------------- leaders
-
-BUILD = ("build_ms", "step_ms")
-LEADERS = (
-    ("W(θ) and step, real, n = 128, ms", BUILD, "real", 128, "least", ""),
-    ("W(θ) and step, real, n = 512, ms", BUILD, "real", 512, "least", ""),
-    ("W(θ) and step, complex, n = 512, ms", BUILD, "complex", 512, "least", ""),
-    ("W h against dense, real, n = 16384", ("dense_ratio",), "real", 16384, "most", " times"),
-    ("least drift, real", ("drift",), "real", 128, "least", ""),
-    ("copying, test loss", ("copying_loss",), None, None, "least", ""),
-    ("adding, test loss", ("adding_loss",), None, None, "least", ""),
-)
-"""Title; columns to add up; field and n of the rows, where None is any; which is best; unit."""
-
-
-def leaders(docs: Path) -> str:
-    """The three best schemes by each of some measures, from what is recorded.
-
-    Losses are a measure where every model has several seeds.
-    """
-    path = docs / "benchmarks" / "scheme_speed.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["schemes"] if path.exists() else []
-    if found := exported("quick", docs):
-        runs = [run for run in found["runs"] if run["task"] in LOSS_TASKS]
-        rows += loss_rows(runs)[1:] if ranked(runs) else []
-    lines = []
-    for title, keys, field, n, best, unit in LEADERS:
-        values = [
-            (sum(row[key] for key in keys), row["scheme"])
-            for row in rows
-            if field in (None, row["field"])
-            and n in (None, row["n"])
-            and all(isinstance(row.get(key), (int, float)) for key in keys)
-        ]
-        values.sort(reverse=best == "most")
-        podium = [f"`{scheme}` {format_cell(float(value))}{unit}" for value, scheme in values[:3]]
-        if podium:
-            lines.append([title, *podium, *[""] * (3 - len(podium))])
-    return markdown_table(["measure", "first", "second", "third"], lines) if lines else NOTHING
-
-
 # ----------------------------------------------------------------------------------------- hook
 
 SHOWN: dict[str, Callable[[str, Path], str]] = {
     "benchmark": benchmark,
     "results": results,
     "losses": losses,
-    "leaders": lambda _, docs: leaders(docs),
 }
 
 
@@ -325,7 +283,7 @@ def on_page_markdown(markdown: str, /, *, docs: Path = HERE, **_: Any) -> str:
     """Replace the comments of a page; mkdocs calls it with every page."""
 
     def shown(match: re.Match[str]) -> str:
-        kind, name = match[1], match[2] or ""
+        kind, name = match[1], match[2]
         return SHOWN[kind](name, docs) if kind in SHOWN else match[0]
 
     return MARKER.sub(shown, markdown)

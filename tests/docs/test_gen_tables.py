@@ -40,14 +40,14 @@ def markers(kind: str) -> list[str]:
 
 
 def test_hook_leaves_other_comments_alone(show):
-    text = "# Title\n<!-- schemes -->\n<!-- other: thing -->\n"
+    text = "# Title\n<!-- leaders -->\n<!-- other: thing -->\n"
     assert show(text) == text
 
 
 @pytest.mark.parametrize("page", ["choosing", "experiments", "speed", "silent_failures"])
 def test_pages_show_every_recorded_file(hook, page):
     text = hook["on_page_markdown"]((DOCS / f"{page}.md").read_text("utf-8"), page=None)
-    assert not re.search(r"<!-- (benchmark|results|losses|leaders)", text)
+    assert not re.search(r"<!-- (benchmark|results|losses)", text)
     for line in text.splitlines():
         if hook["NOTHING"] in line:  # the command that makes it, so the file is not there
             name = re.findall(r"results/(\w+)`|--json docs/benchmarks/(\w+)\.json", line)[-1]
@@ -62,8 +62,8 @@ def test_recorded_files_are_shown():
 
 
 def test_missing_files_show_the_command_that_makes_them(hook, show):
-    page = show("<!-- benchmark: memory -->\n<!-- results: psiml2017 -->\n<!-- leaders -->\n")
-    assert page.count(hook["NOTHING"]) == 3
+    page = show("<!-- benchmark: memory -->\n<!-- results: psiml2017 -->\n")
+    assert page.count(hook["NOTHING"]) == 2
     command = "python -m comparisons.benchmarks memory --json docs/benchmarks/memory.json"
     assert f"`{command}`" in page
     assert "`python comparisons/run_all.py --paper psiml2017`" in page
@@ -190,29 +190,6 @@ def test_losses_of_several_lengths_are_refused(show, tmp_path, make_result):
     keep(tmp_path, "quick", records([make_result("cayley"), make_result("cayley", length=6)]))
     with pytest.raises(ValueError, match="cayley has several records on copying"):
         show("<!-- losses: quick -->")
-
-
-def test_leaders_are_the_three_best_by_each_measure(show, tmp_path, make_result):
-    rows = [
-        {
-            "scheme": name, "field": field, "n": 128, "build_ms": ms / 2, "step_ms": ms / 2,
-            "drift": None,
-        }
-        for name, field, ms in [
-            ("slow", "real", 9.0), ("fast", "real", 1.0), ("other", "complex", 0.5),
-            ("third", "real", 3.0), ("second", "real", 2.0),
-        ]
-    ]  # fmt: skip
-    timing.write_json(tmp_path / "benchmarks" / "scheme_speed.json", schemes=rows)
-    keep(tmp_path, "quick", losses_of(make_result))
-    ((_, build),) = tables(show("<!-- leaders -->"))  # no losses: some have a single seed
-    assert build[1:] == ["`fast` 1", "`second` 2", "`third` 3"]
-    several = [{**run, "seeds": 3} for run in losses_of(make_result)]
-    keep(tmp_path, "quick", several)
-    ((_, build, copying, adding),) = tables(show("<!-- leaders -->"))
-    assert build[1:] == ["`fast` 1", "`second` 2", "`third` 3"]
-    assert copying[1:] == ["`cayley` 0.5", "`lstm` 0.5", ""]
-    assert adding[1:] == ["`cayley` 0.125", "", ""]
 
 
 def test_results_are_sorted_by_loss_only_where_all_have_several_seeds(hook):
