@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from unitary_zoo._torch import LoadingPreparation
 from unitary_zoo.base import Parametrization
@@ -18,6 +18,7 @@ from unitary_zoo.cells import RecurrentCell
 from unitary_zoo.cells.calls import check_state, input_and_state
 from unitary_zoo.cells.torch_weights import NAMES, Scheme
 from unitary_zoo.errors import check_int
+from unitary_zoo.layers.lengths import at_ends, backwards, packed_as
 from unitary_zoo.layers.torch_weights import load_torch, suffixes
 from unitary_zoo.linalg import as_real
 
@@ -225,14 +226,7 @@ class RecurrentLayers(LoadingPreparation, ABC, Generic[C]):
         output, h_n = self._run(x, h_0, lengths.to(x.device))
         if output is None:
             return None, h_n
-        order = packed.sorted_indices
-        if order is not None:
-            output, lengths = output.index_select(1, order), lengths[order.cpu()]
-        # Packing has no gradients for complex numbers, so it receives their real parts.
-        data = pack_padded_sequence(as_real(output), lengths).data
-        if output.is_complex():
-            data = torch.complex(*data.chunk(2, dim=-1))
-        return PackedSequence(data, packed.batch_sizes, order, packed.unsorted_indices), h_n
+        return packed_as(packed, output, lengths), h_n
 
     def _run(
         self, x: Tensor, h_0: Tensor | None, lengths: Tensor | None
@@ -247,11 +241,11 @@ class RecurrentLayers(LoadingPreparation, ABC, Generic[C]):
             outs: list[Tensor] = []
             for direction, cell in enumerate(self._layer(index)):
                 h = None if h_0 is None else h_0[len(last_states)]
-                flipped = _reversed(x, lengths) if direction else x
+                flipped = backwards(x, lengths) if direction else x
                 out = cell.scan(flipped, h, return_sequence=sequence, checkpoint=self.checkpoint)
-                last_states.append(_last(out, lengths) if sequence else out)
+                last_states.append(at_ends(out, lengths) if sequence else out)
                 if sequence:
-                    outs.append(_reversed(out, lengths) if direction else out)
+                    outs.append(backwards(out, lengths) if direction else out)
             if sequence:
                 states = torch.cat(outs, dim=-1) if len(outs) > 1 else outs[0]
                 x = as_real(states)
@@ -288,19 +282,3 @@ def _check_options(
             f"proj_size={scheme_options['proj_size']!r} is an option of nn.LSTM alone; put an "
             "nn.Linear behind the layer"
         )
-
-
-def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return ``x`` (T, B, ...) backwards in time, each sequence within its own length."""
-    if lengths is None:
-        return x.flip(0)
-    steps = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
-    index = torch.where(steps < lengths, lengths - 1 - steps, steps)
-    return x.gather(0, index.unsqueeze(-1).expand_as(x))
-
-
-def _last(states: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the state of each sequence at its end, (B, n)."""
-    if lengths is None:
-        return states[-1]
-    return states[lengths - 1, torch.arange(states.shape[1], device=states.device)]
