@@ -68,3 +68,14 @@ def test_reading_raises_when_the_constructor_started_nothing(name):
             read()
     p.reset_parameters("identity")
     torch.testing.assert_close(p.matrix(), torch.eye(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", Parametrization.names())
+def test_scheme_starts_by_default_in_half_precision(name, dtype):
+    scheme = Parametrization.get(name)
+    for n in filter(scheme.info.accepts, (1, 2, 7, 16)):
+        for seed in range(3):
+            torch.manual_seed(seed)
+            p = scheme(n, dtype=dtype)
+            assert p.matrix().isfinite().all()

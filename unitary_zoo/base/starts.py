@@ -70,9 +70,11 @@ class Startable(Assignable):
             )
         residual = self.assign_(self._sample(init, generator), nearest=True)
         # A start only has to be near: a random matrix with an angle within a hair of pi loses
-        # digits in some coordinates. A wrong component is off by order 1. A scheme that reaches a
-        # subset may come near by chance, but not to half the digits.
-        limit = 0.1 if self.info.whole else min(0.1, math.sqrt(linalg.eps(self.dtype)))
+        # digits in some coordinates, and a scheme that keeps half the digits of the others moves
+        # that angle by pi sqrt(eps), .28 in bfloat16. A wrong component is off by order 1. A scheme
+        # that reaches a subset may come near by chance, but not to half the digits.
+        half = math.sqrt(linalg.eps(self.dtype))
+        limit = max(0.1, 4 * half) if self.info.whole else min(0.1, half)
         if not residual <= limit:
             raise NotRepresentableError(
                 f"{self.info.name} cannot start from init={init!r}: residual {residual:.3g}, "
