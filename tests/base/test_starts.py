@@ -75,7 +75,7 @@ def test_reading_raises_when_the_constructor_started_nothing(name):
 def test_scheme_starts_by_default_in_half_precision(name, dtype):
     scheme = Parametrization.get(name)
     for n in filter(scheme.info.accepts, (1, 2, 7, 16)):
-        for seed in range(3):
+        for seed in (0, 1, 32):  # at 32 an angle of henaff is near pi
             torch.manual_seed(seed)
             p = scheme(n, dtype=dtype)
             assert p.matrix().isfinite().all()
