@@ -64,3 +64,13 @@ def haar(rows, columns=None, *, dtype=F64, seed=0, determinant=None):
         q[:, 0] *= -1
     q = q if rows >= columns else q.conj().T
     return torch.from_numpy(np.ascontiguousarray(q)).to(dtype)
+
+
+def learned(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that are trained, without frozen bases."""
+    return [q for _, q in named_learned(module)]
+
+
+def named_learned(module: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    """The parameters that are trained, with their names."""
+    return [(name, q) for name, q in module.named_parameters() if q.requires_grad]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from tests.oracles import named_learned
 from unitary_zoo import Parametrization
 from unitary_zoo.testing.subject import Subject
 
@@ -53,7 +54,7 @@ def check_trains(
         value = loss()
         optimizer.zero_grad()
         value.backward()
-        for name, q in model.named_parameters():
+        for name, q in named_learned(model):
             assert torch.isfinite(q.grad).all(), name
             assert float(q.grad.abs().max()) > 0, name
         optimizer.step()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from tests.oracles import named_learned
 from unitary_zoo import UnitaryRNNCell
 from unitary_zoo.testing.subject import normal
 
@@ -37,7 +38,7 @@ def cell_of(scheme: str = "expm", nonlinearity: str = "tanh", **options) -> Unit
 
 
 def assert_grads_reach_every_parameter(module: nn.Module) -> None:
-    for name, q in module.named_parameters():
+    for name, q in named_learned(module):
         assert q.grad is not None, name
         assert torch.isfinite(q.grad).all(), name
         assert float(q.grad.abs().max()) > 0, name

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tests.oracles import learned
 from tests.recurrent import M, size_for
 from unitary_zoo import (
     Parametrization,
@@ -136,7 +137,7 @@ def compare(gru: UnitaryGRU, x: Any, h_0: Tensor | None, leaf: Tensor) -> None:
             check("weight_rz", cell.weight_rz.grad, rounding[f"weight_hh {i}"], dw[: 2 * n])
         # Their gradient in W, led back through W(theta): a coordinate moves up to n entries of W,
         # each with a weight below 4.
-        theta = list(cell.recurrent.parameters())
+        theta = learned(cell.recurrent)
         back = torch.autograd.grad(cell.weight_hh, theta, dw, allow_unused=True)
         for q, theirs in zip(theta, back, strict=True):
             if q.numel():

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tests.oracles import learned
 from tests.recurrent import B, M, N, T, size_for
 from unitary_zoo import UnitaryRNN
 from unitary_zoo.testing.subject import normal
@@ -82,7 +83,7 @@ def assert_same_gradients(rnn: UnitaryRNN, ref: nn.RNN) -> None:
         assert_near(cell.weight_ih.grad, getattr(ref, f"weight_ih{end}").grad, rnn.num_layers)
         if cell.bias is not None:
             assert_near(cell.bias.grad, getattr(ref, f"bias_ih{end}").grad, rnn.num_layers)
-        theta = list(cell.recurrent.parameters())
+        theta = learned(cell.recurrent)
         dw = getattr(ref, f"weight_hh{end}").grad
         for q, wanted in zip(
             theta, torch.autograd.grad(cell.recurrent.matrix(), theta, dw), strict=True

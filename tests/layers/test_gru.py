@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 from tests.layers.gru_helpers import F32, F64, GATES, REAL, compare, gru_of, plain
+from tests.oracles import learned, named_learned
 from tests.recurrent import B, M, N, T, check_serialises, check_trains, size_for
 from unitary_zoo import (
     Parametrization,
@@ -85,7 +86,7 @@ def test_gru_last_states_are_the_same_without_the_sequence(batch_first):
         normal(T, M, dtype=F64),
         pack_padded_sequence(normal(T, 3, M, dtype=F64), [2, 7, 4], enforce_sorted=False),
     ]
-    parameters = list(gru.parameters())
+    parameters = learned(gru)
     for x in inputs:
         found = []
         for gru.return_sequence in (True, False):
@@ -211,7 +212,7 @@ def test_gru_trains_in_half_precision(gates):
     output, h_n = gru(torch.ones(T, B, M, dtype=torch.bfloat16))
     assert output.dtype == h_n.dtype == torch.bfloat16
     output.sum().backward()
-    for name, q in gru.named_parameters():
+    for name, q in named_learned(gru):
         assert torch.isfinite(q.grad).all(), name
         assert float(q.grad.abs().max()) > 0, name
 
@@ -222,10 +223,10 @@ def test_gru_compiles_and_exports():
     compiled = torch.compile(gru, backend="aot_eager", fullgraph=True)
     exported = torch.export.export(gru, (x,)).module()
     wanted = gru(x)[0]
-    grads = torch.autograd.grad(wanted.square().sum(), list(gru.parameters()))
+    grads = torch.autograd.grad(wanted.square().sum(), learned(gru))
     torch.testing.assert_close(exported(x)[0], wanted, rtol=0, atol=1e-12)
     torch.testing.assert_close(compiled(x)[0], wanted, rtol=0, atol=1e-12)
-    mine = torch.autograd.grad(compiled(x)[0].square().sum(), list(gru.parameters()))
+    mine = torch.autograd.grad(compiled(x)[0].square().sum(), learned(gru))
     for a, b in zip(mine, grads, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.layers.rnn_helpers import CASES, F64, STACKS, assert_near, compare, rnn_of
+from tests.oracles import learned, named_learned
 from tests.recurrent import B, M, N, T, check_serialises, check_trains, size_for
 from unitary_zoo import Parametrization, UnitaryRNN, as_real, attach, parameter_groups
 from unitary_zoo.linalg import unitarity_defect
@@ -92,12 +93,12 @@ def test_rnn_last_states_are_the_same_without_the_sequence(
     for x in inputs:
         rnn.return_sequence = True
         _, wanted = rnn(x)
-        grads = torch.autograd.grad(wanted.abs().square().sum(), list(rnn.parameters()))
+        grads = torch.autograd.grad(wanted.abs().square().sum(), learned(rnn))
         rnn.return_sequence = False
         output, h_n = rnn(x)
         assert output is None
         assert_near(h_n, wanted, layers)
-        again = torch.autograd.grad(h_n.abs().square().sum(), list(rnn.parameters()))
+        again = torch.autograd.grad(h_n.abs().square().sum(), learned(rnn))
         for mine, theirs in zip(again, grads, strict=True):
             assert_near(mine, theirs, layers + 1)
 
@@ -214,7 +215,7 @@ def test_rnn_under_autocast_changes_no_bit(scheme, options):
     for a, b in zip(got, wanted, strict=True):
         assert a.real.dtype == torch.float32
         assert torch.equal(a, b)
-    parameters = list(rnn.parameters())
+    parameters = learned(rnn)
     a = torch.autograd.grad(got[0].abs().square().sum(), parameters)
     b = torch.autograd.grad(wanted[0].abs().square().sum(), parameters)
     for mine, theirs in zip(a, b, strict=True):
@@ -257,7 +258,7 @@ def test_rnn_trains_in_half_precision():
     output, h_n = rnn(torch.ones(T, B, M, dtype=torch.bfloat16))
     assert output.dtype == h_n.dtype == torch.bfloat16
     output.sum().backward()
-    for name, q in rnn.named_parameters():
+    for name, q in named_learned(rnn):
         assert torch.isfinite(q.grad).all(), name
         assert float(q.grad.abs().max()) > 0, name
 

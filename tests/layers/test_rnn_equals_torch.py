@@ -15,6 +15,7 @@ from tests.layers.rnn_helpers import (
     rnn_of,
     same_torch_layer,
 )
+from tests.oracles import learned
 from tests.recurrent import B, M, N, T
 from unitary_zoo import Parametrization
 from unitary_zoo.testing.subject import normal
@@ -127,7 +128,7 @@ def test_rnn_packed_equals_each_sequence_alone(scheme, options):
     assert torch.equal(same, h_n)
     # The gradients of the batch are those of the sequences, summed.
     rnn.return_sequence = True
-    parameters = list(rnn.parameters())
+    parameters = learned(rnn)
     together = torch.autograd.grad(output.data.abs().square().sum(), parameters)
     apart = [torch.autograd.grad(rnn(x)[0].abs().square().sum(), parameters) for x in sequences]
     for got, *parts in zip(together, *apart, strict=True):
