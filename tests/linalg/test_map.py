@@ -83,6 +83,28 @@ def test_map_gradient_where_traced_equals_that_of_eager_mode(dtype, name):
     assert gap(make_fx(gradient)(a)(a), wanted) <= rounding(5, F64, 1000)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [F64, C128])
+def test_map_of_a_batch_is_one_operator_where_traced(dtype, name):
+    function = getattr(linalg, name)
+    a = random_skew(5, dtype, 2.0, batch=(3,)) + 0.01 * torch.eye(5, dtype=dtype)
+    weight = normal(5, 5, dtype=dtype, seed=2)
+
+    def value_and_gradient(x, function):
+        x = x.detach().requires_grad_()
+        value = function(x)
+        return value, torch.autograd.grad((weight.conj() * value).real.sum(), x)[0]
+
+    program = make_fx(value_and_gradient)(a, torch.vmap(function))
+    targets = [str(node.target) for node in program.graph.nodes]
+    for operator in (name, f"{name}_backward"):
+        assert targets.count(f"unitary_zoo.{operator}.default") == 1
+    values, grads = program(a, None)
+    for x, *found in zip(a, values, grads, strict=True):
+        for y, wanted in zip(found, value_and_gradient(x, function), strict=True):
+            assert gap(y, wanted) <= rounding(5, F64, 1000)  # as for a single matrix, above
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_map_second_derivative_in_forward_mode_twice_is_right_or_refused(name):

@@ -37,7 +37,7 @@ class MatrixMap:
 
     Args:
         name: Name of the operator.
-        factors: Takes X and returns ``(value, *numbers, *tensors)``.
+        factors: Takes X (..., n, n) and returns ``(value, *numbers, *tensors)``.
         adjoint: Takes ``(grad, *numbers, *tensors)`` and returns the gradient in X.
         shape: Takes X and returns the shape of the value.
         eager: An implementation whose own derivatives torch gets right. Everything but the
@@ -137,4 +137,6 @@ def _operator(
     forward.register_fake(lambda x: x.new_empty(tuple(shape(x))))
     backward.register_fake(lambda grad, x: x.new_empty(tuple(x.shape)))
     forward.register_autograd(differentiate, setup_context=setup_context)
+    # Without it torch takes one matrix after the other, and a graph has an operator for each.
+    forward.register_vmap(lambda info, dims, x: (forward(x.movedim(dims[0], 0)), 0))
     return forward

@@ -17,10 +17,10 @@ def gram_schmidt(x: Tensor) -> Tensor:
     r"""The unitary factor W of :math:`X = W R`, where R is upper triangular with positive diagonal.
 
     Args:
-        x: Shape (n, n), float32 or float64, real or complex, columns of order 1.
+        x: Shape (..., n, n), float32 or float64, real or complex, columns of order 1.
 
     Returns:
-        Shape (n, n), unitary.
+        Shape (..., n, n), unitary.
 
     Raises:
         SingularMatrixError: A column depends on the columns before it, up to rounding. Under
@@ -34,7 +34,7 @@ def _gram_schmidt(x: Tensor) -> Tensor:
     q, r = torch.linalg.qr(x)
     if not is_transformed():
         _check_regular(r.detach())
-    return q * _phases(r.detach())
+    return q * _phases(r.detach()).unsqueeze(-2)
 
 
 def _factors(x: Tensor) -> tuple[Tensor, ...]:
@@ -42,7 +42,7 @@ def _factors(x: Tensor) -> tuple[Tensor, ...]:
     q, r = torch.linalg.qr(x)
     _check_regular(r)
     phases = _phases(r)
-    w = q * phases
+    w = q * phases.unsqueeze(-2)
     return w, w, phases.conj().unsqueeze(-1) * r
 
 
@@ -51,7 +51,7 @@ def _adjoint(grad: Tensor, w: Tensor, r: Tensor) -> Tensor:
     m = w.mH @ grad
     p = (m - m.mH).tril(-1)
     if w.is_complex():
-        p = p + torch.diag(1j * m.diagonal().imag)
+        p = p + torch.diag_embed(1j * m.diagonal(dim1=-2, dim2=-1).imag)
     return torch.linalg.solve_triangular(r, (w @ p).mH, upper=True).mH
 
 
@@ -62,21 +62,22 @@ def _phases(r: Tensor) -> Tensor:
     """Phases of the diagonal of R, 1 for an entry 0, to be moved from R to Q."""
     # They are signs with LAPACK, and any phases with MKL's parallel complex factorisation. Since
     # they are locally constant, they take no part in derivatives.
-    phases = torch.sgn(r.diagonal())
+    phases = torch.sgn(r.diagonal(dim1=-2, dim2=-1))
     return torch.where(phases == 0, 1.0, phases)
 
 
 def _check_regular(r: Tensor) -> None:
     """Raise an error if the triangular factor R is singular up to rounding."""
     n = r.shape[-1]
-    share = r.diagonal().abs() / torch.linalg.vector_norm(r, dim=0)  # 0 / 0 is not a number
+    size = r.diagonal(dim1=-2, dim2=-1).abs()
+    share = size / torch.linalg.vector_norm(r, dim=-2)  # 0 / 0 is not a number
     limit = math.sqrt(n) * eps(r.dtype)
-    regular = share > limit if n > 1 else r.abs()[0] > 0
+    regular = share > limit if n > 1 else size > 0
     if not regular.all():
-        j = int((~regular).nonzero()[0])
+        *_, j = first = (~regular).nonzero()[0].tolist()
         raise SingularMatrixError(
             f"x is singular, so its unitary factor is not determined: column {j} has a share of "
-            f"{float(share[j]):.1g} that is independent of the columns before it (limit "
+            f"{float(share[tuple(first)]):.1g} that is independent of the columns before it (limit "
             f"{limit:.1g}); where x is the parameter of a scheme, call reset_parameters() or "
             "assign_(w)"
         )
