@@ -8,7 +8,7 @@ from tests.optim.counting import Counting
 from tests.oracles import F64, as_numpy, defect
 from tests.schemes.descent import build, cost, target_for, train
 from unitary_zoo import NotProjectedError, attach, retract_
-from unitary_zoo.errors import AttachError
+from unitary_zoo.errors import AttachError, MissedStepWarning
 
 
 def sgd(p):
@@ -201,6 +201,10 @@ def test_step_refuses_an_optimizer_that_keeps_coordinates():
     cost(p.matrix(), target_for(p)).backward()
     with pytest.raises(AttachError, match=r"keeps coordinates of 'lie_exp'.*rebase_every=None"):
         optimizer.step()
+    with torch.no_grad():  # the step has ended, so a change after it is one without a step
+        p.theta.add_(0.1)
+    with pytest.warns(MissedStepWarning):
+        p.matrix()
 
 
 # ---------------------------------------------------------------------------------- lookahead

@@ -112,8 +112,12 @@ class Attachment:
 
     def _step(self, scheme: Parametrization, outermost: Optimizer) -> None:
         with changed_whole(scheme) as stored:
-            moments = list(self._moments(scheme, outermost, stored))
-            scheme.step_()  # it may refuse what the optimizer has stored; the moments then stay
+            try:
+                moments = list(self._moments(scheme, outermost, stored))
+                scheme.step_()  # it may refuse what the optimizer has stored; the moments then stay
+            except BaseException:
+                scheme.cancel_step_()
+                raise
         for moment, value in moments:
             write_whole_(moment, value)
 
