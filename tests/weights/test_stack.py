@@ -180,11 +180,10 @@ class Halving(Static):
     def _prepare(self):
         raise AssertionError("not read")
 
-    def step_(self):
-        with torch.no_grad():
-            if float(self.x.max()) > 2:
-                self.x /= 2
-            self.seen += 1
+    def _step(self):
+        if float(self.x.max()) > 2:
+            self.x /= 2
+        self.seen += 1
 
 
 def test_stack_steps_one_by_one_where_the_step_branches_on_values():

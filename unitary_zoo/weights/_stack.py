@@ -15,8 +15,6 @@ from unitary_zoo.base import Parametrization, Static
 from unitary_zoo.base.description import Description
 from unitary_zoo.base.info import SchemeInfo
 
-_STEPS = ("step_", "_step")  # where a static scheme may define what a step does
-
 Function = Callable[[Parametrization, int], object]
 
 
@@ -147,15 +145,15 @@ class SchemeStack(CustomConversion):
         """Start all schemes anew; see :meth:`unitary_zoo.Parametrization.reset_parameters`."""
         self.each_(lambda scheme, _: scheme.reset_parameters(init, generator=generator))
 
-    def _convert(self, convert: Convert, converttensors_of: Callable[[Convert], None]) -> None:
+    def _convert(self, convert: Convert, convert_tensors: Callable[[Convert], None]) -> None:
         like = next(self.parameters())
         probe = convert(torch.empty(0, dtype=like.dtype, device=like.device))
         if like.is_meta or probe.is_meta or probe.dtype == like.dtype:
-            converttensors_of(convert)
+            convert_tensors(convert)
             return
         # Each scheme decides what becomes of its constants in another precision.
         self.each_(lambda scheme, _: scheme.to(probe.dtype))
-        converttensors_of(lambda x: x.to(probe.device))
+        convert_tensors(lambda x: x.to(probe.device))
 
     # ---------------------------------------------------------------------------- training hooks
 
@@ -178,8 +176,7 @@ class SchemeStack(CustomConversion):
     @torch.no_grad()
     def step_(self) -> None:
         """Call the ``step_`` of all schemes together, if they have one."""
-        kind = type(self.example)
-        if all(getattr(kind, name, None) is getattr(Static, name, None) for name in _STEPS):
+        if type(self.example)._step is Static._step:
             return
 
         def run(scheme: Parametrization) -> dict[str, Tensor]:
@@ -224,6 +221,7 @@ def at_once(
 
 
 def tensors_of(scheme: nn.Module) -> dict[str, Tensor]:
+    """The parameters and buffers of a scheme, or of a stack, by name."""
     return {**dict(scheme.named_parameters()), **dict(scheme.named_buffers())}
 
 
