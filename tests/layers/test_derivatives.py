@@ -23,9 +23,14 @@ LAYERS = {
 OPTIONS = [{}, {"checkpoint": 2}, {"return_sequence": False}]
 
 
+def learned(layer):
+    """The parameters without constants, such as the base of a rebased scheme."""
+    return [p for p in layer.parameters() if p.requires_grad]
+
+
 def outputs_of(layer):
-    """The outputs as one real tensor, as a function of the input and the parameters."""
-    names = [name for name, _ in layer.named_parameters()]
+    """The outputs as one real tensor, as a function of the input and what is learned."""
+    names = [name for name, p in layer.named_parameters() if p.requires_grad]
 
     def function(x, *parameters):
         found = functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
@@ -45,7 +50,7 @@ def test_batched_gradients_equal_one_after_the_other(kind, options, backend, mon
     monkeypatch.setenv("UNITARY_ZOO_SCAN", backend)
     torch.manual_seed(0)
     layer = LAYERS[kind](**options)
-    given = [normal(4, 2, 2, dtype=F64).requires_grad_(), *layer.parameters()]
+    given = [normal(4, 2, 2, dtype=F64).requires_grad_(), *learned(layer)]
     y = outputs_of(layer)(*given)
     directions = normal(5, len(y), dtype=F64, seed=7)
     wanted = [torch.autograd.grad(y, given, v, retain_graph=True) for v in directions]
@@ -60,7 +65,7 @@ def test_batched_gradients_equal_one_after_the_other(kind, options, backend, mon
 def test_jacobian_by_rows_equals_that_by_columns_and_the_loop(kind, options):
     torch.manual_seed(0)
     layer = LAYERS[kind](**options)
-    function = lambda x: outputs_of(layer)(x, *layer.parameters())
+    function = lambda x: outputs_of(layer)(x, *learned(layer))
     x = normal(3, 1, 2, dtype=F64)
     wanted = torch.autograd.functional.jacobian(function, x)
     for got in (
@@ -76,7 +81,7 @@ def test_layer_passes_the_gradient_checks_of_torch(kind):
     """First, batched, forward-mode and second derivatives against finite differences."""
     torch.manual_seed(1)
     layer = LAYERS[kind]()
-    given = [normal(3, 2, 2, dtype=F64).requires_grad_(), *layer.parameters()]
+    given = [normal(3, 2, 2, dtype=F64).requires_grad_(), *learned(layer)]
     given = [t.detach().clone().requires_grad_() for t in given]
     function = outputs_of(layer)
     torch.autograd.gradcheck(

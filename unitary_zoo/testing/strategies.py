@@ -49,7 +49,7 @@ def parametrizations(
     n = draw(sizes(cls, largest))
     p = Subject(cls, options).build(n, field, draw(dtypes()), seed)
     with torch.no_grad():
-        for q in p.parameters():
+        for q in p.learnable_parameters():
             q.add_(scale * normal(*q.shape, dtype=q.dtype, seed=seed))
     if isinstance(p, Projected):
         p.step_()

@@ -16,7 +16,7 @@ from unitary_zoo.testing.subject import Measure, Subject, distance, normal
 def check_batched_gradients(subject: Subject) -> Iterator[Measure]:
     """A batch of gradients through W h, and through a recurrence, equals one after the other."""
     for where, p in subject.cases(3, dtypes=FLOAT64):
-        parameters = [q for q in p.parameters() if q.numel()]
+        parameters = [q for q in p.learnable_parameters() if q.numel()]
         if not parameters:
             continue
         h = normal(2, p.n, dtype=p.dtype)
