@@ -13,7 +13,7 @@ from tests.weights.layers import Custom, bound, size
 from unitary_zoo import NotRepresentableError, Parametrization, orthogonal
 from unitary_zoo._torch import reset_compiler
 from unitary_zoo.base import Static
-from unitary_zoo.errors import AttachError
+from unitary_zoo.errors import AttachError, MissedStepWarning
 from unitary_zoo.weights import _weight
 from unitary_zoo.weights._stack import SchemeStack
 
@@ -112,6 +112,16 @@ def test_stack_has_the_determinant_that_was_chosen():
 def test_stack_of_other_families_is_a_module_for_each_kernel():
     for scheme in ("lie_exp", "svd_projection"):
         assert len(convolution(scheme).parametrizations.weight[0].schemes) == 12
+
+
+def test_kernels_of_a_rebased_scheme_notice_a_missed_step():
+    layer = convolution("lie_exp")
+    unitary_zoo.attach(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
+    weight = layer.weight.detach()
+    with torch.no_grad():
+        layer.parametrizations.weight[0].schemes[5].theta.add_(0.1)
+    with pytest.warns(MissedStepWarning, match="schemes.5"):
+        assert not torch.equal(layer.weight, weight)
 
 
 @pytest.mark.parametrize("scheme", ["expm", "eigenphase"])

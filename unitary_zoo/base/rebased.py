@@ -66,7 +66,7 @@ class Rebased(Parametrization):
 
     def _prepare(self) -> LinearMap:
         self._check_started()
-        self._warn_of_a_missed_step()
+        self.warn_of_a_missed_step()
         a = self._skew(self.theta)
         if self._is_special_unitary:
             a = linalg.traceless(a)

@@ -206,8 +206,11 @@ class Steppable(Startable):
         if self._attachments and self._watched and has_values(self._reference_parameter):
             self._left = tuple((p, p.detach().clone()) for p in self.learnable_parameters())
 
-    def _warn_of_a_missed_step(self) -> None:
-        """Warn once if the parameters have changed since they were noted."""
+    def warn_of_a_missed_step(self) -> None:
+        """Warn once if the parameters have changed since they were noted.
+
+        Reading W does so, except under a transform, which reads no values.
+        """
         if not has_values(self._reference_parameter) or is_transformed():
             return
         if self._left is None or self._stepping:

@@ -114,6 +114,8 @@ class OrthogonalWeight(CustomConversion):
 
     def _columns_at_once(self) -> Tensor:
         """The columns of all schemes, (count, n, k), by one call on their stacked states."""
+        for scheme in self._schemes():
+            scheme.warn_of_a_missed_step()
         states = [tensors_of(scheme) for scheme in self._schemes()]
         stacked = {key: torch.stack([state[key] for state in states]) for key in states[0]}
         k = self._short
