@@ -42,7 +42,9 @@ def _shard(value: Tensor, like: Any) -> Tensor:
     from torch.distributed.tensor import DTensor, Replicate
 
     mesh = like.device_mesh
-    replicated = DTensor.from_local(value, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    whole_on_all = [Replicate()] * mesh.ndim
+    # Detached, since torch warns of a local tensor that requires a gradient.
+    replicated = DTensor.from_local(value.detach(), mesh, whole_on_all, run_check=False)
     return replicated.redistribute(placements=like.placements)
 
 
