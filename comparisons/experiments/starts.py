@@ -3,7 +3,7 @@
 The settings are those of the preset ``quick`` with fewer units and iterations. Finished runs are
 kept in DIR/starts, as those of ``run_all.py`` are, so that a second call goes on from the first and
 shows what earlier calls trained. A start counts as better than another on a task only if its worst
-seed ends below the other's best: equal runs with other seeds end 1.2 to 3.8 times apart on copying.
+seed ends below the other's best: equal runs with other seeds end up to 5 times apart on copying.
 Three seeds part from three by chance once in twenty, so a default is changed only if another start
 is better on two tasks and worse on none.
 """

@@ -44,6 +44,6 @@ LEGEND = (
 LEGEND_END = (
     "Several seeds: mean ± standard deviation. A table in which every model has several seeds is "
     "sorted by test loss, and the baselines and the optimum stand where they fall. Any other is "
-    "sorted by name: another seed alone moves a loss by a factor of 1.2 to 3.8 (on copying), so "
+    "sorted by name: another seed alone moves a loss by a factor of up to 5 (on copying), so "
     "the order of single seeds means nothing."
 )

@@ -56,7 +56,7 @@ def _json(path: Path) -> Any:
         ValueError: It is no JSON, is nested too deeply, or is no file of a size that is read.
     """
     facts = path.stat()
-    if stat.S_ISDIR(facts.st_mode) or not stat.S_ISREG(facts.st_mode):
+    if not stat.S_ISREG(facts.st_mode):
         raise ValueError("not a regular file")
     if facts.st_size > LARGEST_BYTES:
         raise ValueError(
