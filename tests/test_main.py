@@ -1,5 +1,6 @@
 """python -m unitary_zoo: the table of schemes, and checks of a class from anywhere."""
 
+import io
 import re
 import subprocess
 import sys
@@ -241,6 +242,14 @@ def test_command_ends_with_its_code(folder, arguments, code, word):
     assert done.returncode == code, done.stderr
     assert word in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_list_marks_what_the_encoding_lacks(monkeypatch):
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, "ascii"))
+    assert main(["list"]) == 0
+    sys.stdout.flush()
+    assert b"singular values in 1 ? r" in buffer.getvalue()
 
 
 def test_command_survives_a_closed_pipe(folder):
