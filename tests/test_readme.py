@@ -99,7 +99,7 @@ def test_table_row(name):
             assert p.info.reach == group or (name == "eunn" and n <= 2)
             # The one exception, which the text below the table names.
             count = 2 if (name, n) == ("nnrnn", 2) else evaluate(formula, n)
-            assert sum(q.numel() for q in p.parameters()) == count
+            assert sum(q.numel() for q in p.learnable_parameters()) == count
             assert torch.isfinite(p.matrix()).all()
 
 

@@ -8,7 +8,6 @@ import pytest
 from comparisons.records import Failure
 from comparisons.report import write_report
 from comparisons.report.sections import build_report
-from comparisons.results import reading
 from comparisons.results.store import Store
 
 
@@ -45,21 +44,6 @@ def test_store_forgets_a_failure_when_the_run_finishes(tmp_path, make_result):
     store.save_failure(failure_of(result.run))
     store.save(result)
     assert store.load().failures == ()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"run": {}}', '{"run": 3}'])
-def test_store_reports_a_damaged_file(tmp_path, make_result, text):
-    store = Store(tmp_path)
-    good, bad = make_result(seed=0), make_result(seed=1)
-    store.save(good)
-    store.save(bad)
-    (tmp_path / "runs" / f"{bad.run.id}.json").write_text(text)
-    contents = store.load()
-    assert contents.results == (good,)
-    (problem,) = contents.problems
-    assert bad.run.id in problem
-    store.save(bad)
-    assert store.load().results == (good, bad)
 
 
 def test_store_keeps_the_old_file_if_writing_fails(tmp_path, make_result, monkeypatch):
@@ -178,27 +162,6 @@ def test_store_and_report_outlive_a_wrong_result(tmp_path, make_result, kind):
     assert build_report(contents).problems == (problem,)
     store.save(bad)
     assert store.load().results == (good, bad)
-
-
-def test_store_reports_what_is_no_text_file(tmp_path, make_result, monkeypatch):
-    store = Store(tmp_path)
-    store.save(make_result())
-    runs = tmp_path / "runs"
-    (runs / "binary.json").write_bytes(bytes(range(256)))
-    (runs / "utf16.json").write_text("{}", encoding="utf-16")
-    (runs / "folder.json").mkdir()
-    (runs / "link.json").symlink_to(tmp_path / "nothing")
-    os.mkfifo(runs / "pipe.json")  # which would be waited for
-    (runs / "zero.json").symlink_to("/dev/zero")  # which never ends
-    with (runs / "huge.json").open("wb") as file:
-        file.truncate(reading.LARGEST_BYTES + 1)  # takes no room on the disk
-    contents = store.load()
-    assert len(contents.results) == 1
-    names = ["binary", "folder", "huge", "link", "pipe", "utf16", "zero"]
-    assert [problem.split()[0].split("/")[-1] for problem in contents.problems] == [
-        f"{name}.json" for name in names
-    ]
-    assert "256" in contents.problems[2]
 
 
 @pytest.mark.parametrize("name", ["copy of {}", "{} (1)", "A", "zzz"])
