@@ -22,11 +22,12 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from comparisons.cli.console import say
+from comparisons.execution.executor import failure_by
 from comparisons.experiments.usage import UsageError, positive
 from comparisons.models import check_model, is_baseline
 from comparisons.plan.fitting import fitted
 from comparisons.plan.presets import QUICK
-from comparisons.records import Failure, Result, Run
+from comparisons.records import Result, Run
 from comparisons.report import style
 from comparisons.results.store import Store
 from comparisons.training.trainer import DivergedError, train
@@ -156,7 +157,7 @@ def trained(runs: Sequence[Run], folder: Path, minutes: float) -> dict[str, Resu
         try:
             result = train(run)
         except DivergedError as error:
-            store.save_failure(Failure(run, str(error), "", "", type(error).__name__))
+            store.save_failure(failure_by(error, run))
             ended[run.id] = None
             continue
         store.save(result)
@@ -196,7 +197,8 @@ def draw(rows: Sequence[Losses], caption: str) -> Figure:
             axes.set_xscale("log")
             axes.set_xlabel("test loss")
             axes.set_yticks(range(len(schemes)), schemes)
-            axes.invert_yaxis() if axes is panels[0] else None
+            if axes is panels[0]:  # the others share its axis
+                axes.invert_yaxis()
             for row in (row for row in rows if row.task == task):
                 losses = [loss for loss in row.losses if loss is not None]
                 shift = 0.12 * (starts.index(row.start) - (len(starts) - 1) / 2)
