@@ -91,7 +91,7 @@ def made_by_benchmark(found: Row) -> str:
 
 BY_NAME = (
     "Some models have a single seed, so the rows are sorted by name: other seeds move a loss by a "
-    "factor of 1.2 to 3.8 (on copying), and the order of single seeds means nothing."
+    "factor of up to 5 (on copying), and the order of single seeds means nothing."
 )
 MOST_TABLES = 8
 """The most tables of a comparison; the results on more tasks are shown as a matrix."""

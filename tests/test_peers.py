@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import unitary_zoo
-from tests.oracles import C128, F64, defect
+from tests.oracles import C128, F64, defect, learned
 from tests.weights.layers import size
 from unitary_zoo import NotRepresentableError, Parametrization, linalg, orthogonal
 from unitary_zoo.base import Determinant, Group, Projected, Rebased
@@ -213,7 +213,7 @@ def test_pymanopt_tangent_projection_is_idempotent_and_self_adjoint(n, field):
 def test_pymanopt_gradient_is_a_first_order_model(name, field):
     """|f(x + t d) - f(x) - t <grad f, d>| falls like t^2: slope 2 in a log-log plot."""
     p = build(name, size(name, 4), field)
-    parameters = list(p.parameters())
+    parameters = learned(p)
     if not p.info.dimension(p.n):
         pytest.skip("no direction to go in")
     if isinstance(p, Projected):

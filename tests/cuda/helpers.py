@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.oracles import named_learned
 from tests.torch_internals import TorchDispatchMode, tree_leaves
 from unitary_zoo import Parametrization
 from unitary_zoo.testing.subject import Subject, normal
@@ -69,7 +70,7 @@ def copy_on(module: nn.Module, device: str) -> Any:
 
 def gradients(loss: Tensor, module: nn.Module) -> dict[str, Tensor]:
     """The gradients of the parameters that have entries, by name."""
-    named = {name: q for name, q in module.named_parameters() if q.numel()}
+    named = {name: q for name, q in named_learned(module) if q.numel()}
     return dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
 
 

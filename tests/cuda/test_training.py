@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tests.cuda.helpers import DEVICE, SCHEMES, B, M, N, OnlyOnTheDevice, T, assert_near, size_for
+from tests.oracles import named_learned
 from unitary_zoo import (
     UnitaryRNN,
     as_real,
@@ -35,7 +36,7 @@ def test_training_stays_on_the_group(name, field, optimizer, device):
     for _ in range(10):
         train.zero_grad()
         readout(as_real(rnn(x)[1][-1])).square().mean().backward()
-        for key, q in model.named_parameters():
+        for key, q in named_learned(model):
             assert q.grad.device.type == device, key
             assert torch.isfinite(q.grad).all(), key
         with OnlyOnTheDevice(device):

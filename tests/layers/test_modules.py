@@ -10,6 +10,7 @@ from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
+from tests.oracles import learned, named_learned
 from tests.recurrent import B, M, N, T
 from tests.torch_internals import writes
 from unitary_zoo import UnitaryGRU, UnitaryGRUCell, UnitaryRNN, UnitaryRNNCell, as_real
@@ -147,7 +148,7 @@ def test_module_in_half_precision_runs_and_learns(name, low):
     for part in result if isinstance(result, tuple) else (result,):
         assert part is None or part.dtype == (torch.complex64 if "complex" in name else low)
     loss(result).float().backward()
-    for key, q in module.named_parameters():
+    for key, q in named_learned(module):
         if key.endswith("h0_parts"):  # another state is given
             continue
         assert torch.isfinite(q.grad).all(), key
@@ -191,7 +192,7 @@ def test_module_takes_tensors_of_any_layout(name, layout):
     for arrange in (contiguous, layout):
         leaves = [t.clone().requires_grad_() for t in args]
         result = module(*map(arrange, leaves))
-        wrt = [*leaves, *module.parameters()]
+        wrt = [*leaves, *learned(module)]
         grads = torch.autograd.grad(loss(result), wrt, allow_unused=True)
         found.append([*tensors(result), *grads])
     for mine, wanted in zip(*found, strict=True):
@@ -223,7 +224,7 @@ def test_module_takes_gradients_of_any_layout(name, layout):
         arrange = lambda grad: grad[..., :1].contiguous().expand_as(grad)
     else:
         arrange = layout
-    wrt = list(module.parameters())
+    wrt = learned(module)
     found = []
     for change in (lambda grad: grad.contiguous(), arrange):
         result = torch.autograd.grad(

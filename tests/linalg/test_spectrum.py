@@ -51,5 +51,4 @@ def test_polar_of_a_matrix_that_is_not_finite_is_nan(value):
     x[0, 3] = value
     assert linalg.polar(x).isnan().all()
     assert linalg.reunitarized(x)[1:].isfinite().all(), "shown as it is"
-    with pytest.raises(ValueError, match="not finite"):
-        linalg.log_unitary(x)
+    assert linalg.log_unitary(x).isnan().all()

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.oracles import learned
 from tests.scan.loop import Inputs, loop
 from unitary_zoo import Parametrization
 from unitary_zoo.base import DenseMap
@@ -40,7 +41,7 @@ def test_scan_with_a_map_equals_the_loop_with_its_matrix(subject, field, factors
         # a factored map does as many sums for each of at most eight factors.
         limit = 5 * 8 * n * torch.finfo(torch.float64).eps
         assert float((got - wanted).detach().abs().max()) <= limit * size
-        theta = [q for q in p.parameters() if q.numel()]
+        theta = [q for q in learned(p) if q.numel()]
         if not theta:
             continue
         for a, b in zip(

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.oracles import learned
 from tests.torch_internals import TorchDispatchMode
 from unitary_zoo import UnitaryGRU, UnitaryRNN
 from unitary_zoo.scan import gated_scan, recurrent_scan
@@ -62,7 +63,7 @@ def test_layer_compiles_to_one_graph_for_all_lengths(kind, options):
     torch.compiler.reset()
     compiled = torch.compile(layer, backend=backend, fullgraph=True)
     for steps in (7, 9, 20):
-        x, parameters = normal(steps, 2, 3, dtype=F64), list(layer.parameters())
+        x, parameters = normal(steps, 2, 3, dtype=F64), learned(layer)
         assert_close(results(compiled, x, parameters), results(layer, x, parameters))
     # One graph for the first length, and one for any other; a step adds no node.
     assert len(graphs) == 2
@@ -75,7 +76,7 @@ def test_layer_compiles_with_its_backward_pass(kind):
     torch.compiler.reset()
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     for steps in (7, 9, 20):
-        x, parameters = normal(steps, 2, 3, dtype=F64), list(layer.parameters())
+        x, parameters = normal(steps, 2, 3, dtype=F64), learned(layer)
         assert_close(results(compiled, x, parameters), results(layer, x, parameters))
 
 
@@ -84,7 +85,7 @@ def test_layer_compiles_by_the_default_compiler():
     layer = UnitaryRNN(3, 4, dtype=F64)
     torch.compiler.reset()
     compiled = torch.compile(layer, fullgraph=True)
-    x, parameters = normal(7, 2, 3, dtype=F64), list(layer.parameters())
+    x, parameters = normal(7, 2, 3, dtype=F64), learned(layer)
     assert_close(results(compiled, x, parameters), results(layer, x, parameters))
 
 
@@ -149,7 +150,7 @@ def test_exported_layer_takes_a_batch_of_inputs_by_vmap():
 def test_layer_recorded_by_jit_has_gradients(kind):
     layer, x = LAYERS[kind](dtype=F64), normal(7, 2, 3, dtype=F64)
     recorded = torch.jit.trace(layer, (x,))
-    parameters = list(layer.parameters())
+    parameters = learned(layer)
     other = normal(7, 2, 3, dtype=F64, seed=4)
     assert_close(results(recorded, other, parameters), results(layer, other, parameters))
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.oracles import named_learned
 from unitary_zoo import Parametrization
 from unitary_zoo.base import Projected
 from unitary_zoo.testing.checks.second_derivatives import MODES, Functional
@@ -16,7 +17,7 @@ def test_scheme_has_second_derivatives_in_every_mode(name, mode):
     p = Parametrization.create(name, 4, dtype=torch.float64)
     if isinstance(p, Projected):
         p.begin_step_()
-    point = {k: q.detach() for k, q in p.named_parameters()}
+    point = {k: q.detach() for k, q in named_learned(p)}
     direction = {k: torch.ones_like(q) for k, q in point.items()}
     found = MODES[mode](Functional(p), point, direction)
     assert all(bool(q.isfinite().all()) for q in found.values())

@@ -2,13 +2,14 @@ r"""W = polar(X) = X (X^H X)^{-1/2} by scaled Newton-Schulz steps, X free."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo._torch import is_transformed
+from unitary_zoo._torch import is_traced, is_transformed, without_autocast
 from unitary_zoo.base import (
     ORTHOGONAL_CROSSING,
     UNITARY,
@@ -25,12 +26,16 @@ from unitary_zoo.schemes._scalings import scalings
 _DEFAULT_ITERATIONS = 10
 
 
-class _TangentGradient:
-    """A hook that removes from the gradient of X what is rounding, given the polar factor W.
+def _tangent(w: Tensor, grad: Tensor) -> Tensor:
+    # The gradient of a polar factor is W times a skew matrix. Any other part is rounding, which the
+    # backward pass has magnified as much as the steps magnify the least singular value.
+    with without_autocast(grad.device):
+        m = w.mH @ grad
+        return w @ ((m - m.mH) / 2)
 
-    The gradient of a polar factor is W times a skew matrix. Any other part is rounding, which the
-    backward pass has magnified as much as the steps magnify the least singular value.
-    """
+
+class _TangentGradient:
+    """A hook that keeps the tangent part of the gradient of X, until that is differentiated."""
 
     def __init__(self, w: Tensor) -> None:
         self.w: Tensor | None = w
@@ -39,10 +44,7 @@ class _TangentGradient:
         if torch.is_grad_enabled():
             # Second derivatives will pass here, too: they are not tangent, and W is no constant.
             self.w = None
-        if self.w is None:
-            return grad
-        m = self.w.mH @ grad
-        return self.w @ ((m - m.mH) / 2)
+        return grad if self.w is None else _tangent(self.w, grad)
 
 
 @Parametrization.register("polar_newton_schulz")
@@ -128,7 +130,10 @@ class PolarNewtonSchulz(Static):
             y = linalg.newton_schulz_step(rho * y)
         w = linalg.polar(y)
         if stepped.requires_grad and not is_transformed():
-            stepped.register_hook(_TangentGradient(w.detach()))
+            # A program refuses second derivatives by itself, and its hooks may keep no state.
+            kept = w.detach()
+            hook = partial(_tangent, kept) if is_traced() else _TangentGradient(kept)
+            stepped.register_hook(hook)
         if self.determinant is not None:
             wrong = torch.linalg.det(w.detach()) * self.initial_determinant < 0
             # The steps keep singular vectors, but not the order of the values.

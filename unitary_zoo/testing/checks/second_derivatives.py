@@ -23,7 +23,8 @@ def check_second_derivatives(subject: Subject) -> Iterator[Measure]:
         generic_point(p)
         if isinstance(p, Projected):
             p.begin_step_()  # until step_, reading projects, differentiably
-        point = {k: q.detach().clone() for k, q in p.named_parameters() if q.numel()}
+        learned = ((k, q) for k, q in p.named_parameters() if q.requires_grad and q.numel())
+        point = {k: q.detach().clone() for k, q in learned}
         if not point:
             continue
         direction = {k: normal(*q.shape, dtype=q.dtype, seed=9) for k, q in point.items()}
