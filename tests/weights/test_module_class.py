@@ -182,3 +182,17 @@ def test_computed_weight_is_not_registered_nor_replaced_by_another_object(layer)
         layer.weight = None
     layer.register_parameter("other", nn.Parameter(torch.ones(1)))
     assert {"other"} <= dict(layer.named_parameters()).keys()
+
+
+@pytest.mark.parametrize(
+    ("make", "scheme"),
+    [(lambda: nn.Linear(4, 4), "lie_exp"), (lambda: nn.Conv2d(3, 4, 2), "expm")],
+    ids=["rebased", "stack"],
+)
+def test_assigned_parameter_freezes_and_unfreezes(make, scheme):
+    layer = orthogonal(make(), "weight", scheme)
+    learned = {key for key, p in layer.named_parameters() if p.requires_grad}
+    for requires_grad in (False, True):
+        layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad)
+        now = {key for key, p in layer.named_parameters() if p.requires_grad}
+        assert now == (learned if requires_grad else {"bias"})

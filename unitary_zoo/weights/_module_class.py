@@ -28,6 +28,7 @@ from unitary_zoo._torch import (
     rnn_members,
     without_computed_weights,
 )
+from unitary_zoo.base import Parametrization
 from unitary_zoo.weights._cache import drop_cached, read_weight
 from unitary_zoo.weights._weight import OrthogonalWeight
 from unitary_zoo.weights._written import (
@@ -102,8 +103,11 @@ def _property(name: str) -> property:
             )
         forget(chain)
         chain.right_inverse(value)
-        if isinstance(value, nn.Parameter) and not value.requires_grad:
-            chain.requires_grad_(False)
+        if isinstance(value, nn.Parameter):  # learned or frozen, as the weight of any layer
+            for scheme in chain.modules():
+                if isinstance(scheme, Parametrization):
+                    for p in scheme.learnable_parameters():
+                        p.requires_grad_(value.requires_grad)
 
     return property(read, write)
 
