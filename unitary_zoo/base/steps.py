@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo._torch import has_values, is_transformed
+from unitary_zoo.base.sharding import has_sharded_parameters
 from unitary_zoo.base.starts import Startable
 from unitary_zoo.base.updates import update
 from unitary_zoo.errors import MissedStepWarning, NotFiniteError
@@ -40,10 +41,11 @@ class Steppable(Startable):
 
     # What belongs to one module in one training loop. Copies and pickles do without it.
     _attachments: int = 0
+    _spread: bool = False  # over processes, by fully_shard
     _attached_as: str = ""
     _before: dict[str, Tensor] | None = None  # the state at begin_step_
     _left: tuple[tuple[Tensor, Tensor], ...] | None = None  # the parameters, and their last values
-    _TRANSIENT = ("_attachments", "_attached_as", "_before", "_left")
+    _TRANSIENT = ("_attachments", "_spread", "_attached_as", "_before", "_left")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes without what belongs to this module's own training loop."""
@@ -63,7 +65,7 @@ class Steppable(Startable):
         """Say that an attached optimizer takes the steps, or that it does so no longer.
 
         While steps are expected, a rebased scheme warns when its parameters have changed without
-        one.
+        one, unless its parameters are spread over processes.
 
         Args:
             expected: Whether an attachment begins or ends.
@@ -71,6 +73,7 @@ class Steppable(Startable):
         """
         self._attachments = max(0, self._attachments + (1 if expected else -1))
         self._attached_as = name if expected else self._attached_as
+        self._spread = has_sharded_parameters(self)
         for key in self._frozen:  # all parameters may have been unfrozen at once
             self.get_parameter(key).requires_grad_(False)
         self._note_state()
@@ -203,7 +206,8 @@ class Steppable(Startable):
     def _note_state(self) -> None:
         """Note the parameters as they are, so that a change without a step is found."""
         self._left = None
-        if self._attachments and self._watched and has_values(self._reference_parameter):
+        noted = self._attachments and self._watched and not self._spread
+        if noted and has_values(self._reference_parameter):
             self._left = tuple((p, p.detach().clone()) for p in self.learnable_parameters())
 
     def warn_of_a_missed_step(self) -> None:
