@@ -5,7 +5,7 @@ from unitary_zoo._torch.checks import traceable_check
 from unitary_zoo._torch.compiler import COMPILER, reset_compiler
 from unitary_zoo._torch.conversion import Convert, CustomConversion
 from unitary_zoo._torch.entries import max_entry, to_lists
-from unitary_zoo._torch.loading import LoadingHook, LoadingPreparation, before_loading
+from unitary_zoo._torch.loading import LoadingHook, before_loading
 from unitary_zoo._torch.operators import (
     in_memory,
     leaky_relu_gradient,
@@ -46,7 +46,6 @@ __all__ = [
     "Convert",
     "CustomConversion",
     "LoadingHook",
-    "LoadingPreparation",
     "TorchDispatchMode",
     "WriteCounter",
     "before_loading",

@@ -16,7 +16,9 @@ class LoadingHook(nn.Module, ABC):
     def _before_loading(
         self, state: MutableMapping[str, Any], prefix: str, errors: list[str]
     ) -> None:
-        """Refuse the state before anything is read, or replace its entries.
+        """Refuse the state before this module reads anything, or rewrite its entries.
+
+        The children load what is left in ``state`` afterwards.
 
         Args:
             state: What is to be loaded; this module's entries are those with ``prefix``.
@@ -24,9 +26,8 @@ class LoadingHook(nn.Module, ABC):
             errors: Messages that ``load_state_dict`` will raise; append one to refuse.
         """
 
-    @abstractmethod
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
-        """Repair or refuse what ``load_state_dict`` has read.
+        """Repair or refuse what ``load_state_dict`` has read; does nothing for most modules.
 
         Args:
             state: What was loaded; this module's entries are those with ``prefix``.
@@ -43,26 +44,6 @@ class LoadingHook(nn.Module, ABC):
         if len(errors) == known:
             super()._load_from_state_dict(state_dict, prefix, *args, **options)
             self._after_loading(state_dict, prefix, errors)
-
-
-class LoadingPreparation(nn.Module, ABC):
-    """A module that may rewrite a state before ``load_state_dict`` reads it."""
-
-    @abstractmethod
-    def _before_loading(self, state: dict[str, Any], prefix: str, errors: list[str]) -> None:
-        """Rewrite the ``state`` that this module and then its children load.
-
-        Args:
-            state: What is loaded; this module's entries are those with ``prefix``.
-            prefix: The module's place in the state.
-            errors: Messages that ``load_state_dict`` will raise; append one to refuse.
-        """
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any
-    ) -> None:
-        self._before_loading(state_dict, prefix, args[-1])
-        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
 
 def before_loading(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo import linalg
-from unitary_zoo._torch import LoadingPreparation
+from unitary_zoo._torch import LoadingHook
 from unitary_zoo.base import Parametrization
 
 K = TypeVar("K", bound=nn.Module)
@@ -52,7 +52,7 @@ class Conversion:
             )
 
 
-class TorchWeights(LoadingPreparation, ABC):
+class TorchWeights(LoadingHook, ABC):
     """The part of a cell that reads and writes the weights of torch's cell of the same kind."""
 
     hidden_size: int
@@ -138,7 +138,9 @@ class TorchWeights(LoadingPreparation, ABC):
         found = {"weight_ih": self.weight_ih_parts, **self._to_torch()}
         return {name: w.detach().to(self.weight_ih_parts, copy=True) for name, w in found.items()}
 
-    def _before_loading(self, state: dict[str, Any], prefix: str, errors: list[str]) -> None:
+    def _before_loading(
+        self, state: MutableMapping[str, Any], prefix: str, errors: list[str]
+    ) -> None:
         names = [name for name in NAMES if prefix + name in state]
         if not names:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from numbers import Real
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from unitary_zoo._torch import LoadingPreparation
+from unitary_zoo._torch import LoadingHook
 from unitary_zoo.base import Parametrization
 from unitary_zoo.cells import RecurrentCell
 from unitary_zoo.cells.calls import check_state, input_and_state
@@ -25,7 +25,7 @@ from unitary_zoo.linalg import as_real
 C = TypeVar("C", bound=RecurrentCell)
 
 
-class RecurrentLayers(LoadingPreparation, ABC, Generic[C]):
+class RecurrentLayers(LoadingHook, ABC, Generic[C]):
     """Cells in layers and directions, with the shapes of ``torch.nn.RNN``.
 
     Args:
@@ -152,7 +152,9 @@ class RecurrentLayers(LoadingPreparation, ABC, Generic[C]):
     def _torch_kind(self) -> type[nn.RNNBase]:
         """Return the class of torch's layer."""
 
-    def _before_loading(self, state: dict[str, Any], prefix: str, errors: list[str]) -> None:
+    def _before_loading(
+        self, state: MutableMapping[str, Any], prefix: str, errors: list[str]
+    ) -> None:
         """Give weights of torch's layer to the cells, which convert them."""
         for index, end in enumerate(suffixes(self.num_layers, self.bidirectional)):
             for name in NAMES:
