@@ -146,6 +146,8 @@ def test_geoopt_optimizer_finds_a_target(name, field):
     """Procrustes: min ||W - W*||, whose minimum is the target; half a turn away is a saddle."""
     n = size(name, 4)
     p = build(name, n, field)
+    if name == "cayley":  # its default has angles near pi, where a coordinate moves W by little
+        p.reset_parameters("cayley")
     coordinates = torch.randn(
         linalg.skew_dimension(n, field), dtype=F64, generator=torch.Generator().manual_seed(9)
     )

@@ -41,8 +41,8 @@ def test_probes_write_nothing(kind):
     assert modes == [module.training for module in net.modules()]
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]), name
-    for q, grad in zip(net.parameters(), grads, strict=True):
-        assert q.requires_grad
+    for (name, q), grad in zip(net.named_parameters(), grads, strict=True):
+        assert q.requires_grad == (not name.endswith(".base"))
         assert (q.grad is None) == (grad is None)
         assert grad is None or torch.equal(q.grad, grad)
     assert torch.equal(net(x), wanted)  # a hook left on the module would refuse the call
