@@ -26,8 +26,9 @@ class LoadingHook(nn.Module, ABC):
             errors: Messages that ``load_state_dict`` will raise; append one to refuse.
         """
 
+    @abstractmethod
     def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
-        """Repair or refuse what ``load_state_dict`` has read; does nothing for most modules.
+        """Repair or refuse what ``load_state_dict`` has read.
 
         Args:
             state: What was loaded; this module's entries are those with ``prefix``.

@@ -138,6 +138,9 @@ class TorchWeights(LoadingHook, ABC):
         found = {"weight_ih": self.weight_ih_parts, **self._to_torch()}
         return {name: w.detach().to(self.weight_ih_parts, copy=True) for name, w in found.items()}
 
+    def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
+        """Leave what was read as it is."""
+
     def _before_loading(
         self, state: MutableMapping[str, Any], prefix: str, errors: list[str]
     ) -> None:

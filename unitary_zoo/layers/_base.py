@@ -152,6 +152,9 @@ class RecurrentLayers(LoadingHook, ABC, Generic[C]):
     def _torch_kind(self) -> type[nn.RNNBase]:
         """Return the class of torch's layer."""
 
+    def _after_loading(self, state: Mapping[str, Any], prefix: str, errors: list[str]) -> None:
+        """Leave what was read as it is."""
+
     def _before_loading(
         self, state: MutableMapping[str, Any], prefix: str, errors: list[str]
     ) -> None:
