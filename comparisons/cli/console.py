@@ -49,6 +49,7 @@ class _StandardOutput(io.TextIOBase):
         # Bars put a proxy in its place, which would print here again.
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
+    # In the type stubs it is an attribute of io.TextIOBase; here it follows sys.stdout.
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self._stream, "encoding", None) or "utf-8"

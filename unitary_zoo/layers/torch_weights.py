@@ -69,6 +69,17 @@ def _weights_of_same_network(
     return weights_of(rnn, [name + end for end in ends for name in NAMES])
 
 
+def _common_options(layer: RecurrentLayers[Any] | nn.RNNBase) -> dict[str, Any]:
+    """The options of a layer that ours and torch's have in common."""
+    return {
+        "bias": layer.bias,
+        "batch_first": layer.batch_first,
+        # A layer with dropout has warned already if it is single, where dropout has no effect.
+        "dropout": layer.dropout if layer.num_layers > 1 else 0.0,
+        "bidirectional": layer.bidirectional,
+    }
+
+
 def from_torch(
     build: Callable[..., L],
     rnn: nn.RNNBase,
@@ -83,11 +94,7 @@ def from_torch(
         rnn.input_size,
         rnn.hidden_size,
         rnn.num_layers,
-        bias=rnn.bias,
-        batch_first=rnn.batch_first,
-        # torch has warned of dropout with a single layer, where it has no effect.
-        dropout=rnn.dropout if rnn.num_layers > 1 else 0.0,
-        bidirectional=rnn.bidirectional,
+        **_common_options(rnn),
         **options_of(v, scheme),
         **options,
     )
@@ -110,10 +117,7 @@ def to_torch(layer: RecurrentLayers[Any], build: Callable[..., T], **options: An
         layer.input_size,
         layer.hidden_size,
         layer.num_layers,
-        bias=layer.bias,
-        batch_first=layer.batch_first,
-        dropout=layer.dropout if layer.num_layers > 1 else 0.0,
-        bidirectional=layer.bidirectional,
+        **_common_options(layer),
         device="meta",
         dtype=v.dtype,
         **options,

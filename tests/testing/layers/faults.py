@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
+from tests.testing.faults import CopiedBase
 from unitary_zoo import Parametrization
 from unitary_zoo.base import DenseMap
 from unitary_zoo.testing.layers import LayerSubject, SchemeLayers
@@ -137,18 +138,7 @@ def schemes_in(module):
     return [m for m in module.modules() if isinstance(m, Parametrization)]
 
 
-class BufferedLieExp(Parametrization.get("lie_exp")):
-    """Its base is a buffer, which an average of a model copies."""
-
-    def __init__(self, n, **options):
-        super().__init__(n, **options)
-        base = self.base.detach()
-        del self.base
-        self._frozen = ()
-        self.register_buffer("base", base)
-
-
-@fault("average_is_the_mean", scheme=BufferedLieExp)
+@fault("average_is_the_mean", scheme=CopiedBase)
 @dataclass(frozen=True)
 class AveragesNothing(SchemeLayers):
     """A scheme that keeps its weight in a buffer."""
