@@ -34,8 +34,16 @@ from comparisons.training.trainer import DivergedError, train
 from unitary_zoo import NotRepresentableError, Parametrization
 from unitary_zoo.initializers import INITIALIZERS
 
-TASKS = {"copying": (50, 1000), "adding": (50, 1000), "permuted_mnist": (64, 300)}
+TASKS = {
+    "copying": (50, 1000),
+    "adding": (50, 1000),
+    "permuted_mnist": (64, 300),
+    "contractive_system": (100, 1000),
+    "unitary_system": (25, 1200),
+}
 """Length and iterations of each task."""
+STATES = {"unitary_system": 16}
+"""Sizes that a task prescribes, in real numbers: the network is the system itself."""
 SCHEMES = (
     "cayley",
     "expm",
@@ -128,7 +136,7 @@ def runs_of(
         length, count = TASKS[task]
         count = min(count, iterations) if iterations else count
         setting = QUICK[task][1].changed(
-            hidden_size=hidden_size, iterations=count, eval_every=count
+            hidden_size=STATES.get(task, hidden_size), iterations=count, eval_every=count
         )
         setting = fitted(setting, scheme)
         for start in starts_of(scheme, setting.model.hidden_size, wanted):
@@ -284,7 +292,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]], F
     rows = gathered(all_runs, trained(asked, options.results / "starts", options.minutes))
     settings = [
         {"task": task, "length": TASKS[task][0], "iterations": iterations or TASKS[task][1],
-         "state": options.hidden_size, "seeds": len(options.seeds)}
+         "state": STATES.get(task, options.hidden_size), "seeds": len(options.seeds)}
         for task in options.tasks
     ]  # fmt: skip
     caption = f"States of {options.hidden_size} real numbers; a dot for each seed."
