@@ -1,10 +1,12 @@
 """Put the trainings from several starts into the page on choosing a scheme: a mkdocs hook.
 
-The page names its place by the comment ``starts``; the file is docs/results/probes/starts.json.
+The page names places by comments, ``starts`` and ``starts_of_systems``; the files are in
+docs/results/probes.
 """
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,12 @@ from gen_tables import NOTHING, Row, made_by_benchmark, table
 from comparisons.results.text import format_cell, markdown_table
 
 HERE = Path(__file__).resolve().parent
-MARKER = "<!-- starts -->"
+MARKER = re.compile(r"<!-- (starts\w*) -->")
 
 
-def starts(docs: Path) -> str:
+def starts(name: str, docs: Path) -> str:
     """The losses of each scheme from each start, and the comparison with its default one."""
-    path = docs / "results" / "probes" / "starts.json"
+    path = docs / "results" / "probes" / f"{name}.json"
     if not path.exists():
         return f"{NOTHING} *This makes them:* `python -m comparisons.experiments starts`"
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -59,4 +61,4 @@ def judged(verdict: Row) -> str:
 
 def on_page_markdown(markdown: str, /, *, docs: Path = HERE, **_: Any) -> str:
     """Replace the comment of a page; mkdocs calls it with every page."""
-    return markdown.replace(MARKER, starts(docs)) if MARKER in markdown else markdown
+    return MARKER.sub(lambda found: starts(found[1], docs), markdown)
