@@ -6,7 +6,7 @@ namespace uz {
 namespace UZ_ISA {
 namespace {
 
-/* The sums of a call, in the workspace: dW and dV in the layout of packed panels. */
+/* The sums of a slice, dW and dV in the layout of packed panels. */
 template <class T>
 struct Sums {
   T *w, *v, *bias, *threshold; /* padded; null if not wanted */
@@ -25,12 +25,12 @@ struct Buffers {
   T *states;    /* (segment, tile) rows */
   T *gradients; /* (chunk, tile) rows: of the pre-activations */
   T *carried;   /* (tile) rows: the gradients of the step after the chunk */
-  T *panel;     /* the packed right factor of the sums */
-  Buffers(const Plan<T> &plan, Arena &arena) {
+  T *panel;     /* the packed right factor of the sums, for each member of the crew */
+  Buffers(const Plan<T> &plan, Arena &arena, const Crew &crew) {
     states = arena.take<T>(plan.segment * plan.tile * plan.row);
     gradients = arena.take<T>(plan.chunk * plan.tile * plan.row);
     carried = arena.take<T>(plan.tile * plan.row);
-    panel = arena.take<T>(plan.panel);
+    panel = arena.take<T>(plan.panel * crew.size) + plan.panel * crew.rank;
   }
 };
 
@@ -60,12 +60,16 @@ struct Backward {
   const Tile<T, ACTIVATION> &tile;
   const Buffers<T> &work;
   const Sums<T> &sums;
+  const Crew &crew;
 
   States recompute(Long first, Long last) const {
     const States states = {tile, first, work.states};
     /* h(last) too, since the derivative at a step is a function of the state after it. */
     for (Long s = first + 1; s <= last; s++)
-      if (!states.kept(s)) tile.forward_step(s - 1, states.at(s - 1), states.at(s), true, false);
+      if (!states.kept(s)) {
+        tile.forward_step(s - 1, states.at(s - 1), states.at(s), true, false);
+        crew.wait();
+      }
     return states;
   }
 
@@ -75,18 +79,20 @@ struct Backward {
     if (sums.w) add_outer(from, to, r.n, sums.w, [&](Long i) { return states.at(i); });
     if (sums.v) add_outer(from, to, r.m, sums.v, [&](Long i) { return Rows<T>{(T *)tile.x(i), r.x_row}; });
     if (sums.bias)
-      for (Long j = 0; j < r.n; j += L) {
-        Vec<T> sum = {};
-        for (Long k = 0; k < count; k++) sum += load(work.gradients + k * plan.row + j);
-        store(sums.bias + j, load(sums.bias + j) + sum);
-      }
+      in_panels<T>(r.n, crew, [&](Long column, int vectors) {
+        for (Long j = column; j < column + vectors * L; j += L) {
+          Vec<T> sum = {};
+          for (Long k = 0; k < count; k++) sum += load(work.gradients + k * plan.row + j);
+          store(sums.bias + j, load(sums.bias + j) + sum);
+        }
+      });
   }
 
   /* Add to `sum` the gradients of steps [from, to), transposed, times the rows of n numbers at factor(step). */
   template <class F>
   UZ_MEMBER void add_outer(Long from, Long to, Long n, T *sum, F &&factor) const {
     const Long count = (to - from) * tile.rows;
-    in_panels<T>(n, [&](Long column, int vectors) {
+    in_panels<T>(n, crew, [&](Long column, int vectors) {
       T *p = work.panel;
       for (Long i = from; i < to; i++) {
         const Rows<T> h = factor(i);
@@ -110,7 +116,7 @@ struct Backward {
     const T *threshold = (const T *)r.threshold;
     const Signs<T> signs = tile.signs();
     const Factors<T> f = {after, plan.row, after ? n : 0, (const T *)r.w_back, nullptr, 0, 0, nullptr, nullptr};
-    multiply_rows<T>(tile.rows, n, f, [&](Long row, int count, Long column, int vectors, const T *c) {
+    multiply_rows<T>(tile.rows, n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
         const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
@@ -131,10 +137,10 @@ struct Backward {
     });
   }
 
-  /* Write dz times a packed factor into rows of n numbers: dz W, or dz V. */
+  /* Write dz times a packed factor into rows of n numbers, dz W or dz V: this member's columns. */
   UZ_MEMBER void gradient_of_input(const T *dz, const T *factor, Long n, T *to) const {
     const Factors<T> f = {dz, plan.row, r.n, factor, nullptr, 0, 0, nullptr, nullptr};
-    multiply_rows<T>(tile.rows, n, f, [&](Long row, int count, Long column, int vectors, const T *c) {
+    multiply_rows<T>(tile.rows, n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int i = 0; i < count; i++)
         for (int v = 0; v < vectors; v++)
           store_row(to + (row + i) * n, column + v * L, n, load(c + (i * vectors + v) * L));
@@ -152,11 +158,13 @@ struct Backward {
         for (Long step = top - 1; step >= bottom; step--) {
           T *dz = work.gradients + (step - bottom) * slot;
           backward_step(step, after, dz, states.at(step + 1));
+          crew.wait();
           if (r.dx && r.m) gradient_of_input(dz, (const T *)r.v_back, r.m, (T *)r.dx + (step * r.batch + tile.begin) * r.m);
           after = dz;
         }
         add_sums(bottom, top, states);
-        memcpy(work.carried, after, slot * sizeof(T)); /* the next chunk overwrites its place */
+        if (crew.leads()) memcpy(work.carried, after, slot * sizeof(T)); /* the next chunk overwrites its place */
+        crew.wait();
         after = work.carried;
         top = bottom;
       }

@@ -11,54 +11,91 @@ namespace uz {
 namespace UZ_ISA {
 namespace {
 
-template <class T, int ACTIVATION>
-Long work_bytes(const uz_recurrence &r, Long rows, int backward) {
+template <class T>
+Long work_bytes(const uz_recurrence &r, Long rows, int backward, const Crew &crew) {
   const Plan<T> plan(r, rows);
   Arena arena(nullptr);
-  if (backward) {
-    const uz_sums all = {&arena, &arena, &arena, &arena};
-    Sums<T>(r, all, arena);
-    Buffers<T>(plan, arena);
-  } else {
+  if (backward)
+    Buffers<T>(plan, arena, crew);
+  else
     for (int i = 0; i < 2; i++) arena.take<T>(plan.tile * plan.row);
-  }
   return (Long)arena.next + 64; /* room to align the start */
 }
 
-template <class T, int ACTIVATION>
-void forward(const uz_recurrence &r, Long begin, Long end, void *work) {
-  const Plan<T> plan(r, end - begin);
-  in_parts(begin, end, plan.tile, [&](Long row, Long rows) { Tile<T, ACTIVATION>{r, plan, row, rows}.forward(work); });
-}
-
-/* Copy panels of n rows to a matrix (n, columns). */
 template <class T>
-void unpack(Long n, Long columns, const T *panels, void *to) {
-  constexpr int L = Simd<T>::L;
-  in_panels<T>(columns, [&](Long column, int vectors) {
-    for (Long i = 0; i < n; i++)
-      for (int v = 0; v < vectors; v++)
-        store_row((T *)to + i * columns, column + v * L, columns, load(panels + n * column + (i * vectors + v) * L));
-  });
+Long partial_bytes(const uz_recurrence &r, const uz_sums &wanted) {
+  Arena arena(nullptr);
+  Sums<T>(r, wanted, arena);
+  return (Long)arena.next + 64;
 }
 
 template <class T, int ACTIVATION>
-void backward(const uz_recurrence &r, Long begin, Long end, const uz_sums &wanted, void *work) {
+void forward(const uz_recurrence &r, Long begin, Long end, void *work, const Crew &crew) {
   const Plan<T> plan(r, end - begin);
-  Arena arena(work);
+  in_parts(begin, end, plan.tile, [&](Long row, Long rows) { Tile<T, ACTIVATION>{r, plan, row, rows, crew}.forward(work); });
+}
+
+template <class T, int ACTIVATION>
+void backward(const uz_recurrence &r, Long begin, Long end, const uz_sums &wanted, void *partial, void *work, const Crew &crew) {
+  const Plan<T> plan(r, end - begin);
+  Arena arena(partial);
   const Arena zeroed = arena;
   const Sums<T> sums(r, wanted, arena);
-  memset((void *)zeroed.next, 0, arena.next - zeroed.next);
-  const Buffers<T> buffers(plan, arena);
+  if (crew.leads()) memset((void *)zeroed.next, 0, arena.next - zeroed.next);
+  crew.wait();
+  arena = Arena(work);
+  const Buffers<T> buffers(plan, arena, crew);
   in_parts(begin, end, plan.tile, [&](Long row, Long rows) {
-    const Tile<T, ACTIVATION> tile = {r, plan, row, rows};
-    Backward<T, ACTIVATION>{r, plan, tile, buffers, sums}.run();
+    const Tile<T, ACTIVATION> tile = {r, plan, row, rows, crew};
+    Backward<T, ACTIVATION>{r, plan, tile, buffers, sums, crew}.run();
   });
-  if (sums.w) unpack(r.n, r.n, sums.w, wanted.dw);
-  if (sums.v) unpack(r.n, r.m, sums.v, wanted.dv);
-  if (sums.bias) unpack(1, r.n, sums.bias, wanted.dbias);
-  if (sums.threshold) unpack(1, r.n, sums.threshold, wanted.dthreshold);
 }
+
+/* ---------------------------------------------------------------------------------------------------- the sum over slices */
+
+/* A panel of the sums of all slices, for a matrix (n, columns). */
+template <class T, class F>
+void add_panel(const uz_slices &slices, Long n, Long columns, Long panel, void *to, F &&of_slice) {
+  constexpr Long L = Simd<T>::L;
+  const Long column = panel * UZ_NV * L;
+  const int vectors = (int)at_most(UZ_NV, ceil_div(columns - column, L));
+  for (Long i = 0; i < n; i++)
+    for (int v = 0; v < vectors; v++) {
+      const Long at = n * column + (i * vectors + v) * L;
+      Vec<T> sum = load(of_slice(0) + at);
+      for (Long k = 1; k < slices.count; k++) sum += load(of_slice(k) + at);
+      store_row((T *)to + i * columns, column + v * L, columns, sum);
+    }
+}
+
+template <class T>
+Long panels(const void *wanted, Long columns) {
+  return wanted ? ceil_div(columns, UZ_NV * Simd<T>::L) : 0;
+}
+
+template <class T>
+Long sum_parts(const uz_recurrence &r, const uz_sums &to) {
+  return panels<T>(to.dw, r.n) + panels<T>(to.dv, r.m) + panels<T>(to.dbias, r.n) + panels<T>(to.dthreshold, r.n);
+}
+
+template <class T>
+void add_slices(const uz_recurrence &r, const uz_sums &to, const uz_slices &slices, Long part) {
+  const auto add = [&](Long n, Long columns, void *total, T *Sums<T>::*member) {
+    const Long count = panels<T>(total, columns);
+    if (part >= 0 && part < count)
+      add_panel<T>(slices, n, columns, part, total, [&](Long k) {
+        Arena arena((char *)slices.partial + k * slices.partial_bytes);
+        return Sums<T>(r, to, arena).*member;
+      });
+    part -= count;
+  };
+  add(r.n, r.n, to.dw, &Sums<T>::w);
+  add(r.n, r.m, to.dv, &Sums<T>::v);
+  add(1, r.n, to.dbias, &Sums<T>::bias);
+  add(1, r.n, to.dthreshold, &Sums<T>::threshold);
+}
+
+/* --------------------------------------------------------------------------------------------------------------- packing */
 
 template <class T>
 Long pack_bytes(Long rows, Long cols) {
@@ -77,7 +114,7 @@ void pack(int embed, Long rows, Long cols, const void *from, Long k_stride, Long
     const bool output_odd = embed == 1 ? j % 2 : k % 2;
     return output_odd ? pair[1] : -pair[1];
   };
-  in_panels<T>(cols, [&](Long column, int vectors) {
+  in_panels<T>(cols, {}, [&](Long column, int vectors) {
     for (Long k = 0; k < rows; k++)
       for (Long j = column; j < column + vectors * Simd<T>::L; j++) *p++ = j < cols ? element(k, j) : 0;
   });
@@ -114,22 +151,30 @@ void entry_pack(int is_double, int embed, Long rows, Long cols, const void *a, L
 
 Long entry_sign_bytes(const uz_recurrence &r) { return r.is_double ? sign_bytes<double>(r) : sign_bytes<float>(r); }
 
-Long entry_work_bytes(const uz_recurrence &r, Long rows, int backward) {
-  return with_activation(r.activation, [&](auto a) {
-    return (r.is_double ? work_bytes<double, a.value> : work_bytes<float, a.value>)(r, rows, backward);
+Long entry_work_bytes(const uz_recurrence &r, Long rows, int backward, Long crew) {
+  return (r.is_double ? work_bytes<double> : work_bytes<float>)(r, rows, backward, {0, crew});
+}
+
+Long entry_partial_bytes(const uz_recurrence &r, const uz_sums &wanted) {
+  return (r.is_double ? partial_bytes<double> : partial_bytes<float>)(r, wanted);
+}
+
+void entry_forward(const uz_recurrence &r, Long begin, Long end, void *work, const Crew &crew) {
+  with_activation(r.activation, [&](auto a) {
+    (r.is_double ? forward<double, a.value> : forward<float, a.value>)(r, begin, end, work, crew);
   });
 }
 
-void entry_forward(const uz_recurrence &r, Long begin, Long end, void *work) {
+void entry_backward(const uz_recurrence &r, Long begin, Long end, const uz_sums &wanted, void *partial, void *work, const Crew &crew) {
   with_activation(r.activation, [&](auto a) {
-    (r.is_double ? forward<double, a.value> : forward<float, a.value>)(r, begin, end, work);
+    (r.is_double ? backward<double, a.value> : backward<float, a.value>)(r, begin, end, wanted, partial, work, crew);
   });
 }
 
-void entry_backward(const uz_recurrence &r, Long begin, Long end, const uz_sums &sums, void *work) {
-  with_activation(r.activation, [&](auto a) {
-    (r.is_double ? backward<double, a.value> : backward<float, a.value>)(r, begin, end, sums, work);
-  });
+Long entry_sum_parts(const uz_recurrence &r, const uz_sums &to) { return (r.is_double ? sum_parts<double> : sum_parts<float>)(r, to); }
+
+void entry_add_slices(const uz_recurrence &r, const uz_sums &to, const uz_slices &slices, Long part) {
+  (r.is_double ? add_slices<double> : add_slices<float>)(r, to, slices, part);
 }
 
 }  // namespace
@@ -138,6 +183,7 @@ void entry_backward(const uz_recurrence &r, Long begin, Long end, const uz_sums 
 #define UZ_TABLE_(isa) table_##isa
 #define UZ_TABLE(isa) UZ_TABLE_(isa)
 const Kernel UZ_TABLE(UZ_ISA) = {UZ_ISA::entry_pack_bytes, UZ_ISA::entry_pack,    UZ_ISA::entry_sign_bytes,
-                                 UZ_ISA::entry_work_bytes, UZ_ISA::entry_forward, UZ_ISA::entry_backward};
+                                 UZ_ISA::entry_work_bytes, UZ_ISA::entry_partial_bytes, UZ_ISA::entry_forward,
+                                 UZ_ISA::entry_backward,   UZ_ISA::entry_sum_parts,     UZ_ISA::entry_add_slices};
 
 }  // namespace uz

@@ -4,6 +4,7 @@
  * factor is packed in panels of UZ_NV vectors and padded with zeros to whole vectors.
  */
 #pragma once
+#include "team.h"
 #include "vec.h"
 
 namespace uz {
@@ -114,18 +115,21 @@ UZ_INLINE void in_parts(Long begin, Long end, Long most, F &&use) {
   }
 }
 
-/* Call use(first column, vectors) for each panel of n columns. */
+/* Call use(first column, vectors) for each of this member's panels of n columns. */
 template <class T, class F>
-UZ_INLINE void in_panels(Long n, F &&use) {
-  constexpr Long L = Simd<T>::L;
-  for (Long column = 0; column < n; column += UZ_NV * L) use(column, (int)at_most(UZ_NV, ceil_div(n - column, L)));
+UZ_INLINE void in_panels(Long n, const Crew &crew, F &&use) {
+  constexpr Long width = UZ_NV * Simd<T>::L;
+  const Long panels = ceil_div(n, width), last = crew.last(panels);
+  for (Long i = crew.first(panels); i < last; i++)
+    use(i * width, (int)at_most(UZ_NV, ceil_div(n - i * width, Simd<T>::L)));
 }
 
-/* The product for `rows` rows and n columns; calls then(row, rows, column, vectors, block) for each block while it is in L1. */
+/* The product for `rows` rows and this member's part of n columns; calls then(row, rows, column, vectors, block) for each block
+ * while it is in L1. */
 template <class T, class F>
-UZ_INLINE void multiply_rows(Long rows, Long n, const Factors<T> &f, F &&then) {
+UZ_INLINE void multiply_rows(Long rows, Long n, const Crew &crew, const Factors<T> &f, F &&then) {
   alignas(64) T c[UZ_MR * UZ_NV * Simd<T>::L];
-  in_panels<T>(n, [&](Long column, int vectors) {
+  in_panels<T>(n, crew, [&](Long column, int vectors) {
     in_parts(0, rows, UZ_MR, [&](Long row, Long count) {
       product<T>((int)count, vectors, f, row, column, c);
       then(row, (int)count, column, vectors, c);

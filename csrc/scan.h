@@ -2,13 +2,15 @@
  *
  * One recurrence, h_t = phi(W h_{t-1} + V x_t + b), in real arithmetic. A complex recurrence of size k is a real one of size
  * n = 2k: its numbers lie in memory as (re, im) pairs, and uz_pack embeds its matrices as 2 x 2 blocks [[re, -im], [im, re]].
- * No call allocates memory, starts a thread or keeps state; calls on disjoint batch rows may run at the same time.
+ * No call allocates memory or keeps state. The batch is divided into slices, and each slice into the threads of a crew, which share
+ * its columns; neither which thread runs a slice nor the size of a crew changes a result. The slices run on the threads of the
+ * OpenMP runtime whose functions the caller passes, or in the calling thread.
  */
 #pragma once
 #include <stdint.h>
 
 /* Increased with every change of this interface; the caller compares it with its own. */
-enum { UZ_VERSION = 4 };
+enum { UZ_VERSION = 5 };
 
 enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512 };
 
@@ -56,13 +58,40 @@ typedef struct {
   void *dh0;          /* (batch, n) * */
 } uz_recurrence;
 
-/* Sums over the rows of one call, which overwrites them; each may be null. */
+/* Sums over the batch; each may be null. */
 typedef struct {
   void *dw;         /* (n, n) */
   void *dv;         /* (n, m) */
   void *dbias;      /* (n) */
   void *dthreshold; /* (n); for UZ_COMPLEX_MODRELU both numbers of a pair hold the sum */
 } uz_sums;
+
+/* The slices of a batch, nearly equal, and which of them a call runs. */
+typedef struct {
+  int64_t count;
+  int64_t first, last; /* this call runs the slices [first, last) */
+  int64_t crew;        /* threads that share a slice */
+  void *work;          /* for each crew at work at a time, uz_work_bytes */
+  int64_t work_bytes;
+  void *partial;       /* backward: uz_partial_bytes for each of all slices: their sums */
+  int64_t partial_bytes;
+} uz_slices;
+
+/* Functions of an OpenMP runtime that is loaded; either that of GCC or those of LLVM and Intel start a team. */
+typedef struct {
+  int32_t reserved, flags, reserved2, reserved3;
+  const char *source;
+} uz_location;
+typedef void (*uz_microtask)(int *global_number, int *number, void *argument);
+typedef struct {
+  int64_t threads; /* of a team, at most */
+  void (*gomp_parallel)(void (*task)(void *), void *argument, unsigned threads, unsigned flags);
+  void (*kmpc_fork_call)(uz_location *, int arguments, uz_microtask task, ...);
+  void (*kmpc_push_num_threads)(uz_location *, int global_number, int threads);
+  int (*kmpc_global_thread_num)(uz_location *);
+  int (*thread_number)(void);
+  int (*thread_count)(void);
+} uz_team;
 
 #ifdef __cplusplus
 extern "C" {
@@ -84,12 +113,18 @@ void uz_pack(int isa, int is_double, int embed, int64_t rows, int64_t cols, cons
 /* Bytes of `signs` for the whole recurrence. */
 int64_t uz_sign_bytes(int isa, const uz_recurrence *r);
 
-/* Bytes of the workspace of one call on so many rows; backward != 0 for uz_backward. */
-int64_t uz_work_bytes(int isa, const uz_recurrence *r, int64_t rows, int backward);
+/* Bytes of the workspace of a crew on so many rows; backward != 0 for uz_backward. */
+int64_t uz_work_bytes(int isa, const uz_recurrence *r, int64_t rows, int backward, int64_t crew);
 
-/* Run the rows [begin, end) of the batch, with uz_work_bytes of workspace. */
-void uz_forward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, void *work);
-void uz_backward(int isa, const uz_recurrence *r, int64_t begin, int64_t end, const uz_sums *sums, void *work);
+/* Bytes of the sums of one slice. */
+int64_t uz_partial_bytes(int isa, const uz_recurrence *r, const uz_sums *wanted);
+
+/* Run slices of the batch; a null team is the calling thread. */
+void uz_forward(int isa, const uz_recurrence *r, const uz_slices *slices, const uz_team *team);
+void uz_backward(int isa, const uz_recurrence *r, const uz_sums *wanted, const uz_slices *slices, const uz_team *team);
+
+/* Add the sums of all slices, in their order. */
+void uz_add_slices(int isa, const uz_recurrence *r, const uz_sums *to, const uz_slices *slices, const uz_team *team);
 
 #ifdef __cplusplus
 }

@@ -79,6 +79,7 @@ struct Tile {
   const uz_recurrence &r;
   const Plan<T> &plan;
   Long begin, rows;
+  const Crew &crew;
 
   const T *x(Long step) const { return (const T *)r.x + step * r.x_step + begin * r.x_row; }
   Rows<T> h0() const { return {(T *)r.h0 + begin * r.h0_row, r.h0_row}; }
@@ -90,7 +91,7 @@ struct Tile {
     return {(typename Number<T>::Int *)r.signs + begin * row, r.batch * row, row};
   }
 
-  /* Compute h(step + 1) from h(step). With `pad` the rows of `to` are padded; without, they have n numbers. */
+  /* Compute h(step + 1) from h(step), this member's columns of it. With `pad` the rows of `to` are padded; without, they have n numbers. */
   UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, bool note_signs) const {
     const T *raw = r.m ? x(step) : nullptr, *pre = r.m ? nullptr : x(step);
     const Factors<T> f = {from.at, from.stride, r.n, (const T *)r.w, raw, r.x_row, r.m, (const T *)r.v, (const T *)r.bias};
@@ -98,7 +99,7 @@ struct Tile {
     const T slope = (T)r.slope;
     const T *threshold = (const T *)r.threshold;
     const Signs<T> signs = this->signs();
-    multiply_rows<T>(rows, n, f, [&](Long row, int count, Long column, int vectors, const T *c) {
+    multiply_rows<T>(rows, n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
         const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
@@ -121,11 +122,13 @@ struct Tile {
       const bool pad = !r.states;
       const Rows<T> to = pad ? Rows<T>{pair[step % 2], plan.row} : state_out(step);
       forward_step(step, h, to, pad, r.signs);
+      crew.wait();
       h = to;
       const Long done = step + 1;
-      if (r.kept && done % r.keep == 0 && done < r.steps) copy_rows(rows, r.n, h.at, h.stride, kept(done / r.keep - 1), r.n);
+      if (crew.leads() && r.kept && done % r.keep == 0 && done < r.steps) copy_rows(rows, r.n, h.at, h.stride, kept(done / r.keep - 1), r.n);
     }
-    if (r.last) copy_rows(rows, r.n, h.at, h.stride, (T *)r.last + begin * r.n, r.n);
+    if (crew.leads() && r.last) copy_rows(rows, r.n, h.at, h.stride, (T *)r.last + begin * r.n, r.n);
+    crew.wait(); /* the next tile uses the same workspace */
   }
 };
 

@@ -9,7 +9,7 @@ from unitary_zoo._torch import is_transformed
 from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import portable
 from unitary_zoo.scan.autograd import Needed, Saved
-from unitary_zoo.scan.native import library
+from unitary_zoo.scan.native import library, team
 from unitary_zoo.scan.native.call import Call, SavedStates
 from unitary_zoo.scan.native.library import Kernel
 from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Problem
@@ -22,7 +22,8 @@ def status() -> tuple[bool, str]:
         ValueError: The environment names an instruction set that this machine lacks.
     """
     try:
-        return True, f"used on the CPU: compiled kernel, instruction set {library.isa()}"
+        isa = library.isa()
+        return True, f"used on the CPU: compiled kernel, instruction set {isa}, {team.status()}"
     except library.UnavailableError as error:
         return False, str(error)
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from unitary_zoo import linalg, nonlinearities
 from unitary_zoo._torch import in_memory
-from unitary_zoo.scan.native import threads
-from unitary_zoo.scan.native.library import Kernel, RecurrenceArgs, Sums
+from unitary_zoo.scan.native.library import Kernel, RecurrenceArgs, Slices, Sums
+from unitary_zoo.scan.native.slices import Division
 from unitary_zoo.scan.problem import Operands
 
 # In the order of `enum uz_activation`.
@@ -25,19 +24,13 @@ _ACTIVATIONS = (
     "identity", "relu", "leaky_relu", "abs", "tanh", "sigmoid", "modrelu", "complex modrelu",
 )  # fmt: skip
 
-# Multiplications that are worth a thread of their own: about 0.1 ms.
-_WORTH_A_THREAD = 2**22
-
 # If the sequence is not the result, at most every second state is kept, and no more than this
 # many bytes of them while other spacings allow it: recomputing one half takes a sixth more time.
 _KEPT_BYTES = 32 * 2**20
 
-# The states of a segment, for a tile of that many rows, should stay in a second-level cache; and
-# sums over fewer rows (of steps and batch) than _SUMMED_ROWS are slow.
-_SEGMENT_BYTES, _TILE_ROWS, _SUMMED_ROWS = 384 * 1024, 24, 192
-
-# A larger W does not stay in that cache, so more rows should share each read of it.
-_CACHED_W_BYTES, _MANY_ROWS = 2 * 2**20, 72
+# The states of a segment of a slice should stay in a second-level cache; and sums over fewer rows
+# (of steps and batch) than _SUMMED_ROWS are slow.
+_SEGMENT_BYTES, _SUMMED_ROWS = 384 * 1024, 192
 
 
 @dataclass
@@ -85,6 +78,9 @@ class Call:
         )
         # The kernel receives addresses only, so the tensors must live as long as the arguments.
         self.args.alive = [self.x, self.h0]
+        row = self.args.n * (self.args.n + self.args.m)
+        w_bytes = self.n * self.parts * self._row_bytes()
+        self.division = Division.of(self.batch, self.steps, w_bytes, row)
         self._point("w", kernel.pack_matrix(w, back=False))
         if weight_ih is not None:
             self._point("v", kernel.pack_matrix(weight_ih, back=False))
@@ -119,8 +115,17 @@ class Call:
             self._point("signs", saved.signs)
             self.args.keep = saved.spacing
         self._point("states" if return_sequence else "last", out)
-        threads.run([partial(self.kernel.forward, self.args, *ends) for ends in self._slices()])
+        self.division.run(
+            lambda *on: self.kernel.forward(self.args, *on), lambda crew: self._work(crew, False)
+        )
         return out
+
+    def _work(self, crew: int, backward: bool) -> int:
+        # A slice with a row less may sum over more steps at a time.
+        return max(
+            self.kernel.work_bytes(self.args, rows, backward=backward, crew=crew)
+            for rows in {self.division.rows, self.batch // self.division.count}
+        )
 
     def _spacing(self) -> int:
         """Return the steps between kept states: 2, or more if half of all states are too many."""
@@ -130,7 +135,7 @@ class Call:
 
     def _segment(self, spacing: int) -> int:
         """Return the steps recomputed at a time: a multiple of ``spacing`` that fits the cache."""
-        rows = min(_TILE_ROWS, math.ceil(self.batch / torch.get_num_threads()))
+        rows = self.division.rows
         unit = max(spacing, 1)
         most = max(_SEGMENT_BYTES // (rows * self._row_bytes()), _SUMMED_ROWS // rows)
         return unit * max(1, most // unit)
@@ -140,13 +145,6 @@ class Call:
 
     def _new_states(self, *count: int) -> Tensor:
         return self.w.new_empty(*count, self.batch, self.n)
-
-    def _slices(self) -> list[tuple[int, int]]:
-        """Split the batch into slices for threads."""
-        work = self.steps * self.batch * self.args.n * (self.args.n + self.args.m)
-        cached = self.n * self.parts * self._row_bytes() <= _CACHED_W_BYTES
-        rows = _TILE_ROWS if cached else _MANY_ROWS
-        return threads.slices(self.batch, 1 + work // _WORTH_A_THREAD, rows)
 
     # ------------------------------------------------------------------------------ backward
 
@@ -186,19 +184,22 @@ class Call:
         n, m = self.args.n, self.args.m
         shapes = {"w": (n, n), "weight_ih": (n, m), "bias": (n,), "threshold": (n,)}
         fields = {"w": "dw", "weight_ih": "dv", "bias": "dbias", "threshold": "dthreshold"}
-        slices = self._slices()
         sums = {
-            name: torch.empty(len(slices), *shape, dtype=linalg.real_dtype(self.w.dtype))
+            name: torch.empty(shape, dtype=linalg.real_dtype(self.w.dtype))
             for name, shape in shapes.items()
             if needed[name]
         }
-
-        def run_slice(i: int, begin: int, end: int) -> None:
-            addresses = {fields[name]: total[i].data_ptr() for name, total in sums.items()}
-            self.kernel.backward(self.args, begin, end, Sums(**addresses))
-
-        threads.run([partial(run_slice, i, *ends) for i, ends in enumerate(slices)])
-        return {name: s.sum(0) if len(slices) > 1 else s[0] for name, s in sums.items()}
+        wanted = Sums(**{fields[name]: total.data_ptr() for name, total in sums.items()})
+        size = self.kernel.partial_bytes(self.args, wanted)
+        partial = torch.empty(self.division.count * size, dtype=torch.uint8)
+        parts = Slices(partial=partial.data_ptr(), partial_bytes=size)
+        self.division.run(
+            lambda *on: self.kernel.backward(self.args, wanted, *on),
+            lambda crew: self._work(crew, True),
+            parts,
+        )
+        self.division.add(lambda *on: self.kernel.add_slices(self.args, wanted, *on), parts)
+        return sums
 
     def _matrix(self, a: Tensor) -> Tensor:
         """Return the gradient of a matrix, given that of its real embedding."""

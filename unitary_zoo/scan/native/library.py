@@ -16,8 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unitary_zoo.scan.native.team import Team
+
 # `UZ_VERSION` of csrc/scan.h.
-_VERSION = 4
+_VERSION = 5
 
 # The environment variable that forces one of the processor's instruction sets.
 ENVIRONMENT = "UNITARY_ZOO_ISA"
@@ -54,6 +56,15 @@ class Sums(ctypes.Structure):
     _fields_ = tuple((name, _pointer) for name in ("dw", "dv", "dbias", "dthreshold"))
 
 
+class Slices(ctypes.Structure):
+    """``uz_slices``: the slices of a batch, and which of them a call runs."""
+
+    _fields_ = (
+        ("count", _int), ("first", _int), ("last", _int), ("crew", _int),
+        ("work", _pointer), ("work_bytes", _int), ("partial", _pointer), ("partial_bytes", _int),
+    )  # fmt: skip
+
+
 class UnavailableError(Exception):
     """The kernel is not available; the message says why."""
 
@@ -71,7 +82,9 @@ def _library() -> ctypes.CDLL:
         raise UnavailableError(f"{_LIBRARY.name} does not load: {error}") from error
     if library.uz_version() != _VERSION:
         raise UnavailableError(f"{_LIBRARY.name} was built from other sources; install again")
-    args, sums, isa = ctypes.POINTER(RecurrenceArgs), ctypes.POINTER(Sums), ctypes.c_int
+    isa, args, sums, slices, team = (
+        ctypes.c_int, *map(ctypes.POINTER, (RecurrenceArgs, Sums, Slices, Team)),
+    )  # fmt: skip
     signatures: dict[str, tuple[object, list[object]]] = {
         "uz_isa_available": (ctypes.c_int, [isa]),
         "uz_pack_bytes": (_int, [isa, ctypes.c_int, _int, _int]),
@@ -80,9 +93,11 @@ def _library() -> ctypes.CDLL:
             [isa, ctypes.c_int, ctypes.c_int, _int, _int, _pointer, _int, _int, _pointer],
         ),
         "uz_sign_bytes": (_int, [isa, args]),
-        "uz_work_bytes": (_int, [isa, args, _int, ctypes.c_int]),
-        "uz_forward": (None, [isa, args, _int, _int, _pointer]),
-        "uz_backward": (None, [isa, args, _int, _int, sums, _pointer]),
+        "uz_work_bytes": (_int, [isa, args, _int, ctypes.c_int, _int]),
+        "uz_partial_bytes": (_int, [isa, args, sums]),
+        "uz_forward": (None, [isa, args, slices, team]),
+        "uz_backward": (None, [isa, args, sums, slices, team]),
+        "uz_add_slices": (None, [isa, args, sums, slices, team]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -176,16 +191,24 @@ class Kernel:
         """Return the number of bytes of the signs of all pre-activations."""
         return int(self._library.uz_sign_bytes(self._isa, args))
 
-    def forward(self, args: RecurrenceArgs, begin: int, end: int) -> None:
-        """Compute the states of the rows [begin, end) of the batch."""
-        work = self._workspace(args, end - begin, backward=False)
-        self._library.uz_forward(self._isa, args, begin, end, work.data_ptr())
+    def work_bytes(self, args: RecurrenceArgs, rows: int, *, backward: bool, crew: int) -> int:
+        """Return the bytes of the workspace of a crew on so many rows."""
+        return int(self._library.uz_work_bytes(self._isa, args, rows, backward, crew))
 
-    def backward(self, args: RecurrenceArgs, begin: int, end: int, sums: Sums) -> None:
-        """Compute the gradients of the rows [begin, end) of the batch, and their sums."""
-        work = self._workspace(args, end - begin, backward=True)
-        self._library.uz_backward(self._isa, args, begin, end, sums, work.data_ptr())
+    def partial_bytes(self, args: RecurrenceArgs, sums: Sums) -> int:
+        """Return the bytes of the sums of one slice."""
+        return int(self._library.uz_partial_bytes(self._isa, args, sums))
 
-    def _workspace(self, args: RecurrenceArgs, rows: int, *, backward: bool) -> Tensor:
-        size = self._library.uz_work_bytes(self._isa, args, rows, backward)
-        return torch.empty(size, dtype=torch.uint8)
+    def forward(self, args: RecurrenceArgs, slices: Slices, team: Team | None) -> None:
+        """Compute the states of the rows of some slices; without a team in this thread."""
+        self._library.uz_forward(self._isa, args, slices, team)
+
+    def backward(self, args: RecurrenceArgs, sums: Sums, slices: Slices, team: Team | None) -> None:
+        """Compute the gradients of the rows of some slices, and the sums of each slice."""
+        self._library.uz_backward(self._isa, args, sums, slices, team)
+
+    def add_slices(
+        self, args: RecurrenceArgs, sums: Sums, slices: Slices, team: Team | None
+    ) -> None:
+        """Add the sums of all slices."""
+        self._library.uz_add_slices(self._isa, args, sums, slices, team)

@@ -1,5 +1,6 @@
-"""Run slices of a batch on Python threads, as many as ``torch.get_num_threads()`` allows.
+"""Run calls on Python threads, as many as ``torch.get_num_threads()`` allows.
 
+They take the place of PyTorch's own threads where these cannot be used, as in a forked child.
 The calls must release the interpreter lock. One pool serves all callers of a process, so that
 several callers at once have no more helpers than one. When a caller has finished its own slice it
 runs those that no helper has started yet, so that nobody waits for a busy pool.
@@ -8,10 +9,9 @@ runs those that no helper has started yet, so that nobody waits for a busy pool.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import torch
@@ -21,23 +21,7 @@ _pool: ThreadPoolExecutor | None = None
 _size = 0
 
 
-def slices(count: int, most: int, rows: int) -> list[tuple[int, int]]:
-    """Split ``count`` rows into nearly equal slices (begin, end), for the threads allowed.
-
-    Args:
-        count: Number of rows.
-        most: Largest number of slices that is worth while.
-        rows: Largest number of rows of a slice, if there are enough for all threads. With several
-            slices per thread there is less to wait for when a thread starts late, for instance
-            because OpenMP threads still spin.
-    """
-    allowed = torch.get_num_threads()
-    number = max(1, min(count, most, allowed * math.ceil(count / (allowed * rows))))
-    ends = [count * (i + 1) // number for i in range(number)]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
-
-
-def run(calls: list[Callable[[], None]]) -> None:
+def run(calls: Sequence[Callable[[], None]]) -> None:
     """Run all calls, the first one in this thread, and return when all have ended."""
     first, *others = (_Once(call) for call in calls)
     helpers = min(len(others), torch.get_num_threads() - 1)
