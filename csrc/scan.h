@@ -4,7 +4,7 @@
  * n = 2k: its numbers lie in memory as (re, im) pairs, and uz_pack embeds its matrices as 2 x 2 blocks [[re, -im], [im, re]].
  * No call allocates memory or keeps state. The batch is divided into slices, and each slice into the threads of a crew, which share
  * its columns; neither which thread runs a slice nor the size of a crew changes a result. The slices run on the threads of the
- * OpenMP runtime whose functions the caller passes, or in the calling thread.
+ * OpenMP runtime whose functions the caller passes, or in the calling thread. Subnormal numbers count as 0.
  */
 #pragma once
 #include <stdint.h>
