@@ -62,6 +62,8 @@ struct Backward {
   const Sums<T> &sums;
   const Crew &crew;
 
+  Long x_width() const { return r.m ? r.m : r.n; }
+
   States recompute(Long first, Long last) const {
     const States states = {tile, first, work.states};
     /* h(last) too, since the derivative at a step is a function of the state after it. */
@@ -96,8 +98,10 @@ struct Backward {
       T *p = work.panel;
       for (Long i = from; i < to; i++) {
         const Rows<T> h = factor(i);
+        const Long active = tile.active(i);
         for (Long row = 0; row < tile.rows; row++)
-          for (int v = 0; v < vectors; v++, p += L) store(p, load_row(h.at + row * h.stride, column + v * L, n));
+          for (int v = 0; v < vectors; v++, p += L)
+            store(p, row < active ? load_row(h.at + row * h.stride, column + v * L, n) : Vec<T>{});
       }
       in_parts(0, r.n, UZ_MR, [&](Long row, Long height) {
         outer<T>((int)height, vectors, work.gradients + row, plan.row, count, work.panel, sum + r.n * column + row * vectors * L);
@@ -105,25 +109,25 @@ struct Backward {
     });
   }
 
-  /* Write the gradient of the pre-activations at `step` into dz.
+  /* Write the gradient of the pre-activations at `step` into dz; it is zero in rows that have ended before.
    * `after` is that of the next step, or null at the last step, where the state has no gradient but that of the result. */
   UZ_MEMBER void backward_step(Long step, const T *after, T *dz, Rows<T> h) const {
     const Long n = r.n;
-    const bool in_result = step + 1 == r.steps || !r.grad_last;
-    const T *grad = in_result ? (const T *)r.grad + (r.grad_last ? 0 : step * r.grad_step) + tile.begin * r.grad_row : nullptr;
+    const Long active = tile.active(step), first_in_result = r.grad_last ? tile.active(step + 1) : 0;
+    const T *grad = (const T *)r.grad + (r.grad_last ? 0 : step * r.grad_step) + tile.begin * r.grad_row;
     T *dx = r.dx && !r.m ? (T *)r.dx + (step * r.batch + tile.begin) * n : nullptr;
     const T slope = (T)r.slope;
     const T *threshold = (const T *)r.threshold;
     const Signs<T> signs = tile.signs();
     const Factors<T> f = {after, plan.row, after ? n : 0, (const T *)r.w_back, nullptr, 0, 0, nullptr, nullptr};
-    multiply_rows<T>(tile.rows, n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
+    multiply_rows<T>(active, n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
         const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
         Vec<T> radial_sum = {};
         for (int i = 0; i < count; i++) {
           Vec<T> g = load(c + (i * vectors + v) * L), radial = {};
-          if (grad) g += load_row(grad + (row + i) * r.grad_row, j, n);
+          if (row + i >= first_in_result) g += load_row(grad + (row + i) * r.grad_row, j, n);
           Mask<T> negative = {};
           if constexpr (ACTIVATION == UZ_ABS) negative = signs.get(step, row + i, j);
           const Vec<T> state = load_row(h.at + (row + i) * h.stride, j, n);
@@ -135,6 +139,10 @@ struct Backward {
         if (sums.threshold) store(sums.threshold + j, load(sums.threshold + j) + radial_sum);
       }
     });
+    if (active < tile.rows && crew.leads()) {
+      memset(dz + active * plan.row, 0, (tile.rows - active) * plan.row * sizeof(T));
+      if (dx) memset(dx + active * n, 0, (tile.rows - active) * n * sizeof(T));
+    }
   }
 
   /* Write dz times a packed factor into rows of n numbers, dz W or dz V: this member's columns. */
@@ -148,10 +156,13 @@ struct Backward {
   }
 
   void run() const {
-    const Long whole = plan.segment ? plan.segment : r.steps;
+    const Long steps = tile.steps(), whole = plan.segment ? plan.segment : steps;
     const Long slot = tile.rows * plan.row;
     const T *after = nullptr;
-    for (Long first = (r.steps - 1) / whole * whole, last = r.steps; last > 0; last = first, first -= whole) {
+    if (r.dx && crew.leads())
+      for (Long step = steps; step < r.steps; step++)
+        memset((T *)r.dx + (step * r.batch + tile.begin) * x_width(), 0, tile.rows * x_width() * sizeof(T));
+    for (Long first = (steps - 1) / whole * whole, last = steps; last > 0; last = first, first -= whole) {
       const States states = plan.segment ? recompute(first, last) : States{tile, 0, nullptr};
       for (Long top = last; top > first;) {
         const Long bottom = top - at_most(plan.chunk, top - first);

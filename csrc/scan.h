@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Increased with every change of this interface; the caller compares it with its own. */
-enum { UZ_VERSION = 5 };
+enum { UZ_VERSION = 6 };
 
 enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512 };
 
@@ -36,6 +36,7 @@ typedef struct {
   int64_t x_step, x_row;
   const void *h0; /* (batch, n) */
   int64_t h0_row;
+  const int64_t *lengths; /* (batch) *: steps of each row, at least 1 and descending; then `last` holds the states at the ends */
 
   /* By uz_pack; those marked * may be null. */
   const void *w, *w_back;   /* W for forward and for backward */

@@ -81,6 +81,16 @@ struct Tile {
   Long begin, rows;
   const Crew &crew;
 
+  /* How many rows have that step: the first ones. */
+  Long active(Long step) const {
+    if (step >= r.steps) return 0;
+    Long count = rows;
+    if (r.lengths)
+      while (count > 0 && r.lengths[begin + count - 1] <= step) count--;
+    return count;
+  }
+  Long steps() const { return r.lengths ? r.lengths[begin] : r.steps; }
+
   const T *x(Long step) const { return (const T *)r.x + step * r.x_step + begin * r.x_row; }
   Rows<T> h0() const { return {(T *)r.h0 + begin * r.h0_row, r.h0_row}; }
   Rows<T> state_out(Long step) const { return {(T *)r.states + (step * r.batch + begin) * r.n, r.n}; }
@@ -99,7 +109,7 @@ struct Tile {
     const T slope = (T)r.slope;
     const T *threshold = (const T *)r.threshold;
     const Signs<T> signs = this->signs();
-    multiply_rows<T>(rows, n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
+    multiply_rows<T>(active(step), n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
         const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
@@ -118,16 +128,18 @@ struct Tile {
     Arena arena(work);
     T *pair[2] = {arena.take<T>(rows * plan.row), arena.take<T>(rows * plan.row)};
     Rows<T> h = h0();
-    for (Long step = 0; step < r.steps; step++) {
+    for (Long step = 0; step < steps(); step++) {
       const bool pad = !r.states;
       const Rows<T> to = pad ? Rows<T>{pair[step % 2], plan.row} : state_out(step);
       forward_step(step, h, to, pad, r.signs);
       crew.wait();
       h = to;
       const Long done = step + 1;
-      if (crew.leads() && r.kept && done % r.keep == 0 && done < r.steps) copy_rows(rows, r.n, h.at, h.stride, kept(done / r.keep - 1), r.n);
+      if (!crew.leads()) continue;
+      const Long left = active(done), here = active(step);
+      if (r.kept && done % r.keep == 0 && done < r.steps) copy_rows(here, r.n, h.at, h.stride, kept(done / r.keep - 1), r.n);
+      if (r.last) copy_rows(here - left, r.n, h.at + left * h.stride, h.stride, (T *)r.last + (begin + left) * r.n, r.n);
     }
-    if (crew.leads() && r.last) copy_rows(rows, r.n, h.at, h.stride, (T *)r.last + begin * r.n, r.n);
     crew.wait(); /* the next tile uses the same workspace */
   }
 };

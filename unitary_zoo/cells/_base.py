@@ -154,15 +154,26 @@ class RecurrentCell(TorchWeights, ABC):
         recurrent: Any = None,
         return_sequence: bool = True,
         checkpoint: int | None = None,
+        lengths: Tensor | None = None,
     ) -> Tensor:
-        """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once."""
+        """Return all states (T, B, n) for inputs (T, B, m), or the last (B, n); builds W once.
+
+        ``lengths`` (B) are the steps of each sequence, see ``recurrent_scan``.
+        """
         dtypes = self._dtypes()
         check_dtype("input", x, dtypes)
         if h0 is None:
             h0 = self.initial_state(x.shape[1] if x.dim() == 3 else 1)
         else:
             check_dtype("initial state", h0, dtypes)
-        return self._scan(x, h0, recurrent, return_sequence, checkpoint)
+        return self._scan(
+            x,
+            h0,
+            recurrent,
+            return_sequence=return_sequence,
+            checkpoint=checkpoint,
+            lengths=lengths,
+        )
 
     @abstractmethod
     def _scan(
@@ -170,10 +181,9 @@ class RecurrentCell(TorchWeights, ABC):
         x: Tensor,
         h0: Tensor,
         recurrent: Any,
-        return_sequence: bool,
-        checkpoint: int | None,
+        **options: Any,
     ) -> Tensor:
-        """Return what :meth:`scan` returns; the dtypes are checked."""
+        """Return what :meth:`scan` returns, with its other options; the dtypes are checked."""
 
     def _dtypes(self) -> tuple[torch.dtype, ...]:
         """The dtypes of inputs and states, that of the weights first."""

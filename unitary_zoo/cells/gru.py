@@ -111,8 +111,7 @@ class UnitaryGRUCell(RecurrentCell):
         x: Tensor,
         h0: Tensor,
         recurrent: Tensor | None,
-        return_sequence: bool,
-        checkpoint: int | None,
+        **options: Any,
     ) -> Tensor:
         return gated_scan(
             x,
@@ -121,8 +120,7 @@ class UnitaryGRUCell(RecurrentCell):
             self.weight_ih,
             bias=self.bias,
             bias_hn=self.bias_hn,
-            return_sequence=return_sequence,
-            checkpoint=checkpoint,
+            **options,
         )
 
     @classmethod

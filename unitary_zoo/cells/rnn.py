@@ -81,8 +81,7 @@ class UnitaryRNNCell(RecurrentCell):
         x: Tensor,
         h0: Tensor,
         recurrent: LinearMap | None,
-        return_sequence: bool,
-        checkpoint: int | None,
+        **options: Any,
     ) -> Tensor:
         return recurrent_scan(
             x,
@@ -92,8 +91,7 @@ class UnitaryRNNCell(RecurrentCell):
             weight_ih=self.weight_ih,
             bias=self.bias,
             threshold=self.threshold,
-            return_sequence=return_sequence,
-            checkpoint=checkpoint,
+            **options,
         )
 
     @classmethod

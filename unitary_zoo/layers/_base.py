@@ -18,9 +18,10 @@ from unitary_zoo.cells import RecurrentCell
 from unitary_zoo.cells.calls import check_state, input_and_state
 from unitary_zoo.cells.torch_weights import NAMES, Scheme
 from unitary_zoo.errors import check_int
-from unitary_zoo.layers.lengths import at_ends, backwards, packed_as
+from unitary_zoo.layers.lengths import backwards, packed_as
 from unitary_zoo.layers.torch_weights import load_torch, suffixes
 from unitary_zoo.linalg import as_real
+from unitary_zoo.scan.lengths import at_ends
 
 C = TypeVar("C", bound=RecurrentCell)
 
@@ -226,28 +227,41 @@ class RecurrentLayers(LoadingHook, ABC, Generic[C]):
     def _forward_packed(
         self, packed: PackedSequence, h_0: Tensor | None
     ) -> tuple[PackedSequence | None, Tensor]:
-        x, lengths = pad_packed_sequence(packed)
-        # Padding comes after the end of each sequence, so it changes no state that is read.
-        output, h_n = self._run(x, h_0, lengths.to(x.device))
-        if output is None:
-            return None, h_n
-        return packed_as(packed, output, lengths), h_n
+        # The sequences stay in the order in which they are packed, the longest first. Padding comes
+        # after the end of each, so it changes no state that is read.
+        x, lengths = pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
+        if h_0 is not None and packed.sorted_indices is not None:
+            check_state("h_0", h_0, (len(self.cells), x.shape[1], self.hidden_size))
+            h_0 = h_0.index_select(1, packed.sorted_indices)
+        output, h_n = self._run(x, h_0, lengths)
+        if packed.unsorted_indices is not None:
+            h_n = h_n.index_select(1, packed.unsorted_indices)
+        return None if output is None else packed_as(packed, output, lengths), h_n
 
     def _run(
         self, x: Tensor, h_0: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor | None, Tensor]:
-        """Run the layers over (T, B, m); ``lengths`` (B) are the steps of each sequence."""
+        """Run the layers over (T, B, m).
+
+        ``lengths`` (B), on the CPU and in descending order, are the steps of each sequence.
+        """
         check_state("h_0", h_0, (len(self.cells), x.shape[1], self.hidden_size))
         last_states: list[Tensor] = []
         states: Tensor | None = None
         for index in range(self.num_layers):
-            # A sequence is needed by the next layer, as the result, or to find the ends in it.
-            sequence = self.return_sequence or index + 1 < self.num_layers or lengths is not None
+            # A sequence is needed by the next layer, or as the result.
+            sequence = self.return_sequence or index + 1 < self.num_layers
             outs: list[Tensor] = []
             for direction, cell in enumerate(self._layer(index)):
                 h = None if h_0 is None else h_0[len(last_states)]
                 flipped = backwards(x, lengths) if direction else x
-                out = cell.scan(flipped, h, return_sequence=sequence, checkpoint=self.checkpoint)
+                out = cell.scan(
+                    flipped,
+                    h,
+                    return_sequence=sequence,
+                    checkpoint=self.checkpoint,
+                    lengths=None if sequence else lengths,
+                )
                 last_states.append(at_ends(out, lengths) if sequence else out)
                 if sequence:
                     outs.append(backwards(out, lengths) if direction else out)

@@ -1,4 +1,4 @@
-"""Sequences of different lengths: run backwards, read at their ends, and packed again."""
+"""Sequences of different lengths: run backwards, and packed again."""
 
 from __future__ import annotations
 
@@ -13,31 +13,23 @@ def backwards(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Return ``x`` (T, B, ...) backwards in time, each sequence within its own length."""
     if lengths is None:
         return x.flip(0)
+    lengths = lengths.to(x.device)
     steps = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
     index = torch.where(steps < lengths, lengths - 1 - steps, steps)
     return x.gather(0, index.unsqueeze(-1).expand_as(x))
 
 
-def at_ends(states: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the state of each sequence at its end, (B, n)."""
-    if lengths is None:
-        return states[-1]
-    return states[lengths - 1, torch.arange(states.shape[1], device=states.device)]
-
-
 def packed_as(packed: PackedSequence, output: Tensor, lengths: Tensor) -> PackedSequence:
-    """Return ``output`` (T, B, n) in the order of ``packed``.
+    """Return ``output`` (T, B, n) packed as the input was.
 
     Args:
         packed: The input of the same sequences.
-        output: The padded sequences, as ``pad_packed_sequence`` orders them.
+        output: The padded sequences, in the order in which they are packed.
         lengths: Their lengths (B), on the CPU.
     """
-    order = packed.sorted_indices
-    if order is not None:
-        output, lengths = output.index_select(1, order), lengths[order.cpu()]
     # Packing has no gradients for complex numbers, so it receives their real parts.
     data = pack_padded_sequence(as_real(output), lengths).data
     if output.is_complex():
         data = torch.complex(*data.chunk(2, dim=-1))
+    order = packed.sorted_indices
     return PackedSequence(data, packed.batch_sizes, order, packed.unsorted_indices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -74,10 +74,13 @@ def run(engine: Engine, watched: Engine, problem: AnyProblem) -> Tensor:
     """
     operands = problem.operands()
     if needs_gradients(operands):
-        out: Tensor = _Scan.apply(engine, watched, type(operands), problem.options(), *operands)
+        out: Tensor = _Scan.apply(
+            engine, watched, type(operands), (*problem.options(), problem.lengths), *operands
+        )
         return out
     seen = watched if is_watched() else engine
-    return seen.forward(operands.problem(*problem.options()), keep=False)[0]
+    problem = replace(operands.problem(*problem.options()), lengths=problem.lengths)
+    return seen.forward(problem, keep=False)[0]
 
 
 class _Scan(torch.autograd.Function):
@@ -106,7 +109,9 @@ class _Scan(torch.autograd.Function):
         saved = Saved(tensors[len(needed) :], ctx.rest)
 
         def direct() -> dict[str, Tensor]:
-            engine = ctx.watched if is_watched() else ctx.engine
+            # The operators know no lengths; they see the states of whole sequences.
+            is_seen = is_watched() and problem.lengths is None
+            engine = ctx.watched if is_seen else ctx.engine
             return engine.backward(problem, saved, needed, grad)
 
         found = gradients(problem, needed, grad, direct)

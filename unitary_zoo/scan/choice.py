@@ -14,7 +14,7 @@ from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import native, portable, reference
 from unitary_zoo.scan.autograd import Engine
 from unitary_zoo.scan.checkpointing import Segments
-from unitary_zoo.scan.problem import AnyProblem
+from unitary_zoo.scan.problem import AnyProblem, GatedProblem
 
 
 class Status(NamedTuple):
@@ -45,6 +45,7 @@ PLAIN_LOOP = "reference"
 
 _ENGINES: dict[str, Engine] = {"native": native, "portable": portable}
 _HEED_CHECKPOINT = {"native"}
+_HEED_LENGTHS = {"native"}
 
 ENVIRONMENT = "UNITARY_ZOO_SCAN"
 
@@ -132,6 +133,11 @@ def engine(name: str, problem: AnyProblem) -> Engine:
     if problem.checkpoint is None or name in _HEED_CHECKPOINT:
         return found
     return Segments(found)
+
+
+def heeds_lengths(name: str, problem: AnyProblem) -> bool:
+    """Return whether the backend called ``name`` ends each sequence where its length says."""
+    return name in _HEED_LENGTHS and not isinstance(problem, GatedProblem)
 
 
 def prefers_plain_loop(problem: AnyProblem) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
-from unitary_zoo._torch import is_traced, without_autocast
+from unitary_zoo._torch import is_traced, is_watched, without_autocast
 from unitary_zoo.scan import autograd, checkpointing, choice, operators
+from unitary_zoo.scan.lengths import at_ends, checked, with_all_states
 from unitary_zoo.scan.problem import AnyProblem
 
 
@@ -21,9 +24,12 @@ def run(problem: AnyProblem, backend: str, dtype: torch.dtype) -> Tensor:
             result.
 
     Raises:
-        ValueError: There is no such backend, or it cannot run this problem.
+        ValueError: There is no such backend, or it cannot run this problem, or the lengths do not
+            fit.
     """
     name = choice.requested(backend)
+    lengths = checked(problem.lengths, problem.x, problem.return_sequence)
+    problem = replace(problem, lengths=lengths)
     with without_autocast(problem.x.device):
         out = _traced(problem, name) if is_traced() else _eager(problem, name)
     low = linalg.is_low_precision(dtype) and not out.is_complex()
@@ -32,6 +38,8 @@ def run(problem: AnyProblem, backend: str, dtype: torch.dtype) -> Tensor:
 
 def _eager(problem: AnyProblem, name: str) -> Tensor:
     chosen, problem = choice.choose(name, problem)
+    if problem.lengths is not None and (is_watched() or not choice.heeds_lengths(chosen, problem)):
+        return at_ends(_eager(with_all_states(problem), chosen), problem.lengths)
     if chosen == choice.PLAIN_LOOP:
         return checkpointing.plain_loop(problem)
     return autograd.run(choice.engine(chosen, problem), operators.Operators(chosen), problem)
@@ -39,6 +47,8 @@ def _eager(problem: AnyProblem, name: str) -> Tensor:
 
 def _traced(problem: AnyProblem, name: str) -> Tensor:
     """Record one operator, whatever T; a map becomes its matrix, since T is not known."""
+    if problem.lengths is not None:
+        return at_ends(_traced(with_all_states(problem), name), problem.lengths)
     if name == choice.PLAIN_LOOP or (name == "auto" and choice.prefers_plain_loop(problem)):
         return checkpointing.plain_loop(problem)
     return operators.differentiable(problem, name)

@@ -19,6 +19,7 @@ def gated_scan(
     return_sequence: bool = True,
     backend: str = "auto",
     checkpoint: int | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     r""":math:`h_t = (1 - z) \odot c + z \odot h_{t-1}` for t = 1..T: the equations of ``nn.GRU``.
 
@@ -41,12 +42,16 @@ def gated_scan(
             overrides "auto".
         checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
             and recompute all else: less memory, about a third more time.
+        lengths: (B), int64 on the CPU, in descending order: the steps of each sequence. The result
+            is the state of each at its end; with ``return_sequence=False`` only.
 
     Raises:
-        ValueError: A shape, dtype, device, backend or checkpoint that does not fit.
+        ValueError: A shape, dtype, device, backend, checkpoint or lengths that do not fit.
 
     Source: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; with the
     reset gate after the matrix product, as torch has it.
     """
-    problem = make_gated_problem(x, W, h0, weight_ih, bias, bias_hn, return_sequence, checkpoint)
+    problem = make_gated_problem(
+        x, W, h0, weight_ih, bias, bias_hn, return_sequence, checkpoint, lengths
+    )
     return dispatch.run(problem, backend, x.dtype)

@@ -25,9 +25,17 @@ class Operands(NamedTuple):
     bias: Tensor | None
     threshold: Tensor | None
 
-    def problem(self, name: str, return_sequence: bool, checkpoint: int | None) -> Problem:
+    def problem(
+        self,
+        name: str,
+        return_sequence: bool,
+        checkpoint: int | None,
+        lengths: Tensor | None = None,
+    ) -> Problem:
         """Return the problem with these tensors and with the given ``Problem.options()``."""
-        return Problem(*self[:3], nonlinearities.get(name), *self[3:], return_sequence, checkpoint)
+        return Problem(
+            *self[:3], nonlinearities.get(name), *self[3:], return_sequence, checkpoint, lengths
+        )
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Problem:
         return_sequence: Return all states, or the last one.
         checkpoint: Steps between the states kept for the backward pass; None leaves the choice to
             the backend.
+        lengths: (B), descending: the steps of each row; the result is the state at its end. None:
+            all rows have T steps.
     """
 
     x: Tensor
@@ -56,6 +66,7 @@ class Problem:
     threshold: Tensor | None
     return_sequence: bool
     checkpoint: int | None = None
+    lengths: Tensor | None = None
 
     def operands(self) -> Operands:
         """Return the tensors; builds W if it is a map."""
@@ -77,9 +88,11 @@ class GatedOperands(NamedTuple):
     bias: Tensor | None
     bias_hn: Tensor | None
 
-    def problem(self, return_sequence: bool, checkpoint: int | None) -> GatedProblem:
+    def problem(
+        self, return_sequence: bool, checkpoint: int | None, lengths: Tensor | None = None
+    ) -> GatedProblem:
         """Return the problem with these tensors and with the given ``GatedProblem.options()``."""
-        return GatedProblem(*self, return_sequence, checkpoint)
+        return GatedProblem(*self, return_sequence, checkpoint, lengths)
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,8 @@ class GatedProblem:
         bias_hn: (n) or None: added to the candidate's W h, which the reset gate then scales.
         return_sequence: Return all states, or the last one.
         checkpoint: Steps between the states kept for the backward pass; None keeps all.
+        lengths: (B), descending: the steps of each row; the result is the state at its end. None:
+            all rows have T steps.
     """
 
     x: Tensor
@@ -107,6 +122,7 @@ class GatedProblem:
     bias_hn: Tensor | None
     return_sequence: bool
     checkpoint: int | None = None
+    lengths: Tensor | None = None
 
     def operands(self) -> GatedOperands:
         """Return the tensors."""
@@ -131,6 +147,7 @@ def make_problem(
     threshold: Tensor | None,
     return_sequence: bool,
     checkpoint: int | None,
+    lengths: Tensor | None,
 ) -> Problem:
     """Check the arguments of ``recurrent_scan`` and bring them to one dtype.
 
@@ -169,6 +186,7 @@ def make_problem(
         threshold=_cast(threshold, linalg.real_dtype(dtype)),
         return_sequence=return_sequence,
         checkpoint=checkpoint,
+        lengths=lengths,
     )
 
 
@@ -181,6 +199,7 @@ def make_gated_problem(
     bias_hn: Tensor | None,
     return_sequence: bool,
     checkpoint: int | None,
+    lengths: Tensor | None,
 ) -> GatedProblem:
     """Check the arguments of ``gated_scan`` and bring them to one dtype.
 
@@ -212,6 +231,7 @@ def make_gated_problem(
         bias_hn=_cast(bias_hn, dtype),
         return_sequence=return_sequence,
         checkpoint=checkpoint,
+        lengths=lengths,
     )
 
 

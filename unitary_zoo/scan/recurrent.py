@@ -21,6 +21,7 @@ def recurrent_scan(
     return_sequence: bool = True,
     backend: str = "auto",
     checkpoint: int | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     r""":math:`h_t = \phi(W h_{t-1} + x_t + b)`, t = 1..T, or with :math:`V x_t` for x_t.
 
@@ -41,11 +42,13 @@ def recurrent_scan(
             ``UNITARY_ZOO_SCAN`` overrides "auto".
         checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
             and recompute those between: less memory, about a third more time.
+        lengths: (B), int64 on the CPU, in descending order: the steps of each sequence. The result
+            is the state of each at its end; with ``return_sequence=False`` only.
 
     Raises:
-        ValueError: A shape, nonlinearity, backend or checkpoint that does not fit.
+        ValueError: A shape, nonlinearity, backend, checkpoint or lengths that do not fit.
     """
     problem = make_problem(
-        x, W, h0, nonlinearity, weight_ih, bias, threshold, return_sequence, checkpoint
+        x, W, h0, nonlinearity, weight_ih, bias, threshold, return_sequence, checkpoint, lengths
     )
     return dispatch.run(problem, backend, x.dtype)

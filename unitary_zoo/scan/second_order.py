@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unitary_zoo.scan import reference
+from unitary_zoo.scan.lengths import at_ends, with_all_states
 from unitary_zoo.scan.problem import AnyProblem
 
 
@@ -33,7 +34,13 @@ def gradients(problem: AnyProblem, needed: Mapping[str, bool], grad: Tensor) -> 
             for name, tensor in problem.operands()._asdict().items()
             if tensor is not None
         }
-        out = reference.run(replace(problem, **operands))
+        out = _run(replace(problem, **operands))
     asked = {name: tensor for name, tensor in operands.items() if needed[name]}
     found = torch.autograd.grad(out, list(asked.values()), grad, create_graph=create_graph)
     return dict(zip(asked, found, strict=True))
+
+
+def _run(problem: AnyProblem) -> torch.Tensor:
+    if problem.lengths is None:
+        return reference.run(problem)
+    return at_ends(reference.run(with_all_states(problem)), problem.lengths)

@@ -56,12 +56,14 @@ def forward(problem: AnyProblem, keep: bool) -> tuple[Tensor, Saved]:
         return portable.forward(problem, keep)
     # Kept for the backward pass, since the layout of the signs depends on the instruction set.
     kernel = Kernel(library.isa())
-    call = Call(kernel, problem.activation.name, problem.operands())
+    call = Call(kernel, problem.activation.name, problem.operands(), problem.lengths)
     if not keep:
         return call.forward(problem.return_sequence), Saved(())
     states = call.empty_states(problem.return_sequence, problem.checkpoint)
     out = call.forward(problem.return_sequence, states)
-    return out, Saved((states.states, states.kept, states.signs), (kernel, states.spacing))
+    return out, Saved(
+        (states.states, states.kept, states.signs), (kernel, states.spacing, states.packed)
+    )
 
 
 def restore(problem: AnyProblem, states: Tensor) -> Saved | None:
@@ -71,7 +73,7 @@ def restore(problem: AnyProblem, states: Tensor) -> Saved | None:
         return portable.restore(problem, states)
     if problem.activation.name == "abs":
         return None
-    return Saved((states, None, None), (Kernel(library.isa()), 0))
+    return Saved((states, None, None), (Kernel(library.isa()), 0, None))
 
 
 def backward(problem: AnyProblem, saved: Saved, needed: Needed, grad: Tensor) -> dict[str, Tensor]:
@@ -79,10 +81,11 @@ def backward(problem: AnyProblem, saved: Saved, needed: Needed, grad: Tensor) ->
     assert not isinstance(problem, GatedProblem)
     if _is_empty(problem):
         return portable.backward(problem, saved, needed, grad)
-    kernel, spacing = saved.rest
-    call = Call(kernel, problem.activation.name, problem.operands())
-    states = SavedStates(spacing, *saved.tensors)
-    return call.backward(grad, problem.return_sequence, states, needed)
+    kernel, spacing, packed = saved.rest
+    call = Call(kernel, problem.activation.name, problem.operands(), problem.lengths)
+    states, kept, signs = saved.tensors
+    found = SavedStates(spacing, states, kept, signs, packed)
+    return call.backward(grad, problem.return_sequence, found, needed)
 
 
 def _is_empty(problem: Problem) -> bool:

@@ -42,18 +42,22 @@ class SavedStates:
         states: All states (T, B, n), or None.
         kept: The states after every ``spacing``-th step, without the last one, or None.
         signs: The signs of the pre-activations of |x|, one bit each, or None.
+        packed: What :meth:`Call.pack` returned, or None; for states that have to be recomputed.
     """
 
     spacing: int = 0
     states: Tensor | None = None
     kept: Tensor | None = None
     signs: Tensor | None = None
+    packed: dict[str, Tensor] | None = None
 
 
 class Call:
     """One recurrence in the form that the kernel takes."""
 
-    def __init__(self, kernel: Kernel, name: str, operands: Operands) -> None:
+    def __init__(
+        self, kernel: Kernel, name: str, operands: Operands, lengths: Tensor | None = None
+    ) -> None:
         x, w, h0, weight_ih, bias, threshold = operands
         self.kernel, self.name, self.w, self.weight_ih = kernel, name, w, weight_ih
         self.x, self.h0 = _in_rows(x), _in_rows(h0)
@@ -81,11 +85,22 @@ class Call:
         row = self.args.n * (self.args.n + self.args.m)
         w_bytes = self.n * self.parts * self._row_bytes()
         self.division = Division.of(self.batch, self.steps, w_bytes, row)
-        self._point("w", kernel.pack_matrix(w, back=False))
-        if weight_ih is not None:
-            self._point("v", kernel.pack_matrix(weight_ih, back=False))
-        self._point("bias", None if bias is None else kernel.pack_vector(bias))
+        self.bias = bias
+        self._point("lengths", None if lengths is None else lengths.contiguous())
         self._point("threshold", None if threshold is None else kernel.pack_vector(threshold))
+
+    def pack(self) -> dict[str, Tensor]:
+        """Return what a step of the forward pass reads, W, V and b, as the kernel takes them."""
+        kernel, packed = self.kernel, {"w": self.kernel.pack_matrix(self.w, back=False)}
+        if self.weight_ih is not None:
+            packed["v"] = kernel.pack_matrix(self.weight_ih, back=False)
+        if self.bias is not None:
+            packed["bias"] = kernel.pack_vector(self.bias)
+        return packed
+
+    def _read(self, packed: dict[str, Tensor]) -> None:
+        for field, tensor in packed.items():
+            self._point(field, tensor)
 
     def _point(self, field: str, tensor: Tensor | None) -> None:
         setattr(self.args, field, None if tensor is None else tensor.data_ptr())
@@ -108,9 +123,13 @@ class Call:
     def forward(self, return_sequence: bool, saved: SavedStates | None = None) -> Tensor:
         """Return all states, or the last one; fills the buffers of ``saved``."""
         out = self._new_states(self.steps) if return_sequence else self._new_states()
+        packed = self.pack()
+        self._read(packed)
         if saved is not None:
             if saved.kept is None:
                 saved.states = out
+            else:
+                saved.packed = packed
             self._point("kept", saved.kept)
             self._point("signs", saved.signs)
             self.args.keep = saved.spacing
@@ -155,6 +174,8 @@ class Call:
         grad = _in_rows(grad)
         args = self.args
         args.keep, args.segment = saved.spacing, self._segment(saved.spacing)
+        if saved.states is None:
+            self._read(saved.packed or self.pack())
         self._point("states", saved.states)
         self._point("kept", saved.kept)
         self._point("signs", saved.signs)

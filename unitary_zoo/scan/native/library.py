@@ -19,7 +19,7 @@ from torch import Tensor
 from unitary_zoo.scan.native.team import Team
 
 # `UZ_VERSION` of csrc/scan.h.
-_VERSION = 5
+_VERSION = 6
 
 # The environment variable that forces one of the processor's instruction sets.
 ENVIRONMENT = "UNITARY_ZOO_ISA"
@@ -41,6 +41,7 @@ class RecurrenceArgs(ctypes.Structure):
         ("is_double", _int), ("activation", _int), ("steps", _int), ("batch", _int),
         ("n", _int), ("m", _int), ("slope", ctypes.c_double),
         ("x", _pointer), ("x_step", _int), ("x_row", _int), ("h0", _pointer), ("h0_row", _int),
+        ("lengths", _pointer),
         ("w", _pointer), ("w_back", _pointer), ("v", _pointer), ("v_back", _pointer),
         ("bias", _pointer), ("threshold", _pointer),
         ("states", _pointer), ("last", _pointer), ("kept", _pointer), ("keep", _int),
