@@ -1,6 +1,7 @@
 """Check that the recurrences to be timed equal their peers, outputs and gradients.
 
-The reference is a peer in double precision: nn.RNN, or for modReLU the loop in eager torch. The
+The reference is a peer in double precision: nn.RNN, nn.GRU, or for modReLU the loop in eager torch.
+The
 limit of an error is measured: the peer runs in single precision too, and its error is what rounding
 does to the problem. Another order of the same sums stays within a small multiple of that error, in
 either precision.
@@ -18,10 +19,15 @@ import torch
 from torch import Tensor
 
 from comparisons.benchmarks import recurrences
-from comparisons.benchmarks.recurrences import Form, Recurrence, Tensors
-from unitary_zoo import UnitaryRNN
+from comparisons.benchmarks.recurrences import Layer, Recurrence, Tensors
 
-KINDS = (("relu", False), ("tanh", False), ("modrelu", False), ("modrelu", True))
+KINDS = (
+    ("relu", False),
+    ("tanh", False),
+    ("modrelu", False),
+    ("modrelu", True),
+    (recurrences.GATED, False),
+)
 SIZES = ((2, 2, 3), (7, 3, 9), (33, 26, 3), (67, 2, 9))  # n, B, T: no multiples of tiles
 MANY = (64, 50, 100)
 SAFETY = 16  # factor between the errors of two correct implementations
@@ -51,8 +57,8 @@ def _check(r: Recurrence) -> None:
     """Check the recurrence in both precisions, the layer, and the eager loop, which is a peer."""
     layer, x, w, upstream = _problem(r)
     single = _cast(w, torch.float32)
-    true = _truth(r, w, x).results(upstream)
-    rough = _truth(r, single, x.float()).results(_single(upstream))
+    true = _truth(r, w, x, upstream)
+    rough = _truth(r, single, x.float(), _single(upstream))
     rough = {name: tensor.to(true[name].dtype) for name, tensor in rough.items()}
     true |= _of_layer(layer, true)
     rough |= _of_layer(layer, rough)
@@ -68,11 +74,12 @@ def _check(r: Recurrence) -> None:
     found = {
         "recurrence": recurrences.our_recurrence(r, w, x).results(upstream),
         "layer": recurrences.our_layer(layer, x).results(upstream),
-        "eager loop": recurrences.eager_loop(r, w, x).results(upstream),
         "recurrence in float32": recurrences.our_recurrence(r, single, x.float()).results(
             _single(upstream)
         ),
     }
+    if not r.is_gated:
+        found["eager loop"] = recurrences.eager_loop(r, w, x).results(upstream)
     for who, results in found.items():
         for name, got in results.items():
             limit = SAFETY * rounding[name] * torch.finfo(got.dtype).eps
@@ -83,7 +90,7 @@ def _check_many(r: Recurrence) -> None:
     layer, x = recurrences.draw(r, torch.float64)
     w = recurrences.weights(layer)
     upstream = _upstream(r, w)
-    true = _truth(r, w, x).results(upstream)
+    true = _truth(r, w, x, upstream)
     for name, got in recurrences.our_recurrence(r, w, x).results(upstream).items():
         limit = TOLERANCE_OF_MANY * max(1.0, float(true[name].abs().max()))
         _compare(f"recurrence, {r}: {name}", got, true[name], limit)
@@ -100,7 +107,7 @@ def _upstream(r: Recurrence, w: Tensors) -> Tensor:
     return torch.randn(shape, dtype=w["W"].dtype)
 
 
-def _problem(r: Recurrence) -> tuple[UnitaryRNN, Tensor, dict[str, Tensor], Tensor]:
+def _problem(r: Recurrence) -> tuple[Layer, Tensor, dict[str, Tensor], Tensor]:
     """A layer in double precision, inputs, its weights and a gradient of its result.
 
     Problems in which rounding could carry a pre-activation across a kink are drawn again.
@@ -116,6 +123,8 @@ def _problem(r: Recurrence) -> tuple[UnitaryRNN, Tensor, dict[str, Tensor], Tens
 
 def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
     """The least distance of a pre-activation from a kink, and the largest entry of a state."""
+    if r.is_gated:  # it is smooth, and its states are means of numbers within 1
+        return math.inf, 1.0
     with torch.no_grad():
         whole = Recurrence(r.n, r.batch, r.steps, r.nonlinearity, False, r.is_complex)
         states = recurrences.eager_loop(whole, w, x).forward()
@@ -132,12 +141,17 @@ def _kinks(r: Recurrence, w: Tensors, x: Tensor) -> tuple[float, float]:
     return margin, float(states.abs().max())
 
 
-def _truth(r: Recurrence, w: Tensors, x: Tensor) -> Form:
+def _truth(r: Recurrence, w: Tensors, x: Tensor, upstream: Tensor) -> dict[str, Tensor]:
+    """The results of a peer by our names."""
+    if r.is_gated:
+        found = recurrences.torch_gru(r, w, x).results(upstream)
+        found["b_hn"] = found.pop("bias_hh_l0")[2 * r.n :]
+        return found
     peer = recurrences.eager_loop if r.nonlinearity == "modrelu" else recurrences.torch_rnn
-    return peer(r, w, x)
+    return peer(r, w, x).results(upstream)
 
 
-def _of_layer(layer: UnitaryRNN, gradients: Tensors) -> dict[str, Tensor]:
+def _of_layer(layer: Layer, gradients: Tensors) -> dict[str, Tensor]:
     """Gradients in the layer's parameters, given those in W, V, b and the threshold."""
     cell = layer.cells[0]
     outputs = recurrences.by_role(cell)

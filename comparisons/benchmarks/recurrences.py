@@ -1,8 +1,9 @@
 """One recurrence in the forms that are compared: ours, PyTorch's layers, and loops in eager torch.
 
-Every form is written as a careful user would write it. The loops read W once for each sequence
-inside ``cached()``, multiply the inputs by V for all steps at once, and take the steps by
-``unbind``, because indexing them would cost O(T^2) in the backward pass.
+The recurrence is plain, or has the gates of ``nn.GRU``. Every form is written as a careful user
+would write it. The loops read W once for each sequence inside ``cached()``, multiply the inputs by
+V for all steps at once, and take the steps by ``unbind``, because indexing them would cost O(T^2)
+in the backward pass.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from unitary_zoo import UnitaryRNN, UnitaryRNNCell
-from unitary_zoo.scan import recurrent_scan
+from unitary_zoo import UnitaryGRU, UnitaryGRUCell, UnitaryRNN, UnitaryRNNCell
+from unitary_zoo.scan import gated_scan, recurrent_scan
 
 Tensors = Mapping[str, Tensor]
+Layer = UnitaryRNN | UnitaryGRU
 
 INPUTS = 2  # features of a step, as in the adding problem
+GATED = "gated"
 
 
 @dataclass(frozen=True)
 class Recurrence:
-    """Size, nonlinearity and field of a recurrence, and whether only the last state is returned."""
+    """Size, nonlinearity and field of a recurrence, and whether only the last state is returned.
+
+    The nonlinearity :data:`GATED` stands for the gates of ``nn.GRU``, which has three matrices.
+    """
 
     n: int
     batch: int
@@ -35,9 +41,15 @@ class Recurrence:
     is_complex: bool = False
 
     @property
+    def is_gated(self) -> bool:
+        """Whether it has the equations of ``nn.GRU``."""
+        return self.nonlinearity == GATED
+
+    @property
     def flop(self) -> int:
         """Real operations of a training step: two for each entry of W in h, dh and dW."""
-        return (24 if self.is_complex else 6) * self.steps * self.batch * self.n**2
+        products = 3 * (4 if self.is_complex else 1) * (3 if self.is_gated else 1)
+        return 2 * products * self.steps * self.batch * self.n**2
 
     def __str__(self) -> str:
         """The line that names it in a table."""
@@ -76,44 +88,48 @@ class Form:
 
 def draw(
     recurrence: Recurrence, dtype: torch.dtype = torch.float32, seed: int = 0
-) -> tuple[UnitaryRNN, Tensor]:
+) -> tuple[Layer, Tensor]:
     """A layer for the recurrence and inputs (T, B, m), both in the real ``dtype``."""
     r = recurrence
     torch.manual_seed(seed)
-    layer = UnitaryRNN(
-        INPUTS,
-        r.n,
-        scheme="expm",
-        nonlinearity=r.nonlinearity,
-        field="complex" if r.is_complex else "real",
-        return_sequence=not r.last_only,
-        dtype=dtype,
-    )
-    bias = layer.cells[0].bias_parts
-    assert bias is not None  # layers have one unless told otherwise
-    nn.init.normal_(bias, std=0.1)  # zero would hide mistakes in it
+    layer: Layer
+    if r.is_gated:
+        layer = UnitaryGRU(INPUTS, r.n, return_sequence=not r.last_only, dtype=dtype)
+    else:
+        layer = UnitaryRNN(
+            INPUTS,
+            r.n,
+            nonlinearity=r.nonlinearity,
+            field="complex" if r.is_complex else "real",
+            return_sequence=not r.last_only,
+            dtype=dtype,
+        )
+    cell = layer.cells[0]
+    biases = [cell.bias_parts, *([cell.bias_hn] if isinstance(cell, UnitaryGRUCell) else [])]
+    for bias in biases:
+        assert bias is not None  # layers have one unless told otherwise
+        nn.init.normal_(bias, std=0.1)  # zero would hide mistakes in it
     return layer, torch.randn(r.steps, r.batch, INPUTS, dtype=dtype)
 
 
-def by_role(cell: UnitaryRNNCell) -> dict[str, Tensor]:
-    """W, V, b and, for modReLU, the threshold, as functions of the cell's parameters."""
-    tensors = {
-        "W": cell.recurrent.matrix(),
-        "V": cell.weight_ih,
-        "b": cell.bias,
-        "threshold": cell.threshold,
-    }
+def by_role(cell: UnitaryRNNCell | UnitaryGRUCell) -> dict[str, Tensor]:
+    """W, V, b and, if there is one, the threshold or b_hn, as functions of the parameters."""
+    tensors: dict[str, Tensor | None] = {"V": cell.weight_ih, "b": cell.bias}
+    if isinstance(cell, UnitaryGRUCell):
+        tensors |= {"W": cell.weight_hh, "b_hn": cell.bias_hn}
+    else:
+        tensors |= {"W": cell.recurrent.matrix(), "threshold": cell.threshold}
     return {role: tensor for role, tensor in tensors.items() if tensor is not None}
 
 
-def weights(layer: UnitaryRNN) -> dict[str, Tensor]:
-    """Copies of a layer's W, V, b and threshold, as leaves."""
+def weights(layer: Layer) -> dict[str, Tensor]:
+    """Copies of the weights of a layer's first cell by their roles, as leaves."""
     found = by_role(layer.cells[0])
     return {role: tensor.detach().clone().requires_grad_() for role, tensor in found.items()}
 
 
-def our_layer(layer: UnitaryRNN, x: Tensor) -> Form:
-    """UnitaryRNN, which builds W = exp(A) in every forward."""
+def our_layer(layer: Layer, x: Tensor) -> Form:
+    """UnitaryRNN or UnitaryGRU, which build W = exp(A) in every forward."""
 
     def forward() -> Tensor:
         states, last = layer(x)
@@ -123,23 +139,26 @@ def our_layer(layer: UnitaryRNN, x: Tensor) -> Form:
 
 
 def our_recurrence(
-    recurrence: Recurrence, w: Tensors, x: Tensor, checkpoint: int | None = None
+    recurrence: Recurrence,
+    w: Tensors,
+    x: Tensor,
+    checkpoint: int | None = None,
+    backend: str = "auto",
 ) -> Form:
-    """``recurrent_scan`` with W as a leaf, which corresponds to nn.RNN."""
-    h0 = w["V"].new_zeros(recurrence.batch, recurrence.n)
+    """``recurrent_scan`` or ``gated_scan`` with W as a leaf, as nn.RNN and nn.GRU have it."""
+    r = recurrence
+    h0 = w["V"].new_zeros(r.batch, r.n)
 
     def forward() -> Tensor:
+        if r.is_gated:
+            return gated_scan(
+                x, w["W"], h0, w["V"], bias=w["b"], bias_hn=w["b_hn"], backend=backend,
+                return_sequence=not r.last_only, checkpoint=checkpoint,
+            )  # fmt: skip
         return recurrent_scan(
-            x,
-            w["W"],
-            h0,
-            recurrence.nonlinearity,
-            weight_ih=w["V"],
-            bias=w["b"],
-            threshold=w.get("threshold"),
-            return_sequence=not recurrence.last_only,
-            checkpoint=checkpoint,
-        )
+            x, w["W"], h0, r.nonlinearity, weight_ih=w["V"], bias=w["b"], backend=backend,
+            threshold=w.get("threshold"), return_sequence=not r.last_only, checkpoint=checkpoint,
+        )  # fmt: skip
 
     return Form(forward, w)
 
@@ -164,6 +183,19 @@ def torch_lstm(recurrence: Recurrence, x: Tensor) -> Form:
     return _of_torch(lstm, dict(lstm.named_parameters()), x, recurrence.last_only)
 
 
+def torch_gru(recurrence: Recurrence, w: Tensors, x: Tensor) -> Form:
+    """nn.GRU with these weights."""
+    n = recurrence.n
+    gru = nn.GRU(INPUTS, n, dtype=x.dtype)
+    roles = {"weight_hh_l0": "W", "weight_ih_l0": "V", "bias_ih_l0": "b"}
+    with torch.no_grad():
+        for name, role in roles.items():
+            gru.get_parameter(name).copy_(w[role])
+        gru.get_parameter("bias_hh_l0").zero_()[2 * n :] = w["b_hn"]
+    leaves = {roles.get(name, name): leaf for name, leaf in gru.named_parameters()}
+    return _of_torch(gru, leaves, x, recurrence.last_only)
+
+
 def _of_torch(rnn: nn.RNNBase, leaves: Tensors, x: Tensor, last_only: bool) -> Form:
     def forward() -> Tensor:
         states, h_n = rnn(x)
@@ -177,10 +209,12 @@ def _of_torch(rnn: nn.RNNBase, leaves: Tensors, x: Tensor, last_only: bool) -> F
 
 def eager_loop(recurrence: Recurrence, w: Tensors, x: Tensor) -> Form:
     """The loop in eager torch, with W as a leaf."""
+    r = recurrence
     x = x.to(w["V"].dtype)  # once, not at every pass
 
     def forward() -> Tensor:
-        return _loop(recurrence, x, w["W"], w["V"], w["b"], w.get("threshold"))
+        inputs = nn.functional.linear(x, w["V"], w["b"])
+        return _loop(inputs, w["W"], r.nonlinearity, w.get("threshold"), r.last_only)
 
     return Form(forward, w)
 
@@ -195,39 +229,58 @@ def torch_orthogonal_loop(recurrence: Recurrence, x: Tensor) -> Form:
     return _orthogonal_loop(recurrence, x, parametrizations.orthogonal)
 
 
-def _orthogonal_loop(
-    recurrence: Recurrence, x: Tensor, constrain: Callable[[nn.Module, str], object]
-) -> Form:
-    cell = nn.RNNCell(INPUTS, recurrence.n, dtype=x.dtype)  # for its parameters alone
-    del cell.bias_hh
-    cell.register_parameter("bias_hh", None)
-    constrain(cell, "weight_hh")
+Constrain = Callable[[nn.Module, str], object]
+"""Makes the weight of this name orthogonal."""
 
-    def forward() -> Tensor:
+
+class OrthogonalLoop(nn.Module):
+    """h_t = f(W h_{t-1} + V x_t + b), with an orthogonal W that is built once per sequence.
+
+    Args:
+        inputs: Features of a step.
+        n: Units of a state.
+        constrain: The library that makes W orthogonal.
+        nonlinearity: relu or tanh.
+        last_only: Return the last states (B, n) instead of all of them (T, B, n).
+    """
+
+    def __init__(
+        self, inputs: int, n: int, constrain: Constrain, nonlinearity: str, last_only: bool
+    ) -> None:
+        super().__init__()
+        self.cell = nn.RNNCell(inputs, n)  # for its parameters alone
+        del self.cell.bias_hh
+        self.cell.register_parameter("bias_hh", None)
+        constrain(self.cell, "weight_hh")
+        self.nonlinearity, self.last_only = nonlinearity, last_only
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The states of a sequence (T, B, m)."""
+        cell = self.cell
         with parametrize.cached():
-            return _loop(recurrence, x, cell.weight_hh, cell.weight_ih, cell.bias_ih, None)
+            inputs = nn.functional.linear(x, cell.weight_ih, cell.bias_ih)
+            return _loop(inputs, cell.weight_hh, self.nonlinearity, None, self.last_only)
 
-    return Form(forward, dict(cell.named_parameters()))
+
+def _orthogonal_loop(recurrence: Recurrence, x: Tensor, constrain: Constrain) -> Form:
+    r = recurrence
+    loop = OrthogonalLoop(INPUTS, r.n, constrain, r.nonlinearity, r.last_only).to(x.dtype)
+    return Form(lambda: loop(x), dict(loop.named_parameters()))
 
 
 def _loop(
-    recurrence: Recurrence,
-    x: Tensor,
-    w: Tensor,
-    v: Tensor,
-    b: Tensor,
-    threshold: Tensor | None,
+    inputs: Tensor, w: Tensor, nonlinearity: str, threshold: Tensor | None, last_only: bool
 ) -> Tensor:
-    activate = _EAGER[recurrence.nonlinearity]
-    inputs = nn.functional.linear(x, v, b).unbind(0)
+    """The states for inputs (T, B, n), which hold V x_t + b."""
+    activate = _EAGER[nonlinearity]
     transposed = w.mT
-    h = x.new_zeros(x.shape[1], recurrence.n)
+    h = torch.zeros_like(inputs[0])
     states = []
-    for u in inputs:
+    for u in inputs.unbind(0):
         h = activate(torch.addmm(u, h, transposed), threshold)
-        if not recurrence.last_only:
+        if not last_only:
             states.append(h)
-    return h if recurrence.last_only else torch.stack(states)
+    return h if last_only else torch.stack(states)
 
 
 def _modrelu(z: Tensor, threshold: Tensor | None) -> Tensor:

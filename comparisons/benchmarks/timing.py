@@ -24,6 +24,7 @@ Row = Mapping[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
 GEMM_SIZES = (512, 1024, 2048)
+PARALLEL = 2**18  # entries; PyTorch divides operations on more than 2^15 among its threads
 
 
 class BrokenPromiseError(Exception):
@@ -43,22 +44,32 @@ def load_average() -> list[float] | None:
     return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
 
 
-def medians(steps: Mapping[str, Step], rounds: int, pause: float = 0.0) -> dict[str, float]:
+def medians(steps: Mapping[str, Step], rounds: int, before: Step | None = None) -> dict[str, float]:
     """Median seconds of each step, after a warm-up; in every round each step takes one turn.
 
     Args:
         steps: Steps by name.
         rounds: Number of turns of each step.
-        pause: Seconds before each turn.
+        before: Is called before each turn, and not timed.
     """
     for step in steps.values():
         step()
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            time.sleep(pause)
+            if before is not None:
+                before()
             times[name].append(seconds(step))
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def parallel_operation() -> Step:
+    """A short operation of PyTorch that runs on all of its threads, as a training loop has many.
+
+    Its threads stay awake for some milliseconds after it, whoever comes next.
+    """
+    x = torch.zeros(PARALLEL)
+    return lambda: x.add_(1)
 
 
 def seconds(step: Step) -> float:

@@ -4,7 +4,7 @@ import pytest
 
 from comparisons.benchmarks import correctness, recurrences
 from comparisons.benchmarks.correctness import CorrectnessError, check_recurrences
-from unitary_zoo.scan import recurrent_scan
+from unitary_zoo.scan import gated_scan, recurrent_scan
 
 
 @pytest.fixture(params=correctness.KINDS, ids=str)
@@ -14,26 +14,29 @@ def kind(request, monkeypatch):
     return request.param
 
 
+def tamper(monkeypatch, change):
+    """Let ``change`` see the inputs and the result of both recurrences, and replace the result."""
+    for scan in (recurrent_scan, gated_scan):
+        monkeypatch.setattr(
+            recurrences,
+            scan.__name__,
+            lambda x, *args, scan=scan, **options: change(x, scan(x, *args, **options)),
+        )
+
+
 def test_check_recurrences_passes():
     check_recurrences()
 
 
 def test_check_recurrences_finds_wrong_results(monkeypatch, fault, kind):
-    monkeypatch.setattr(
-        recurrences,
-        "recurrent_scan",
-        lambda *args, **options: fault(recurrent_scan(*args, **options)),
-    )
+    tamper(monkeypatch, lambda x, out: fault(out))
     with pytest.raises(CorrectnessError, match="off by"):
         check_recurrences()
 
 
 def test_check_recurrences_finds_faults_after_many_steps(monkeypatch, kind):
-    def tampered(x, *args, **options):
-        return recurrent_scan(x, *args, **options) * (1 + 1e-6 * (len(x) > 50))
-
     monkeypatch.setattr(correctness, "SIZES", ())
-    monkeypatch.setattr(recurrences, "recurrent_scan", tampered)
+    tamper(monkeypatch, lambda x, out: out * (1 + 1e-6 * (len(x) > 50)))
     with pytest.raises(CorrectnessError, match="T=100: states off by"):
         check_recurrences()
 
@@ -48,6 +51,5 @@ def test_check_recurrences_finds_wrong_peers(monkeypatch, nonlinearity):
 
 @pytest.mark.parametrize("name", ["scan_speed", "memory"])
 def test_main_measures_no_wrong_recurrence(monkeypatch, run, name):
-    wrong = lambda *args, **options: 2 * recurrent_scan(*args, **options)
-    monkeypatch.setattr(recurrences, "recurrent_scan", wrong)
+    tamper(monkeypatch, lambda x, out: 2 * out)
     assert run(name) == 1

@@ -16,6 +16,13 @@ def test_medians_take_turns():
     assert all(seconds >= 0 for seconds in found.values())
 
 
+def test_medians_call_what_comes_before_each_turn():
+    turns = []
+    steps = {name: lambda name=name: turns.append(name) for name in "ab"}
+    timing.medians(steps, 2, before=lambda: turns.append("-"))
+    assert turns == [*"ab", *"-a-b" * 2]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gemm_limit_is_a_rate(dtype):
     assert 0 < timing.gemm_limit(dtype, sizes=(32,), repeats=2) < 1e6
