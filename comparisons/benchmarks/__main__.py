@@ -22,6 +22,7 @@ from comparisons.output import check_writable, tolerate_encoding
 
 NAMES = (
     "scan_speed",
+    "training_step",
     "memory",
     "map_speed",
     "scheme_speed",

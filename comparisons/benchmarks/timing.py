@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,45 @@ def medians(steps: Mapping[str, Step], rounds: int, before: Step | None = None) 
                 before()
             times[name].append(seconds(step))
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def medians_in_loops(
+    steps: Mapping[str, Step], threads: Sequence[int], rounds: int, turn: float
+) -> dict[str, dict[int, float]]:
+    """Median seconds of each step in a loop of its own, by name and number of threads.
+
+    Each turn begins with a step that is not timed: the caches still hold what another loop has
+    left.
+
+    Args:
+        steps: Steps by name.
+        threads: Numbers of threads; every step takes a turn with each of them in every round.
+        rounds: Number of turns of each step with each number of threads.
+        turn: Seconds of a turn, which has at least one step.
+    """
+    before = torch.get_num_threads()
+    times: dict[str, dict[int, list[float]]] = {name: {n: [] for n in threads} for name in steps}
+    counts = {}
+    for name, step in steps.items():
+        step()
+        counts[name] = max(1, round(turn / seconds(step)))
+    for _ in range(rounds):
+        for name, step in steps.items():
+            for n in threads:
+                torch.set_num_threads(n)
+                step()
+                taken = seconds(partial(_repeat, step, counts[name]))
+                times[name][n].append(taken / counts[name])
+    torch.set_num_threads(before)
+    return {
+        name: {n: statistics.median(taken) for n, taken in by_threads.items()}
+        for name, by_threads in times.items()
+    }
+
+
+def _repeat(step: Step, count: int) -> None:
+    for _ in range(count):
+        step()
 
 
 def parallel_operation() -> Step:

@@ -23,6 +23,16 @@ def test_medians_call_what_comes_before_each_turn():
     assert turns == [*"ab", *"-a-b" * 2]
 
 
+def test_medians_in_loops_take_turns_with_each_number_of_threads():
+    turns, before = [], torch.get_num_threads()
+    steps = {name: lambda name=name: turns.append((name, torch.get_num_threads())) for name in "ab"}
+    found = timing.medians_in_loops(steps, (1, 2), 2, turn=0.0)
+    # After the warm-up every turn is a step that is not timed and one that is.
+    assert turns[4:] == [(name, n) for name in "ab" for n in (1, 1, 2, 2)] * 2
+    assert {name: set(times) for name, times in found.items()} == {"a": {1, 2}, "b": {1, 2}}
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gemm_limit_is_a_rate(dtype):
     assert 0 < timing.gemm_limit(dtype, sizes=(32,), repeats=2) < 1e6
