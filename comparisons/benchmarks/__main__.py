@@ -29,6 +29,7 @@ NAMES = (
     "gradient_condition",
     "expm_cost",
     "silent_failures",
+    "change",
 )
 
 
