@@ -28,7 +28,11 @@ NOTHING = "*No run is recorded yet.*"
 
 # ----------------------------------------------------------------------------------- benchmarks
 
-SPLIT = {("scheme_speed", "schemes"): ("field", "n")}
+SPLIT = {
+    ("scheme_speed", "schemes"): ("field", "n"),
+    ("training_step", "times"): ("case",),
+    ("training_step", "breakdown"): ("case",),
+}
 """Tables of many rows, by file and section, and the columns by whose values they are divided."""
 
 
