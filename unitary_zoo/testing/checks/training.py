@@ -36,7 +36,7 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 @check()
 def check_training(subject: Subject) -> Iterator[Measure]:
-    """200 steps of SGD, RMSprop and AdamW with weight decay keep W unitary and lower the loss."""
+    """60 steps of SGD, RMSprop and AdamW with weight decay keep W unitary and lower the loss."""
     for where, p in subject.cases(6, dtypes=(torch.float32,)):
         for name, optimizer in _OPTIMIZERS.items():
             q = copy.deepcopy(p)
@@ -44,7 +44,7 @@ def check_training(subject: Subject) -> Iterator[Measure]:
             opt = optimizer(list(q.learnable_parameters()))
             handle = optim.attach(q, opt)
             losses = []
-            for _ in range(200):
+            for _ in range(60):
                 opt.zero_grad()
                 loss = (q.matrix() - target).abs().square().sum()
                 loss.backward()
