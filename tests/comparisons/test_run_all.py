@@ -275,17 +275,17 @@ def test_main_says_where_report_cannot_be_written(tmp_path, trained, capsys):
     assert len(Store(tmp_path).load().results) == 2
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_commands_print_in_narrow_encodings(tmp_path, trained, monkeypatch, encoding):
+def test_commands_print_in_narrow_encodings(tmp_path, trained, monkeypatch):
     buffer = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding, write_through=True))
+    # The narrowest: what others cannot write, it cannot either.
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, "ascii", write_through=True))
     folder = tmp_path / "déjà ∈"
     assert main(["--list"]) == 0
     assert main([*SMOKE, str(folder)]) == 0
     assert main([*SMOKE, str(folder), "--dry-run"]) == 0
     report_again([str(folder)])
     export([str(folder), "--docs", str(tmp_path / "数"), "--no-figures"])
-    text = buffer.getvalue().decode(encoding)
+    text = buffer.getvalue().decode("ascii")
     assert "?" in text
     assert text.count("report.html") == 2
     assert text.rstrip().endswith(".json")

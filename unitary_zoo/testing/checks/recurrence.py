@@ -21,16 +21,16 @@ from unitary_zoo.testing.subject import (
 
 @check(exact)
 def check_norm(subject: Subject) -> Iterator[Measure]:
-    """The norm of a state is kept over 1000 applications."""
+    """The norm of a state is kept over 200 applications."""
     for where, p in subject.cases(3, 8):
         with torch.no_grad():
             q, h = p.prepare(), normal(4, p.n, dtype=p.dtype)
             start = h.norm(dim=-1)
-            for _ in range(1000):
+            for _ in range(200):
                 h = q(h)
             drift = float((h.norm(dim=-1) / start - 1).abs().max())
         # Each step changes the norm by at most the defect, and by rounding of the same size.
-        yield Measure(drift, 1000 * p.info.tolerance(p.n, p.dtype), where)
+        yield Measure(drift, 200 * p.info.tolerance(p.n, p.dtype), where)
 
 
 @check()

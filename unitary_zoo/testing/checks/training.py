@@ -62,7 +62,7 @@ def check_weight_decay(subject: Subject) -> Iterator[Measure]:
     for where, p in subject.cases(2, 5, dtypes=(torch.float32,)):
         opt = torch.optim.AdamW(list(p.parameters()), lr=1e-1, weight_decay=1e-1)
         handle = optim.attach(p, opt)
-        for _ in range(50):
+        for _ in range(10):
             opt.zero_grad()
             (0.0 * p.matrix().abs().sum()).backward()
             opt.step()
