@@ -34,6 +34,13 @@ OTHERS = [x for x in Parametrization.names() if all(x != name for name, _ in FAM
 CASES = [(name, n, options) for name, options in FAMILIES for n in (1, 3, 5)]
 CASES += [(name, 4, {}) for name in OTHERS]
 
+LAYERS = [
+    *((name, "real") for name in ("cayley", "lie_exp", "svd_projection", "householder", "qr")),
+    *((name, "real") for name in ("dtriv", "projunn_t", "polar_newton_schulz")),
+    ("full_capacity", "complex"),
+    ("arjovsky", "complex"),
+]
+
 
 def learns(name, n, options):
     """Whether each parameter has entries; torch cannot shard an empty one."""
@@ -184,6 +191,32 @@ def in_parallel(name, rank):
     return distance(model[0].matrix(), p.matrix())
 
 
+def layer_in_parallel(name, field, rank):
+    """A layer whose start DistributedDataParallel replaces by that of the first process."""
+    torch.manual_seed(rank)
+    dtype = torch.complex64 if field == "complex" else torch.float32
+    layer = orthogonal(nn.Linear(4, 6, dtype=dtype), "weight", name)
+    model = nn.parallel.DistributedDataParallel(layer)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, momentum=0.9)
+    attach(model, optimizer)
+    first = layer.weight.detach().clone()
+    for step in range(10):
+        source = torch.Generator().manual_seed(2 * step + rank)
+        x = torch.randn(3, 4, dtype=dtype, generator=source)
+        optimizer.zero_grad()
+        model(x).abs().pow(3).sum().backward()
+        optimizer.step()
+    w = layer.weight.detach()
+    real = (torch.view_as_real(w.resolve_conj()) if w.is_complex() else w).contiguous()
+    both = [torch.empty_like(real) for _ in range(2)]
+    dist.all_gather(both, real)
+    return {
+        "equal": torch.equal(*both),
+        "defect": distance(w.mH @ w, torch.eye(4)),
+        "moved": distance(w, first),
+    }
+
+
 def flattened(name):
     """attach to the older FullyShardedDataParallel, which flattens parameters."""
     from torch.distributed.fsdp import FullyShardedDataParallel
@@ -221,6 +254,9 @@ def work(rank, folder):
         "refused": {n: refused(shard, n, rank) for n in ("svd_projection", "lie_exp", "projunn_t")},
         "parallel": {
             n: outcome(lambda: in_parallel(n, rank)) for n in ("lie_exp", "svd_projection")
+        },
+        "layers": {
+            f"{name}, {field}": layer_in_parallel(name, field, rank) for name, field in LAYERS
         },
         "flattened": {n: flattened(n) for n in ("expm", "svd_projection")},
     }

@@ -82,6 +82,15 @@ def test_data_parallel_training_is_that_of_one_process(found, name):
     assert [one["parallel"][name] <= 1e-12 for one in found] == [True, True]
 
 
+@pytest.mark.parametrize(("name", "field"), sharded.LAYERS)
+def test_data_parallel_layers_keep_identical_weights(found, name, field):
+    for one in found:
+        result = one["layers"][f"{name}, {field}"]
+        assert result["equal"]
+        assert result["defect"] < 1e-5
+        assert result["moved"] > 1e-3
+
+
 def test_attach_refuses_flattened_parameters(found):
     for one in found:
         assert "use torch.distributed.fsdp.fully_shard" in one["flattened"]["svd_projection"]

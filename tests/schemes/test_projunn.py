@@ -194,7 +194,7 @@ def test_projunn_d_step_to_a_singular_sum_is_orthogonal():
 
 @both
 @fields
-@pytest.mark.parametrize(("n", "rank", "steps"), [(5, 1, 400), (33, 1, 600), (128, 2, 150)])
+@pytest.mark.parametrize(("n", "rank", "steps"), [(5, 1, 400), (33, 1, 600), (128, 2, 50)])
 def test_tolerance_holds_after_many_steps(name, field, n, rank, steps):
     p = build(name, n, field, dtype=torch.float32, rank=rank)
     limit, worst = p.info.tolerance(n, torch.float32), 0.0

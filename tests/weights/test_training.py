@@ -1,9 +1,6 @@
-"""Orthogonal weights in compilers, transforms, averages, mixed precision and several processes."""
+"""Orthogonal weights in compilers, transforms, averages and mixed precision."""
 
 import copy
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
@@ -12,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import unitary_zoo
 from tests.oracles import defect, haar
-from tests.weights.layers import FAMILIES, bound, linear
+from tests.weights.layers import bound, linear
 from unitary_zoo import NotProjectedError
 from unitary_zoo._torch import reset_compiler
 
@@ -161,56 +158,3 @@ def test_gradient_scaler_skips_infinite_steps(layer):
         assert torch.equal(layer.weight, before) == (step == 7)
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
-
-
-RANK = """
-    import sys, torch
-    from torch import nn
-    from torch.nn.parallel import DistributedDataParallel
-    import unitary_zoo
-
-    rank, store = int(sys.argv[1]), sys.argv[2]
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-    for name, field in [pair.split(":") for pair in sys.argv[3:]]:
-        torch.manual_seed(rank)  # each its own start, which DDP replaces by that of rank 0
-        dtype = torch.complex64 if field == "complex" else torch.float32
-        layer = unitary_zoo.orthogonal(nn.Linear(4, 6, dtype=dtype), "weight", name)
-        model = DistributedDataParallel(layer)
-        optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, momentum=0.9)
-        unitary_zoo.attach(model, optimizer)
-        first = layer.weight.detach().clone()
-        for step in range(10):
-            source = torch.Generator().manual_seed(2 * step + rank)
-            x = torch.randn(3, 4, dtype=dtype, generator=source)
-            optimizer.zero_grad()
-            model(x).abs().pow(3).sum().backward()
-            optimizer.step()
-        w = layer.weight.detach()
-        real = (torch.view_as_real(w.resolve_conj()) if w.is_complex() else w).contiguous()
-        both = [torch.empty_like(real) for _ in range(2)]
-        torch.distributed.all_gather(both, real)
-        assert torch.equal(*both), f"{name}: ranks differ by {(both[0] - both[1]).abs().max()}"
-        off = (w.mH @ w - torch.eye(4)).abs().max()
-        assert off < 1e-5, f"{name}: defect {off}"
-        assert (w - first).abs().max() > 1e-3, f"{name} has not moved"
-    torch.distributed.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_keep_identical_weights(tmp_path):
-    script = tmp_path / "rank.py"
-    script.write_text(textwrap.dedent(RANK))
-    real = [*FAMILIES, "householder", "qr", "dtriv", "projunn_t", "polar_newton_schulz"]
-    pairs = [f"{name}:real" for name in real] + ["full_capacity:complex", "arjovsky:complex"]
-    arguments = [str(tmp_path / "store"), *pairs]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), *arguments],
-            stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
