@@ -1,10 +1,10 @@
-/* The recurrence and its gradient for one slice of the batch; compiled once for each instruction set.
+/* The recurrences and their gradients for one slice of the batch; compiled once for each instruction set.
  *
  * A tile of batch rows runs through all steps by itself: no step needs another row, so nothing synchronises and the tile's states
- * stay in cache. tile.h has the forward pass, backward.h the backward pass, and product.h the product, in which both spend
- * their time.
+ * stay in cache. tile.h has the forward pass, backward.h the backward pass, gated.h and gated_backward.h those of gated units, and
+ * product.h the product, in which all spend their time.
  */
-#include "backward.h"
+#include "gated_backward.h"
 #include "kernel.h"
 
 namespace uz {
@@ -16,7 +16,7 @@ Long work_bytes(const uz_recurrence &r, Long rows, int backward, const Crew &cre
   const Plan<T> plan(r, rows);
   Arena arena(nullptr);
   if (backward)
-    Buffers<T>(plan, arena, crew);
+    Buffers<T>(r, plan, arena, crew);
   else
     for (int i = 0; i < 2; i++) arena.take<T>(plan.tile * plan.row);
   return (Long)arena.next + 64; /* room to align the start */
@@ -32,7 +32,7 @@ Long partial_bytes(const uz_recurrence &r, const uz_sums &wanted) {
 template <class T, int ACTIVATION>
 void forward(const uz_recurrence &r, Long begin, Long end, void *work, const Crew &crew) {
   const Plan<T> plan(r, end - begin);
-  in_parts(begin, end, plan.tile, [&](Long row, Long rows) { Tile<T, ACTIVATION>{r, plan, row, rows, crew}.forward(work); });
+  in_parts(begin, end, plan.tile, [&](Long row, Long rows) { run_forward<T>(Tile<T, ACTIVATION>{{r, plan, row, rows, crew}}, work); });
 }
 
 template <class T, int ACTIVATION>
@@ -44,10 +44,10 @@ void backward(const uz_recurrence &r, Long begin, Long end, const uz_sums &wante
   if (crew.leads()) memset((void *)zeroed.next, 0, arena.next - zeroed.next);
   crew.wait();
   arena = Arena(work);
-  const Buffers<T> buffers(plan, arena, crew);
+  const Buffers<T> buffers(r, plan, arena, crew);
   in_parts(begin, end, plan.tile, [&](Long row, Long rows) {
-    const Tile<T, ACTIVATION> tile = {r, plan, row, rows, crew};
-    Backward<T, ACTIVATION>{r, plan, tile, buffers, sums, crew}.run();
+    const TileBase<T> tile = {r, plan, row, rows, crew};
+    run_backward<T>(Backward<T, ACTIVATION>{{tile, buffers, sums}});
   });
 }
 
@@ -75,24 +75,26 @@ Long panels(const void *wanted, Long columns) {
 
 template <class T>
 Long sum_parts(const uz_recurrence &r, const uz_sums &to) {
-  return panels<T>(to.dw, r.n) + panels<T>(to.dv, r.m) + panels<T>(to.dbias, r.n) + panels<T>(to.dthreshold, r.n);
+  return panels<T>(to.dw, r.n) + panels<T>(to.dv, r.m) + panels<T>(to.dbias, outputs(r)) + panels<T>(to.dbias_hn, r.n) +
+         panels<T>(to.dthreshold, r.n);
 }
 
 template <class T>
 void add_slices(const uz_recurrence &r, const uz_sums &to, const uz_slices &slices, Long part) {
-  const auto add = [&](Long n, Long columns, void *total, T *Sums<T>::*member) {
+  const auto add = [&](Long n, Long columns, void *total, T *Sums<T>::*member, Long offset) {
     const Long count = panels<T>(total, columns);
     if (part >= 0 && part < count)
       add_panel<T>(slices, n, columns, part, total, [&](Long k) {
         Arena arena((char *)slices.partial + k * slices.partial_bytes);
-        return Sums<T>(r, to, arena).*member;
+        return Sums<T>(r, to, arena).*member + offset;
       });
     part -= count;
   };
-  add(r.n, r.n, to.dw, &Sums<T>::w);
-  add(r.n, r.m, to.dv, &Sums<T>::v);
-  add(1, r.n, to.dbias, &Sums<T>::bias);
-  add(1, r.n, to.dthreshold, &Sums<T>::threshold);
+  add(outputs(r), r.n, to.dw, &Sums<T>::w, 0);
+  add(outputs(r), r.m, to.dv, &Sums<T>::v, 0);
+  add(1, outputs(r), to.dbias, &Sums<T>::columns, gated(r) ? r.n : 0);
+  add(1, r.n, to.dbias_hn, &Sums<T>::columns, 0);
+  add(1, r.n, to.dthreshold, &Sums<T>::threshold, 0);
 }
 
 /* --------------------------------------------------------------------------------------------------------------- packing */
@@ -135,6 +137,7 @@ UZ_INLINE auto with_activation(Long activation, F &&use) {
     UZ_CASE(UZ_SIGMOID)
     UZ_CASE(UZ_MODRELU)
     UZ_CASE(UZ_COMPLEX_MODRELU)
+    UZ_CASE(UZ_GATED)
 #undef UZ_CASE
     default:
       return use(Constant<UZ_IDENTITY>());

@@ -21,6 +21,8 @@ UZ_INLINE Long padded(Long n) {
   return ceil_div(n, Simd<T>::L) * Simd<T>::L;
 }
 
+constexpr Long AHEAD = 8; /* terms of the sum between a prefetch and its use */
+
 enum Order { ROW_MAJOR, SUM_MAJOR }; /* a(row, k) at a[row * lda + k], or at a[k * lda + row] */
 
 template <class T, int MR, int NV, Order ORDER>
@@ -30,6 +32,9 @@ UZ_INLINE void multiply(Vec<T> (&sum)[MR][NV], const T *a, Long lda, Long count,
     Vec<T> right[NV];
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++) right[v] = load(b + v * L);
+    /* The right factor streams through the first-level cache, and the left one lies in columns here. */
+    for (int v = 0; v < NV; v++) __builtin_prefetch(b + (AHEAD * NV + v) * L);
+    if (ORDER == SUM_MAJOR) __builtin_prefetch(a + (k + AHEAD) * lda);
 #pragma GCC unroll 16
     for (int r = 0; r < MR; r++) {
       const T left = ORDER == ROW_MAJOR ? a[r * lda + k] : a[k * lda + r];
@@ -124,14 +129,18 @@ UZ_INLINE void in_panels(Long n, const Crew &crew, F &&use) {
     use(i * width, (int)at_most(UZ_NV, ceil_div(n - i * width, Simd<T>::L)));
 }
 
-/* The product for `rows` rows and this member's part of n columns; calls then(row, rows, column, vectors, block) for each block
- * while it is in L1. */
-template <class T, class F>
-UZ_INLINE void multiply_rows(Long rows, Long n, const Crew &crew, const Factors<T> &f, F &&then) {
-  alignas(64) T c[UZ_MR * UZ_NV * Simd<T>::L];
+/* Numbers of a block of a product. */
+template <class T>
+constexpr Long BLOCK = UZ_MR * UZ_NV * Simd<T>::L;
+
+/* Products for `rows` rows and this member's part of n columns; calls then(row, rows, column, vectors, blocks) for each place, with
+ * the blocks of all products one after the other, while they are in L1. */
+template <class T, int COUNT, class F>
+UZ_INLINE void multiply_rows(Long rows, Long n, const Crew &crew, const Factors<T> (&f)[COUNT], F &&then) {
+  alignas(64) T c[COUNT * BLOCK<T>];
   in_panels<T>(n, crew, [&](Long column, int vectors) {
     in_parts(0, rows, UZ_MR, [&](Long row, Long count) {
-      product<T>((int)count, vectors, f, row, column, c);
+      for (int i = 0; i < COUNT; i++) product<T>((int)count, vectors, f[i], row, column, c + i * BLOCK<T>);
       then(row, (int)count, column, vectors, c);
     });
   });

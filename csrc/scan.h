@@ -1,7 +1,8 @@
 /* The interface of the compiled scan: plain C, called through ctypes with data pointers.
  *
- * One recurrence, h_t = phi(W h_{t-1} + V x_t + b), in real arithmetic. A complex recurrence of size k is a real one of size
- * n = 2k: its numbers lie in memory as (re, im) pairs, and uz_pack embeds its matrices as 2 x 2 blocks [[re, -im], [im, re]].
+ * One recurrence, h_t = phi(W h_{t-1} + V x_t + b) or that of gated units, in real arithmetic. A complex recurrence of size k is a
+ * real one of size n = 2k: its numbers lie in memory as (re, im) pairs, and uz_pack embeds its matrices as 2 x 2 blocks
+ * [[re, -im], [im, re]].
  * No call allocates memory or keeps state. The batch is divided into slices, and each slice into the threads of a crew, which share
  * its columns; neither which thread runs a slice nor the size of a crew changes a result. The slices run on the threads of the
  * OpenMP runtime whose functions the caller passes, or in the calling thread. Subnormal numbers count as 0.
@@ -10,7 +11,7 @@
 #include <stdint.h>
 
 /* Increased with every change of this interface; the caller compares it with its own. */
-enum { UZ_VERSION = 6 };
+enum { UZ_VERSION = 7 };
 
 enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512 };
 
@@ -23,13 +24,21 @@ enum uz_activation {
   UZ_SIGMOID,
   UZ_MODRELU,
   UZ_COMPLEX_MODRELU,
+  UZ_GATED, /* three of them: the units of torch.nn.GRU */
 };
 
-/* One recurrence. All counts and strides are in real numbers; the last dimension of every array has stride 1. */
+/* One recurrence. All counts and strides are in real numbers; the last dimension of every array has stride 1.
+ *
+ * Gated units (UZ_GATED) have two gates, r and z, and a candidate c, each of n numbers:
+ *   r = sigmoid(W_r h + V_r x + b_r), z = sigmoid(W_z h + V_z x + b_z), p = W_n h + b_hn, c = tanh(r p + V_n x + b_n),
+ *   h_t = (1 - z) c + z h_{t-1}.
+ * `w`, `v` and `bias` are then the packed arrays for r, z and n, one after the other; `w_back` packs a matrix whose rows are those
+ * of W_n, W_r and W_z, and `v_back` one of V_r, V_z and V_n.
+ */
 typedef struct {
   int64_t is_double, activation;
   int64_t steps, batch, n;
-  int64_t m; /* numbers of a raw input; 0: x holds pre-activations (steps, batch, n) */
+  int64_t m; /* numbers of a raw input; 0: x holds pre-activations (steps, batch, n), not for UZ_GATED */
   double slope; /* of UZ_LEAKY_RELU below zero */
 
   const void *x; /* (steps, batch, m or n) */
@@ -43,12 +52,14 @@ typedef struct {
   const void *v, *v_back;   /* V *, and for the gradient of x * */
   const void *bias;         /* n * */
   const void *threshold;    /* n, for both kinds of modReLU * */
+  const void *bias_hn;      /* n, for UZ_GATED * */
 
   void *states;       /* (steps, batch, n) *: all states */
   void *last;         /* (batch, n) *: the last state */
   void *kept;         /* ((steps - 1) / keep, batch, n) *: states after keep, 2 keep, ... steps */
   int64_t keep;       /* steps between kept states; 0: none is kept */
   void *signs;        /* uz_sign_bytes *: the signs of the pre-activations of UZ_ABS, which its gradient needs */
+  void *gates;        /* (steps, batch, 4, n) *: p, r, z and c of UZ_GATED; backward recomputes them if it is null */
 
   /* Backward only. The states are in `states`, or in `kept`; those that are not kept are recomputed, `segment` steps at a time, a
    * multiple of `keep`. */
@@ -61,10 +72,11 @@ typedef struct {
 
 /* Sums over the batch; each may be null. */
 typedef struct {
-  void *dw;         /* (n, n) */
-  void *dv;         /* (n, m) */
-  void *dbias;      /* (n) */
+  void *dw;         /* (n, n); for UZ_GATED (3, n, n): the gradients of W_n, W_r and W_z */
+  void *dv;         /* (n, m); for UZ_GATED (3, n, m): of V_r, V_z and V_n */
+  void *dbias;      /* (n); for UZ_GATED (3, n): of b_r, b_z and b_n */
   void *dthreshold; /* (n); for UZ_COMPLEX_MODRELU both numbers of a pair hold the sum */
+  void *dbias_hn;   /* (n) */
 } uz_sums;
 
 /* The slices of a batch, nearly equal, and which of them a call runs. */

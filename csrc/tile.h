@@ -7,24 +7,36 @@ namespace uz {
 namespace UZ_ISA {
 namespace {
 
+/* Numbers between rows of n in the workspace. */
+template <class T>
+UZ_INLINE Long spread(Long n) {
+  /* An odd number of cache lines, so that equal columns of many rows do not fall into one set of a cache. */
+  const Long row = padded<T>(n), line = 64 / sizeof(T);
+  return row * sizeof(T) >= 512 && row / line % 2 == 0 ? row + line : row;
+}
+
+UZ_INLINE bool gated(const uz_recurrence &r) { return r.activation == UZ_GATED; }
+/* Rows of W. */
+UZ_INLINE Long outputs(const uz_recurrence &r) { return gated(r) ? 3 * r.n : r.n; }
+
 /* How a call on `rows` rows is divided. */
 template <class T>
 struct Plan {
   Long tile;    /* batch rows that run together */
-  Long segment; /* steps whose states are in the workspace at a time; 0: all are in r.states */
+  Long segment; /* steps whose states, or gates, are in the workspace at a time; 0: all are in memory */
   Long chunk;   /* steps whose gradients are summed into dW at a time */
   Long row;     /* numbers between rows of n in the workspace */
+  Long wide;    /* numbers between rows of gradients, which have 4 n numbers for gated units */
   Long panel;   /* numbers of the packed right factor of that sum */
 
   Plan(const uz_recurrence &r, Long rows) {
     /* A W larger than half of a usual second-level cache is read from beyond it in every step: more rows share each read. */
-    const Long most = r.n * padded<T>(r.n) * (Long)sizeof(T) <= 640 * 1024 ? 24 : 72;
+    const Long most = outputs(r) * padded<T>(r.n) * (Long)sizeof(T) <= 640 * 1024 ? 24 : 72;
     tile = ceil_div(rows, ceil_div(rows, most));
     chunk = at_most(r.steps, ceil_div(192, tile));
-    segment = r.states ? 0 : at_most(r.steps, r.segment);
-    /* An odd number of cache lines, so that equal columns of many rows do not fall into one set of a cache. */
-    row = padded<T>(r.n);
-    if (row * sizeof(T) >= 512) row += (row * sizeof(T) / 64 % 2 == 0) * 64 / sizeof(T);
+    segment = (gated(r) ? r.gates : r.states) ? 0 : at_most(r.steps, r.segment);
+    row = spread<T>(r.n);
+    wide = gated(r) ? spread<T>(4 * r.n) : row;
     panel = chunk * tile * UZ_NV * Simd<T>::L;
   }
 };
@@ -73,8 +85,8 @@ struct Rows {
 };
 
 /* Rows [begin, begin + rows) of the batch; steps count from 0. */
-template <class T, int ACTIVATION>
-struct Tile {
+template <class T>
+struct TileBase {
   static constexpr int L = Simd<T>::L;
   const uz_recurrence &r;
   const Plan<T> &plan;
@@ -100,16 +112,22 @@ struct Tile {
     const Long row = padded<T>(r.n);
     return {(typename Number<T>::Int *)r.signs + begin * row, r.batch * row, row};
   }
+};
 
-  /* Compute h(step + 1) from h(step), this member's columns of it. With `pad` the rows of `to` are padded; without, they have n numbers. */
-  UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, bool note_signs) const {
-    const T *raw = r.m ? x(step) : nullptr, *pre = r.m ? nullptr : x(step);
-    const Factors<T> f = {from.at, from.stride, r.n, (const T *)r.w, raw, r.x_row, r.m, (const T *)r.v, (const T *)r.bias};
+template <class T, int ACTIVATION>
+struct Tile : TileBase<T> {
+  using TileBase<T>::L, TileBase<T>::r, TileBase<T>::crew;
+
+  /* Compute h(step + 1) from h(step), this member's columns of it. With `pad` the rows of `to` are padded; without, they have n
+   * numbers. With `note` also writes what only the forward pass knows. */
+  UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, bool note) const {
+    const T *x = this->x(step), *raw = r.m ? x : nullptr, *pre = r.m ? nullptr : x;
+    const Factors<T> f[] = {{from.at, from.stride, r.n, (const T *)r.w, raw, r.x_row, r.m, (const T *)r.v, (const T *)r.bias}};
     const Long n = r.n, width = pad ? padded<T>(n) : n, x_row = r.x_row;
     const T slope = (T)r.slope;
     const T *threshold = (const T *)r.threshold;
     const Signs<T> signs = this->signs();
-    multiply_rows<T>(active(step), n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
+    multiply_rows<T>(this->active(step), n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
         const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
@@ -117,32 +135,35 @@ struct Tile {
           Vec<T> z = load(c + (i * vectors + v) * L);
           if (pre) z += load_row(pre + (row + i) * x_row, j, n);
           if constexpr (ACTIVATION == UZ_ABS)
-            if (note_signs) signs.put(step, row + i, j, z < 0);
+            if (note && r.signs) signs.put(step, row + i, j, z < 0);
           store_row(to.at + (row + i) * to.stride, j, width, activate<T, ACTIVATION>(z, b, slope));
         }
       }
     });
   }
-
-  void forward(void *work) const {
-    Arena arena(work);
-    T *pair[2] = {arena.take<T>(rows * plan.row), arena.take<T>(rows * plan.row)};
-    Rows<T> h = h0();
-    for (Long step = 0; step < steps(); step++) {
-      const bool pad = !r.states;
-      const Rows<T> to = pad ? Rows<T>{pair[step % 2], plan.row} : state_out(step);
-      forward_step(step, h, to, pad, r.signs);
-      crew.wait();
-      h = to;
-      const Long done = step + 1;
-      if (!crew.leads()) continue;
-      const Long left = active(done), here = active(step);
-      if (r.kept && done % r.keep == 0 && done < r.steps) copy_rows(here, r.n, h.at, h.stride, kept(done / r.keep - 1), r.n);
-      if (r.last) copy_rows(here - left, r.n, h.at + left * h.stride, h.stride, (T *)r.last + (begin + left) * r.n, r.n);
-    }
-    crew.wait(); /* the next tile uses the same workspace */
-  }
 };
+
+/* Run a tile through all steps. */
+template <class T, class TILE>
+void run_forward(const TILE &tile, void *work) {
+  const uz_recurrence &r = tile.r;
+  const Long row = tile.plan.row;
+  Arena arena(work);
+  T *pair[2] = {arena.take<T>(tile.rows * row), arena.take<T>(tile.rows * row)};
+  Rows<T> h = tile.h0();
+  for (Long step = 0; step < tile.steps(); step++) {
+    const bool pad = !r.states;
+    const Rows<T> to = pad ? Rows<T>{pair[step % 2], row} : tile.state_out(step);
+    tile.forward_step(step, h, to, pad, true);
+    tile.crew.wait();
+    h = to;
+    const Long done = step + 1, here = tile.active(step), left = tile.active(done);
+    if (!tile.crew.leads()) continue;
+    if (r.kept && done % r.keep == 0 && done < r.steps) copy_rows(here, r.n, h.at, h.stride, tile.kept(done / r.keep - 1), r.n);
+    if (r.last) copy_rows(here - left, r.n, h.at + left * h.stride, h.stride, (T *)r.last + (tile.begin + left) * r.n, r.n);
+  }
+  tile.crew.wait(); /* the next tile uses the same workspace */
+}
 
 }  // namespace
 }  // namespace UZ_ISA

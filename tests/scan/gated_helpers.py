@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unitary_zoo.scan import backends
 from unitary_zoo.testing.subject import haar, normal
 
 T, B, M, N = 5, 3, 2, 4
 F32, F64 = torch.float32, torch.float64
-BACKENDS = ["portable", "reference"]
+BACKENDS = ["portable", "reference"] + ["native"] * backends()["native"].available
 
 
 def draw(

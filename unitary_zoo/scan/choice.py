@@ -14,7 +14,7 @@ from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import native, portable, reference
 from unitary_zoo.scan.autograd import Engine
 from unitary_zoo.scan.checkpointing import Segments
-from unitary_zoo.scan.problem import AnyProblem, GatedProblem
+from unitary_zoo.scan.problem import AnyProblem
 
 
 class Status(NamedTuple):
@@ -135,9 +135,9 @@ def engine(name: str, problem: AnyProblem) -> Engine:
     return Segments(found)
 
 
-def heeds_lengths(name: str, problem: AnyProblem) -> bool:
+def heeds_lengths(name: str) -> bool:
     """Return whether the backend called ``name`` ends each sequence where its length says."""
-    return name in _HEED_LENGTHS and not isinstance(problem, GatedProblem)
+    return name in _HEED_LENGTHS
 
 
 def prefers_plain_loop(problem: AnyProblem) -> bool:

@@ -38,7 +38,7 @@ def run(problem: AnyProblem, backend: str, dtype: torch.dtype) -> Tensor:
 
 def _eager(problem: AnyProblem, name: str) -> Tensor:
     chosen, problem = choice.choose(name, problem)
-    if problem.lengths is not None and (is_watched() or not choice.heeds_lengths(chosen, problem)):
+    if problem.lengths is not None and (is_watched() or not choice.heeds_lengths(chosen)):
         return at_ends(_eager(with_all_states(problem), chosen), problem.lengths)
     if chosen == choice.PLAIN_LOOP:
         return checkpointing.plain_loop(problem)

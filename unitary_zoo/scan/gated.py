@@ -37,11 +37,13 @@ def gated_scan(
         bias: (3n): b_r, b_z and b_n.
         bias_hn: (n).
         return_sequence: Return all states (T, B, n), or the last one (B, n).
-        backend: "portable", "reference" (the plain loop), or "auto", which takes the loop for a
-            single step and under ``torch.func``; the environment variable ``UNITARY_ZOO_SCAN``
-            overrides "auto".
+        backend: "native" (compiled code for the CPU), "portable", "reference" (the plain loop), or
+            "auto", which takes the loop for a single step and under ``torch.func``; the environment
+            variable ``UNITARY_ZOO_SCAN`` overrides "auto".
         checkpoint: For the backward pass keep the states of every ``checkpoint``-th step only
-            and recompute all else: less memory, about a third more time.
+            and recompute all else: less memory, about a third more time. Without it, "native" keeps
+            all gates while they and the states have at most 32 MB; of more, it keeps the states of
+            the result, or that before each segment, and recomputes the gates.
         lengths: (B), int64 on the CPU, in descending order: the steps of each sequence. The result
             is the state of each at its end; with ``return_sequence=False`` only.
 

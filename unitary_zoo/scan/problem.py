@@ -109,7 +109,8 @@ class GatedProblem:
         bias: (3n) or None.
         bias_hn: (n) or None: added to the candidate's W h, which the reset gate then scales.
         return_sequence: Return all states, or the last one.
-        checkpoint: Steps between the states kept for the backward pass; None keeps all.
+        checkpoint: Steps between the states kept for the backward pass; None leaves the choice to
+            the backend.
         lengths: (B), descending: the steps of each row; the result is the state at its end. None:
             all rows have T steps.
     """

@@ -12,7 +12,7 @@ from tests.scan.memory import saved_bytes
 from tests.scan.native.helpers import ACTIVATIONS, ISAS, inputs
 from tests.torch_internals import gradient_of_zeros
 from unitary_zoo.scan import recurrent_scan
-from unitary_zoo.scan.native import call, library
+from unitary_zoo.scan.native import base_call, library
 
 
 class Allocations:
@@ -61,7 +61,7 @@ def test_call_for_the_last_state_saves_a_fraction_of_the_sequence(
 def test_call_saves_fewer_states_of_a_long_sequence(budget, monkeypatch):
     """Half of the states, as many as the budget allows, or the root of T of them."""
     tensors, state = inputs(4, 2, 10_000, "tanh", m=1), 2 * 4 * 8
-    monkeypatch.setattr(call, "_KEPT_BYTES", budget * state)
+    monkeypatch.setattr(base_call, "_KEPT_BYTES", budget * state)
     options = {"nonlinearity": "tanh", "return_sequence": False}
     h, saved = saved_bytes(lambda: recurrent_scan(**tensors, **options), tensors.values())
     assert saved // state == {1: 99, 100: 99, 10**9: 4999}[budget]

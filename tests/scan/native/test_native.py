@@ -7,19 +7,25 @@ import torch
 from torch import Tensor
 
 from tests.scan.native.helpers import assert_equal, inputs, results
-from unitary_zoo import UnitaryRNN
+from unitary_zoo import UnitaryGRU, UnitaryRNN
 from unitary_zoo.scan import native, recurrent_scan
 from unitary_zoo.testing.subject import normal
 
 
-@pytest.mark.parametrize("nonlinearity", ["relu", "modrelu"])
-def test_native_runs_every_scan_of_a_packed_bidirectional_layer(nonlinearity, monkeypatch):
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        (UnitaryRNN, {"nonlinearity": "relu"}),
+        (UnitaryRNN, {"nonlinearity": "modrelu"}),
+        (UnitaryGRU, {}),
+    ],
+)
+def test_native_runs_every_scan_of_a_packed_bidirectional_layer(layer, options, monkeypatch):
     """The four scans run natively, and all results equal those of the plain loop."""
     torch.manual_seed(0)
-    rnn = UnitaryRNN(
-        3, 6, num_layers=2, bidirectional=True, nonlinearity=nonlinearity, learn_h0=True,
-        dtype=torch.float64,
-    )  # fmt: skip
+    rnn = layer(
+        3, 6, num_layers=2, bidirectional=True, learn_h0=True, dtype=torch.float64, **options
+    )
     sequences = [torch.randn(k, 3, dtype=torch.float64) for k in (9, 2, 5)]
     packed = torch.nn.utils.rnn.pack_sequence(sequences, enforce_sorted=False)
     ran = []

@@ -10,7 +10,9 @@ from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import portable
 from unitary_zoo.scan.autograd import Needed, Saved
 from unitary_zoo.scan.native import library, team
-from unitary_zoo.scan.native.call import Call, SavedStates
+from unitary_zoo.scan.native.base_call import SavedStates
+from unitary_zoo.scan.native.call import Call
+from unitary_zoo.scan.native.gated_call import GatedCall
 from unitary_zoo.scan.native.library import Kernel
 from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Problem
 
@@ -29,9 +31,7 @@ def status() -> tuple[bool, str]:
 
 
 def supports(problem: AnyProblem) -> tuple[bool, str]:
-    """Return true for dense matrices on the CPU, without gates."""
-    if isinstance(problem, GatedProblem):
-        return False, "the compiled kernel has no gated recurrence"
+    """Return true for dense matrices on the CPU."""
     if is_transformed():
         return False, "a transform sees PyTorch operations, not compiled code"
     ok, reason = status()
@@ -50,44 +50,44 @@ def supports(problem: AnyProblem) -> tuple[bool, str]:
 
 
 def forward(problem: AnyProblem, keep: bool) -> tuple[Tensor, Saved]:
-    """Return the result; keeps the states that the problem and the memory allow."""
-    assert not isinstance(problem, GatedProblem)
+    """Return the result; keeps what the problem and the memory allow."""
     if _is_empty(problem):
         return portable.forward(problem, keep)
     # Kept for the backward pass, since the layout of the signs depends on the instruction set.
     kernel = Kernel(library.isa())
-    call = Call(kernel, problem.activation.name, problem.operands(), problem.lengths)
+    call = _call(kernel, problem)
     if not keep:
         return call.forward(problem.return_sequence), Saved(())
     states = call.empty_states(problem.return_sequence, problem.checkpoint)
     out = call.forward(problem.return_sequence, states)
-    return out, Saved(
-        (states.states, states.kept, states.signs), (kernel, states.spacing, states.packed)
-    )
+    return out, Saved(states.tensors(), (kernel, states.spacing, states.packed))
 
 
 def restore(problem: AnyProblem, states: Tensor) -> Saved | None:
     """Return what :func:`forward` keeps, from all states; None for |x|, whose signs are lost."""
-    assert not isinstance(problem, GatedProblem)
     if _is_empty(problem):
         return portable.restore(problem, states)
-    if problem.activation.name == "abs":
+    if isinstance(problem, Problem) and problem.activation.name == "abs":
         return None
-    return Saved((states, None, None), (Kernel(library.isa()), 0, None))
+    return Saved(SavedStates(states=states).tensors(), (Kernel(library.isa()), 0, None))
 
 
 def backward(problem: AnyProblem, saved: Saved, needed: Needed, grad: Tensor) -> dict[str, Tensor]:
     """Return the gradients of the operands, by name, at least of those that need one."""
-    assert not isinstance(problem, GatedProblem)
     if _is_empty(problem):
         return portable.backward(problem, saved, needed, grad)
     kernel, spacing, packed = saved.rest
-    call = Call(kernel, problem.activation.name, problem.operands(), problem.lengths)
-    states, kept, signs = saved.tensors
-    found = SavedStates(spacing, states, kept, signs, packed)
-    return call.backward(grad, problem.return_sequence, found, needed)
+    states, kept, signs, gates = saved.tensors
+    found = SavedStates(spacing, states, kept, signs, gates, packed)
+    return _call(kernel, problem).backward(grad, problem.return_sequence, found, needed)
 
 
-def _is_empty(problem: Problem) -> bool:
+def _call(kernel: Kernel, problem: AnyProblem) -> Call | GatedCall:
+    if isinstance(problem, GatedProblem):
+        return GatedCall(kernel, problem.operands(), problem.lengths)
+    return Call(kernel, problem.activation.name, problem.operands(), problem.lengths)
+
+
+def _is_empty(problem: AnyProblem) -> bool:
     """Whether there is nothing that the kernel could read."""
     return problem.x.numel() == 0 or problem.h0.numel() == 0

@@ -19,7 +19,7 @@ from torch import Tensor
 from unitary_zoo.scan.native.team import Team
 
 # `UZ_VERSION` of csrc/scan.h.
-_VERSION = 6
+_VERSION = 7
 
 # The environment variable that forces one of the processor's instruction sets.
 ENVIRONMENT = "UNITARY_ZOO_ISA"
@@ -43,9 +43,9 @@ class RecurrenceArgs(ctypes.Structure):
         ("x", _pointer), ("x_step", _int), ("x_row", _int), ("h0", _pointer), ("h0_row", _int),
         ("lengths", _pointer),
         ("w", _pointer), ("w_back", _pointer), ("v", _pointer), ("v_back", _pointer),
-        ("bias", _pointer), ("threshold", _pointer),
+        ("bias", _pointer), ("threshold", _pointer), ("bias_hn", _pointer),
         ("states", _pointer), ("last", _pointer), ("kept", _pointer), ("keep", _int),
-        ("signs", _pointer), ("segment", _int),
+        ("signs", _pointer), ("gates", _pointer), ("segment", _int),
         ("grad", _pointer), ("grad_step", _int), ("grad_row", _int), ("grad_last", _int),
         ("dx", _pointer), ("dh0", _pointer),
     )  # fmt: skip
@@ -54,7 +54,7 @@ class RecurrenceArgs(ctypes.Structure):
 class Sums(ctypes.Structure):
     """``uz_sums``: the gradients that are sums over the batch."""
 
-    _fields_ = tuple((name, _pointer) for name in ("dw", "dv", "dbias", "dthreshold"))
+    _fields_ = tuple((name, _pointer) for name in ("dw", "dv", "dbias", "dthreshold", "dbias_hn"))
 
 
 class Slices(ctypes.Structure):
