@@ -12,7 +12,7 @@ struct Sums {
   T *w, *v, *columns, *threshold; /* padded; null if not wanted */
   Sums(const uz_recurrence &r, const uz_sums &wanted, Arena &arena) {
     const Long n = padded<T>(r.n);
-    w = wanted.dw ? arena.take<T>(outputs(r) * n) : nullptr;
+    w = wanted.dw ? arena.take<T>(r.factors ? padded<T>(r.factors->parts * r.factors->numbers_count) : outputs(r) * n) : nullptr;
     v = wanted.dv ? arena.take<T>(outputs(r) * padded<T>(r.m)) : nullptr;
     /* Of the columns of the gradients; a last vector of db_n may end beyond them. */
     columns = wanted.dbias || wanted.dbias_hn ? arena.take<T>(gated(r) ? 4 * r.n + 2 * Simd<T>::L : n) : nullptr;
@@ -85,7 +85,7 @@ struct BackwardBase {
   /* The product of the gradients of the step after with W; they are null at the last step, whose state has no gradient but that of
    * the result. */
   Factors<T> through_w(const T *after) const {
-    return {after, plan.wide, after ? outputs(r) : 0, (const T *)r.w_back, nullptr, 0, 0, nullptr, nullptr};
+    return {after, plan.wide, after && !tile.factored ? outputs(r) : 0, (const T *)r.w_back, nullptr, 0, 0, nullptr, nullptr};
   }
 
   /* Add to `sum` the gradients of steps [from, to), transposed, times the rows of n numbers at factor(step). */
@@ -111,7 +111,7 @@ struct BackwardBase {
    * from `for_w` on. */
   UZ_MEMBER void add_sums(Long from, Long to, const T *for_w, const T *for_v, Long width, const States<T> &states) const {
     const Long count = (to - from) * tile.rows;
-    if (sums.w) add_outer(from, to, for_w, r.n, sums.w, [&](Long i) { return states.at(i); });
+    if (sums.w && !tile.factored) add_outer(from, to, for_w, r.n, sums.w, [&](Long i) { return states.at(i); });
     if (sums.v) add_outer(from, to, for_v, r.m, sums.v, [&](Long i) { return Rows<T>{(T *)tile.x(i), r.x_row}; });
     if (sums.columns)
       in_panels<T>(width, crew, [&](Long column, int vectors) {
@@ -165,6 +165,10 @@ UZ_INLINE void run_backward(const PASS &pass) {
         pass.clear_ended(step, d);
         pass.crew.wait();
         if (r.dx && r.m) pass.input_step(step, d);
+        if (pass.tile.factored) {
+          const Rows<T> h = states.at(step);
+          pass.tile.factored.backward(pass.tile.active(step), h.at, h.stride, pass.tile.rows, d, pass.sums.w);
+        }
         after = d;
       }
       pass.add(bottom, top, gradients, states);
@@ -203,6 +207,7 @@ struct Backward : BackwardBase<T> {
     const T *threshold = (const T *)r.threshold;
     const Signs<T> signs = tile.signs();
     const Factors<T> f[] = {this->through_w(after)};
+    const T *by_factors = after && tile.factored ? tile.factored.gradient : nullptr;
     multiply_rows<T>(tile.active(step), n, crew, f, [&](Long row, int count, Long column, int vectors, const T *c) {
       for (int v = 0; v < vectors; v++) {
         const Long j = column + v * L;
@@ -210,6 +215,7 @@ struct Backward : BackwardBase<T> {
         Vec<T> radial_sum = {};
         for (int i = 0; i < count; i++) {
           Vec<T> g = load(c + (i * vectors + v) * L), radial = {};
+          if (by_factors) g += load(by_factors + (row + i) * plan.row + j);
           if (row + i >= in_result) g += load_row(grad + (row + i) * r.grad_row, j, n);
           Mask<T> negative = {};
           if constexpr (ACTIVATION == UZ_ABS) negative = signs.get(step, row + i, j);
@@ -226,7 +232,7 @@ struct Backward : BackwardBase<T> {
 
   void input_step(Long step, const T *dz) const { this->write_dx(step, dz); }
   void add(Long from, Long to, const T *dz, const States<T> &states) const { this->add_sums(from, to, dz, dz, r.n, states); }
-  const T *of_first_state() const { return nullptr; }
+  const T *of_first_state() const { return tile.factored ? tile.factored.gradient : nullptr; }
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ Long work_bytes(const uz_recurrence &r, Long rows, int backward, const Crew &cre
     Buffers<T>(r, plan, arena, crew);
   else
     for (int i = 0; i < 2; i++) arena.take<T>(plan.tile * plan.row);
+  Factored<T>(r, plan.tile, plan.row, backward, arena);
   return (Long)arena.next + 64; /* room to align the start */
 }
 
@@ -32,7 +33,12 @@ Long partial_bytes(const uz_recurrence &r, const uz_sums &wanted) {
 template <class T, int ACTIVATION>
 void forward(const uz_recurrence &r, Long begin, Long end, void *work, const Crew &crew) {
   const Plan<T> plan(r, end - begin);
-  in_parts(begin, end, plan.tile, [&](Long row, Long rows) { run_forward<T>(Tile<T, ACTIVATION>{{r, plan, row, rows, crew}}, work); });
+  Arena arena(work);
+  T *const pair[2] = {arena.take<T>(plan.tile * plan.row), arena.take<T>(plan.tile * plan.row)};
+  const Factored<T> factored(r, plan.tile, plan.row, false, arena);
+  in_parts(begin, end, plan.tile, [&](Long row, Long rows) {
+    run_forward<T>(Tile<T, ACTIVATION>{{r, plan, factored, row, rows, crew}}, pair);
+  });
 }
 
 template <class T, int ACTIVATION>
@@ -45,10 +51,13 @@ void backward(const uz_recurrence &r, Long begin, Long end, const uz_sums &wante
   crew.wait();
   arena = Arena(work);
   const Buffers<T> buffers(r, plan, arena, crew);
+  const Factored<T> factored(r, plan.tile, plan.row, true, arena);
+  if (factored) memset(factored.sums, 0, factored.numbers() * Simd<T>::L * sizeof(T));
   in_parts(begin, end, plan.tile, [&](Long row, Long rows) {
-    const TileBase<T> tile = {r, plan, row, rows, crew};
+    const TileBase<T> tile = {r, plan, factored, row, rows, crew};
     run_backward<T>(Backward<T, ACTIVATION>{{tile, buffers, sums}});
   });
+  if (factored && sums.w) add_lanes(factored.numbers(), factored.sums, sums.w);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the sum over slices */
@@ -73,9 +82,11 @@ Long panels(const void *wanted, Long columns) {
   return wanted ? ceil_div(columns, UZ_NV * Simd<T>::L) : 0;
 }
 
+Long w_columns(const uz_recurrence &r) { return r.factors ? r.factors->parts * r.factors->numbers_count : r.n; }
+
 template <class T>
 Long sum_parts(const uz_recurrence &r, const uz_sums &to) {
-  return panels<T>(to.dw, r.n) + panels<T>(to.dv, r.m) + panels<T>(to.dbias, outputs(r)) + panels<T>(to.dbias_hn, r.n) +
+  return panels<T>(to.dw, w_columns(r)) + panels<T>(to.dv, r.m) + panels<T>(to.dbias, outputs(r)) + panels<T>(to.dbias_hn, r.n) +
          panels<T>(to.dthreshold, r.n);
 }
 
@@ -90,7 +101,7 @@ void add_slices(const uz_recurrence &r, const uz_sums &to, const uz_slices &slic
       });
     part -= count;
   };
-  add(outputs(r), r.n, to.dw, &Sums<T>::w, 0);
+  add(r.factors ? 1 : outputs(r), w_columns(r), to.dw, &Sums<T>::w, 0);
   add(outputs(r), r.m, to.dv, &Sums<T>::v, 0);
   add(1, outputs(r), to.dbias, &Sums<T>::columns, gated(r) ? r.n : 0);
   add(1, r.n, to.dbias_hn, &Sums<T>::columns, 0);

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Increased with every change of this interface; the caller compares it with its own. */
-enum { UZ_VERSION = 7 };
+enum { UZ_VERSION = 8 };
 
 enum uz_isa { UZ_GENERIC, UZ_NEON, UZ_AVX2, UZ_AVX512 };
 
@@ -26,6 +26,32 @@ enum uz_activation {
   UZ_COMPLEX_MODRELU,
   UZ_GATED, /* three of them: the units of torch.nn.GRU */
 };
+
+enum uz_factor_kind {
+  UZ_DIAGONAL,        /* h -> a h; n numbers a */
+  UZ_FOURIER,         /* the unitary Fourier transform; complex, n a power of two */
+  UZ_INVERSE_FOURIER,
+  UZ_PERMUTATION,     /* unit i becomes unit index[i] of the input */
+  UZ_REFLECTION,      /* h -> h - 2 a (a^H h); n numbers a */
+  UZ_PAIRS,           /* h -> d h + o (h exchanged); n numbers d and n numbers o */
+};
+
+typedef struct {
+  int64_t kind;
+  int64_t first;         /* the place of its numbers among those of all factors */
+  int64_t stride, start; /* of UZ_PAIRS: (i, i + stride) in groups of 2 stride units that begin at start */
+  const int64_t *index;  /* of UZ_PERMUTATION */
+} uz_factor;
+
+/* W as a product; list[0] is applied first. Counts are in real numbers if `parts` is 1, and in complex ones if it is 2. */
+typedef struct {
+  int64_t parts, n;
+  int64_t count, numbers_count;
+  const uz_factor *list;
+  const void *numbers;
+  const void *roots; /* exp(-2 pi i k / n), k < n, for Fourier transforms */
+  double root_scale; /* 1 / sqrt(n) */
+} uz_factors;
 
 /* One recurrence. All counts and strides are in real numbers; the last dimension of every array has stride 1.
  *
@@ -46,6 +72,8 @@ typedef struct {
   const void *h0; /* (batch, n) */
   int64_t h0_row;
   const int64_t *lengths; /* (batch) *: steps of each row, at least 1 and descending; then `last` holds the states at the ends */
+
+  const uz_factors *factors; /* W as a product, in the place of w and w_back *; the crew is then one thread */
 
   /* By uz_pack; those marked * may be null. */
   const void *w, *w_back;   /* W for forward and for backward */

@@ -1,7 +1,7 @@
 /* The forward pass of a tile: batch rows that run together through all steps. */
 #pragma once
 #include "activations.h"
-#include "product.h"
+#include "factored.h"
 
 namespace uz {
 namespace UZ_ISA {
@@ -31,25 +31,13 @@ struct Plan {
 
   Plan(const uz_recurrence &r, Long rows) {
     /* A W larger than half of a usual second-level cache is read from beyond it in every step: more rows share each read. */
-    const Long most = outputs(r) * padded<T>(r.n) * (Long)sizeof(T) <= 640 * 1024 ? 24 : 72;
+    const Long most = r.factors ? Simd<T>::L : outputs(r) * padded<T>(r.n) * (Long)sizeof(T) <= 640 * 1024 ? 24 : 72;
     tile = ceil_div(rows, ceil_div(rows, most));
     chunk = at_most(r.steps, ceil_div(192, tile));
     segment = (gated(r) ? r.gates : r.states) ? 0 : at_most(r.steps, r.segment);
     row = spread<T>(r.n);
     wide = gated(r) ? spread<T>(4 * r.n) : row;
     panel = chunk * tile * UZ_NV * Simd<T>::L;
-  }
-};
-
-/* Takes arrays from the workspace, each on cache lines of its own; without a workspace it only counts. */
-struct Arena {
-  uintptr_t next;
-  explicit Arena(void *work) : next(((uintptr_t)work + 63) & ~(uintptr_t)63) {}
-  template <class T>
-  T *take(Long count) {
-    T *p = (T *)next;
-    next += (uintptr_t)ceil_div(count * (Long)sizeof(T), 64) * 64;
-    return p;
   }
 };
 
@@ -90,6 +78,7 @@ struct TileBase {
   static constexpr int L = Simd<T>::L;
   const uz_recurrence &r;
   const Plan<T> &plan;
+  const Factored<T> &factored;
   Long begin, rows;
   const Crew &crew;
 
@@ -116,13 +105,14 @@ struct TileBase {
 
 template <class T, int ACTIVATION>
 struct Tile : TileBase<T> {
-  using TileBase<T>::L, TileBase<T>::r, TileBase<T>::crew;
+  using TileBase<T>::L, TileBase<T>::r, TileBase<T>::plan, TileBase<T>::factored, TileBase<T>::crew;
 
   /* Compute h(step + 1) from h(step), this member's columns of it. With `pad` the rows of `to` are padded; without, they have n
    * numbers. With `note` also writes what only the forward pass knows. */
   UZ_MEMBER void forward_step(Long step, Rows<T> from, Rows<T> to, bool pad, bool note) const {
     const T *x = this->x(step), *raw = r.m ? x : nullptr, *pre = r.m ? nullptr : x;
-    const Factors<T> f[] = {{from.at, from.stride, r.n, (const T *)r.w, raw, r.x_row, r.m, (const T *)r.v, (const T *)r.bias}};
+    const T *product = factored ? factored.multiply(this->active(step), from.at, from.stride) : nullptr;
+    const Factors<T> f[] = {{from.at, from.stride, product ? 0 : r.n, (const T *)r.w, raw, r.x_row, r.m, (const T *)r.v, (const T *)r.bias}};
     const Long n = r.n, width = pad ? padded<T>(n) : n, x_row = r.x_row;
     const T slope = (T)r.slope;
     const T *threshold = (const T *)r.threshold;
@@ -133,6 +123,7 @@ struct Tile : TileBase<T> {
         const Vec<T> b = threshold ? load(threshold + j) : Vec<T>{};
         for (int i = 0; i < count; i++) {
           Vec<T> z = load(c + (i * vectors + v) * L);
+          if (product) z += load(product + (row + i) * plan.row + j);
           if (pre) z += load_row(pre + (row + i) * x_row, j, n);
           if constexpr (ACTIVATION == UZ_ABS)
             if (note && r.signs) signs.put(step, row + i, j, z < 0);
@@ -145,11 +136,9 @@ struct Tile : TileBase<T> {
 
 /* Run a tile through all steps. */
 template <class T, class TILE>
-void run_forward(const TILE &tile, void *work) {
+void run_forward(const TILE &tile, T *const (&pair)[2]) {
   const uz_recurrence &r = tile.r;
   const Long row = tile.plan.row;
-  Arena arena(work);
-  T *pair[2] = {arena.take<T>(tile.rows * row), arena.take<T>(tile.rows * row)};
   Rows<T> h = tile.h0();
   for (Long step = 0; step < tile.steps(); step++) {
     const bool pad = !r.states;

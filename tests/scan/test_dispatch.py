@@ -86,6 +86,6 @@ def test_unknown_backend_names_the_choices(monkeypatch):
 def test_forced_backend_gives_the_reason_of_a_refusal():
     tensors = inputs(dtype=torch.complex128)
     tensors["W"] = Parametrization.create("arjovsky", N, dtype=torch.float64).prepare()
-    with pytest.raises(ValueError, match=r"'portable' cannot.*ArjovskyMap.*backend='auto'"):
+    with pytest.raises(ValueError, match=r"'portable' cannot.*FactoredMap.*backend='auto'"):
         recurrent_scan(**tensors, nonlinearity="identity", backend="portable")
     recurrent_scan(**tensors, nonlinearity="identity", backend="reference")

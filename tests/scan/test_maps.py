@@ -87,9 +87,12 @@ def test_by_factors_chooses_the_cheaper_form():
     """The sizes lie far from the crossings of the benchmark `scan_speed --structured`."""
     of_size = {n: Parametrization.create("arjovsky", n).prepare() for n in (8, 128, 256, 1024)}
     for n, w in of_size.items():
-        assert choice.by_factors(w, steps=1, batch=2)  # one step is no reason to build W
-        assert choice.by_factors(w, steps=100, batch=20) == (n == 1024)
-        assert choice.by_factors(w, steps=1000, batch=1) == (n == 1024)
+        for compiled in (False, True):
+            assert choice.by_factors(w, 1, 2, compiled)  # one step is no reason to build W
+        assert choice.by_factors(w, 100, 20, compiled=False) == (n == 1024)
+        assert choice.by_factors(w, 1000, 1, compiled=False) == (n == 1024)
+        assert choice.by_factors(w, 1000, 20, compiled=True) == (n >= 128)
+        assert choice.by_factors(w, 1000, 1, compiled=True) == (n >= 128)
     dense = Parametrization.create("expm", 8).prepare()
     assert dense.multiplications == 64
     assert of_size[8].multiplications < 4 * of_size[128].multiplications

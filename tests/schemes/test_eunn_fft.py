@@ -141,7 +141,7 @@ def test_forward_and_backward_take_memory_of_order_n(field):
     h = torch.randn(batch, n, dtype=p.dtype)
     with Written() as written:
         p(h).abs().sum().backward()
-    # The rows, and all angles, n/2 a layer; n x n would be 1000 times as much.
-    assert written.largest <= layers * n
+    # The rows, and the numbers of all layers, 2 n each; n x n would be 300 times as much.
+    assert written.largest <= 4 * layers * n
     # Some 40 operations a layer, forth and back, on rows or angles.
     assert written.total <= 60 * layers * (batch + 2) * n

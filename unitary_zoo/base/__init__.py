@@ -3,6 +3,14 @@
 from unitary_zoo.base.anchored import ProjectedFromBase
 from unitary_zoo.base.assignment import fit_columns
 from unitary_zoo.base.description import Description
+from unitary_zoo.base.factors import (
+    Diagonal,
+    FactoredMap,
+    Fourier,
+    Pairs,
+    Permutation,
+    Reflection,
+)
 from unitary_zoo.base.info import (
     ORTHOGONAL,
     ORTHOGONAL_CROSSING,
@@ -41,16 +49,22 @@ __all__ = [
     "DenseMap",
     "Description",
     "Determinant",
+    "Diagonal",
+    "FactoredMap",
     "FieldClaims",
+    "Fourier",
     "Group",
     "Initializer",
     "LinearMap",
     "NotProjectedError",
     "NotRepresentableError",
+    "Pairs",
     "Parametrization",
+    "Permutation",
     "Projected",
     "ProjectedFromBase",
     "Rebased",
+    "Reflection",
     "SchemeInfo",
     "Static",
     "Tolerance",

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from torch import Tensor
-
 from unitary_zoo._torch import is_transformed
-from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.base import LinearMap
 from unitary_zoo.scan import native, portable, reference
 from unitary_zoo.scan.autograd import Engine
 from unitary_zoo.scan.checkpointing import Segments
-from unitary_zoo.scan.problem import AnyProblem
+from unitary_zoo.scan.problem import AnyProblem, GatedProblem
 
 
 class Status(NamedTuple):
@@ -57,6 +55,12 @@ PACKING = 8
 # Fewer rows than LEAST_ROWS make a dense step no faster, since W has to be read. Measured with
 # `python -m comparisons.benchmarks scan_speed --structured` on two threads.
 CALLS, FACTOR, LEAST_ROWS = 1e7, 25.0, 8
+
+# The same for the factors in compiled code: COMPILED_FACTOR for each multiplication, and LAID_OUT
+# for each number of a state, which is brought into lanes and out of them. A tile of rows costs as
+# much as LANES of them. Measured on one thread for n = 32 ... 1024 and 1, 20 and 128 rows: the
+# two forms take the same time near n = 64 if complex, 100 if real.
+COMPILED_FACTOR, LAID_OUT, LANES = 2.0, 40.0, 16
 
 
 def backends() -> dict[str, Status]:
@@ -156,22 +160,36 @@ def _engines_by_cost(problem: AnyProblem) -> list[str]:
     """Return the backends with a backward pass of their own, the cheapest first."""
     steps, batch, _ = problem.x.shape
     packs = steps * batch * PACKING >= problem.h0.shape[-1]
-    return ["native", "portable"] if packs else ["portable"]
+    return ["native", "portable"] if packs or problem.by_factors else ["portable"]
 
 
 def _cheapest_form(problem: AnyProblem) -> AnyProblem:
     """Return the problem with a structured map made dense if that is faster."""
-    w = problem.w
-    if isinstance(w, (Tensor, DenseMap)):
+    if isinstance(problem, GatedProblem) or not isinstance(problem.w, LinearMap):
+        return problem
+    if not problem.by_factors:
         return problem
     steps, batch = problem.x.shape[:2]
-    return problem if by_factors(w, steps, batch) else replace(problem, w=w.matrix())
+    compiled = native.supports(problem)[0]
+    return problem if by_factors(problem.w, steps, batch, compiled) else problem.dense()
 
 
-def by_factors(w: LinearMap, steps: int, batch: int) -> bool:
-    """Return whether a map is cheaper by its factors than by its matrix, which has to be built."""
+def by_factors(w: LinearMap, steps: int, batch: int, compiled: bool) -> bool:
+    """Return whether a map is cheaper by its factors than by its matrix, which has to be built.
+
+    Args:
+        w: The map.
+        steps: Number of steps.
+        batch: Number of rows.
+        compiled: Whether the native backend applies the factors.
+    """
     factors_row = FACTOR * w.multiplications
     dense_row = w.n**2 * (4 if w.dtype.is_complex else 1)
     build = CALLS + w.n * factors_row  # the matrix is the image of n rows
     dense = steps * max(batch, LEAST_ROWS) * dense_row
+    if compiled:
+        rows = math.ceil(batch / LANES) * LANES
+        numbers = w.n * (2 if w.dtype.is_complex else 1)
+        row = COMPILED_FACTOR * w.multiplications + LAID_OUT * numbers
+        return steps * rows * row < dense + build
     return steps * (CALLS + batch * factors_row) < dense + build

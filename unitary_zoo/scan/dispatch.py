@@ -42,7 +42,11 @@ def _eager(problem: AnyProblem, name: str) -> Tensor:
         return at_ends(_eager(with_all_states(problem), chosen), problem.lengths)
     if chosen == choice.PLAIN_LOOP:
         return checkpointing.plain_loop(problem)
-    return autograd.run(choice.engine(chosen, problem), operators.Operators(chosen), problem)
+    if is_watched():
+        problem = problem.dense()  # the operators take matrices
+    engine = choice.engine(chosen, problem)
+    watched = engine if problem.by_factors else operators.Operators(chosen)
+    return autograd.run(engine, watched, problem)
 
 
 def _traced(problem: AnyProblem, name: str) -> Tensor:
@@ -51,4 +55,4 @@ def _traced(problem: AnyProblem, name: str) -> Tensor:
         return at_ends(_traced(with_all_states(problem), name), problem.lengths)
     if name == choice.PLAIN_LOOP or (name == "auto" and choice.prefers_plain_loop(problem)):
         return checkpointing.plain_loop(problem)
-    return operators.differentiable(problem, name)
+    return operators.differentiable(problem.dense(), name)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unitary_zoo.base import DenseMap, LinearMap
 from unitary_zoo.scan import portable_gated
 from unitary_zoo.scan.activations import ACTIVATE, DERIVATIVE
 from unitary_zoo.scan.autograd import Needed, Saved
@@ -25,7 +24,7 @@ def status() -> tuple[bool, str]:
 
 def supports(problem: AnyProblem) -> tuple[bool, str]:
     """Return true for dense matrices."""
-    if isinstance(problem.w, LinearMap) and not isinstance(problem.w, DenseMap):
+    if problem.by_factors:
         return False, f"{type(problem.w).__name__} is applied by its factors, not by a matrix"
     return True, "dense recurrence in PyTorch operations"
 
@@ -35,6 +34,7 @@ def forward(problem: AnyProblem, keep: bool) -> tuple[Tensor, Saved]:
     if isinstance(problem, GatedProblem):
         return portable_gated.forward(problem, keep)
     operands, name = problem.operands(), problem.activation.name
+    assert isinstance(operands, Operands)
     if not (problem.return_sequence or keep):
         return _last_state(operands, name), Saved(())
     x, w, h0, weight_ih, bias, threshold = operands

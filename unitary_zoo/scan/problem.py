@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unitary_zoo import linalg, nonlinearities
-from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.base import DenseMap, FactoredMap, LinearMap
+from unitary_zoo.base.factors import Factor
 from unitary_zoo.errors import is_int
 from unitary_zoo.nonlinearities import Activation
 
@@ -35,6 +36,32 @@ class Operands(NamedTuple):
         """Return the problem with these tensors and with the given ``Problem.options()``."""
         return Problem(
             *self[:3], nonlinearities.get(name), *self[3:], return_sequence, checkpoint, lengths
+        )
+
+
+class FactoredOperands(NamedTuple):
+    """The tensors of a :class:`Problem`, with W as the numbers of its factors."""
+
+    x: Tensor
+    numbers: Tensor
+    h0: Tensor
+    weight_ih: Tensor | None
+    bias: Tensor | None
+    threshold: Tensor | None
+
+    def problem(
+        self,
+        factors: tuple[Factor, ...],
+        name: str,
+        return_sequence: bool,
+        checkpoint: int | None,
+        lengths: Tensor | None = None,
+    ) -> Problem:
+        """Return the problem with these tensors and with the given ``Problem.options()``."""
+        w = FactoredMap(self.h0.shape[-1], factors, self.numbers)
+        activation = nonlinearities.get(name)
+        return Problem(
+            self.x, w, self.h0, activation, *self[3:], return_sequence, checkpoint, lengths
         )
 
 
@@ -68,14 +95,29 @@ class Problem:
     checkpoint: int | None = None
     lengths: Tensor | None = None
 
-    def operands(self) -> Operands:
-        """Return the tensors; builds W if it is a map."""
+    @property
+    def by_factors(self) -> bool:
+        """Whether W is a map other than that of a matrix."""
+        return isinstance(self.w, LinearMap) and not isinstance(self.w, DenseMap)
+
+    def dense(self) -> Problem:
+        """Return the problem with W as a matrix."""
+        return replace(self, w=self.w.matrix()) if isinstance(self.w, LinearMap) else self
+
+    def operands(self) -> Operands | FactoredOperands:
+        """Return the tensors; builds W if it is a map of another kind than factors."""
+        if isinstance(self.w, FactoredMap):
+            numbers = self.w.numbers
+            return FactoredOperands(
+                self.x, numbers, self.h0, self.weight_ih, self.bias, self.threshold
+            )
         w = self.w.matrix() if isinstance(self.w, LinearMap) else self.w
         return Operands(self.x, w, self.h0, self.weight_ih, self.bias, self.threshold)
 
-    def options(self) -> tuple[str, bool, int | None]:
-        """Return the arguments that are no tensors, for :meth:`Operands.problem`."""
-        return self.activation.name, self.return_sequence, self.checkpoint
+    def options(self) -> tuple[Any, ...]:
+        """Return the arguments that are no tensors, for ``operands().problem``."""
+        options = self.activation.name, self.return_sequence, self.checkpoint
+        return (self.w.factors, *options) if isinstance(self.w, FactoredMap) else options
 
 
 class GatedOperands(NamedTuple):
@@ -125,6 +167,15 @@ class GatedProblem:
     checkpoint: int | None = None
     lengths: Tensor | None = None
 
+    @property
+    def by_factors(self) -> bool:
+        """False: W is a matrix."""
+        return False
+
+    def dense(self) -> GatedProblem:
+        """Return the problem itself, whose W is a matrix."""
+        return self
+
     def operands(self) -> GatedOperands:
         """Return the tensors."""
         return GatedOperands(self.x, self.w, self.h0, self.weight_ih, self.bias, self.bias_hn)
@@ -135,7 +186,7 @@ class GatedProblem:
 
 
 AnyProblem = Problem | GatedProblem
-AnyOperands = Operands | GatedOperands
+AnyOperands = Operands | FactoredOperands | GatedOperands
 
 
 def make_problem(

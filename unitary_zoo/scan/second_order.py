@@ -6,7 +6,6 @@ They are differentiable if gradients are enabled, and ``grad`` may be batched by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ def gradients(problem: AnyProblem, needed: Mapping[str, bool], grad: Tensor) -> 
     """Return the gradients of the operands that need one, by name.
 
     Args:
-        problem: The recurrence, with W as a matrix.
+        problem: The recurrence.
         needed: Which of ``problem.operands()`` need a gradient.
         grad: The gradient of the result.
     """
@@ -34,7 +33,8 @@ def gradients(problem: AnyProblem, needed: Mapping[str, bool], grad: Tensor) -> 
             for name, tensor in problem.operands()._asdict().items()
             if tensor is not None
         }
-        out = _run(replace(problem, **operands))
+        given = problem.operands()._replace(**operands)
+        out = _run(given.problem(*problem.options()))
     asked = {name: tensor for name, tensor in operands.items() if needed[name]}
     found = torch.autograd.grad(out, list(asked.values()), grad, create_graph=create_graph)
     return dict(zip(asked, found, strict=True))

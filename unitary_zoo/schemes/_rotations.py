@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unitary_zoo.base import LinearMap, Static
+from unitary_zoo.base import FactoredMap, LinearMap, Pairs, Permutation, Static
+from unitary_zoo.base.factors import Factor
 
 # ---------------------------------------------------------------------------------- one layer
 
 
-class PairLayer(NamedTuple):
-    """h -> d h + o (h exchanged): a direct sum of 2 x 2 blocks on the pairs (i, i + stride).
-
-    The pairs are those of the groups of 2 stride units that begin at ``start``; a unit whose
-    partner lies outside is left alone.
-    """
-
-    diagonal: Tensor
-    off: Tensor
-    stride: int
-    start: int = 0
-
-
 def pair_count(n: int, stride: int, start: int = 0) -> int:
-    """Return the number of pairs among ``n`` units, see :class:`PairLayer`."""
+    """Return the number of pairs among ``n`` units, see :class:`Pairs`."""
     groups, rest = divmod(max(n - start, 0), 2 * stride)
     return groups * stride + max(rest - stride, 0)
 
@@ -41,21 +27,6 @@ def pair_indices(
     i = torch.arange(start, max(n - stride, start), device=device)
     first = i[(i - start) // stride % 2 == 0]
     return first, first + stride
-
-
-def exchange_pairs(h: Tensor, stride: int, start: int = 0) -> Tensor:
-    """Return ``h`` (..., n) with the units of each pair exchanged, without reading an index."""
-    n = h.shape[-1]
-    groups = max(n - start, 0) // (2 * stride)
-    stop = start + groups * 2 * stride
-    shape = (*h.shape[:-1], groups, 2, stride)
-    body = h[..., start:stop].reshape(shape).flip(-2).reshape(*h.shape[:-1], stop - start)
-    if stop - start == n:
-        return body
-    tail, extra = h[..., stop:], max(n - stop - stride, 0)
-    if extra:
-        tail = torch.cat([tail[..., stride:], tail[..., extra:stride], tail[..., :extra]], dim=-1)
-    return torch.cat([h[..., :start], body, tail], dim=-1)
 
 
 def _spread_pairs(
@@ -77,7 +48,7 @@ def _spread_pairs(
 
 def rotation_layer(
     theta: Tensor, phi: Tensor | None, n: int, stride: int, start: int = 0
-) -> PairLayer:
+) -> Tensor:
     r""":math:`R(\theta)\, \mathrm{diag}(1, e^{i\phi})` for each pair, R the rotation by theta.
 
     The block :math:`\begin{pmatrix} \cos\theta & -e^{i\phi}\sin\theta \\ \sin\theta &
@@ -89,44 +60,21 @@ def rotation_layer(
         n: Number of units.
         stride: Distance of the units of a pair.
         start: First unit that is in a pair.
+
+    Returns:
+        Shape (..., 2n), the numbers of :class:`Pairs`.
     """
     cos, sin, layout = theta.cos(), theta.sin(), (stride, start)
     if phi is None:
         diagonal = _spread_pairs(cos, cos, 1.0, n, layout)
-        return PairLayer(diagonal, _spread_pairs(-sin, sin, 0.0, n, layout), stride, start)
+        return torch.cat([diagonal, _spread_pairs(-sin, sin, 0.0, n, layout)], dim=-1)
     turn, zero = torch.polar(torch.ones_like(phi), phi), torch.zeros_like(sin)
     diagonal = _spread_pairs(torch.complex(cos, zero), turn * cos, 1.0, n, layout)
     off = _spread_pairs(turn * -sin, torch.complex(sin, zero), 0.0, n, layout)
-    return PairLayer(diagonal, off, stride, start)
+    return torch.cat([diagonal, off], dim=-1)
 
 
 # -------------------------------------------------------------------------------- the product
-
-
-class PairsMap(LinearMap):
-    """Layers applied to rows one after the other, then a permutation if there is one."""
-
-    def __init__(self, layers: Sequence[PairLayer], reversal: Tensor | None = None) -> None:
-        self._layers, self._reversal, like = layers, reversal, layers[0].diagonal
-        self.n, self.dtype, self.device = like.numel(), like.dtype, like.device
-
-    @property
-    def multiplications(self) -> float:
-        """2 n per layer, times 4 if complex."""
-        return len(self._layers) * 2 * self.n * (4 if self.dtype.is_complex else 1)
-
-    def _multiply(self, h: Tensor) -> Tensor:
-        for diagonal, off, stride, start in self._layers:
-            h = torch.addcmul(diagonal * h, off, exchange_pairs(h, stride, start))
-        return h if self._reversal is None else h[..., self._reversal]
-
-    def _multiply_adjoint(self, h: Tensor) -> Tensor:
-        h = h if self._reversal is None else h[..., self._reversal]  # its own inverse
-        for diagonal, off, stride, start in reversed(self._layers):
-            # Off its diagonal, the transposed block has the entry that belongs to the other unit.
-            across = exchange_pairs(off.conj() * h, stride, start)
-            h = torch.addcmul(across, diagonal.conj(), h)
-        return h
 
 
 class PairProduct(Static):
@@ -151,7 +99,7 @@ class PairProduct(Static):
 
     @abstractmethod
     def _layouts(self) -> list[tuple[int, int]]:
-        """Return stride and first unit of the pairs of F_1, F_2, ..., see :class:`PairLayer`."""
+        """Return stride and first unit of the pairs of F_1, F_2, ..., see :class:`Pairs`."""
 
     def _sizes(self) -> list[int]:
         return [pair_count(self.n, *layout) for layout in self._layouts()]
@@ -164,20 +112,23 @@ class PairProduct(Static):
         layouts, sizes = self._layouts(), self._sizes()
         theta = self._promoted(self.theta).split(sizes)
         phi = self._promoted(self.phi).split(sizes) if self.field == "complex" else None
-        found: dict[int, PairLayer] = {}
+        found: dict[int, Tensor] = {}
         for layout in dict.fromkeys(layouts):
             # All layers of one layout at once: hundreds of layers of neighbours have two layouts.
             at = [k for k, other in enumerate(layouts) if other == layout]
             turn = None if phi is None else torch.stack([phi[k] for k in at])
             stack = rotation_layer(torch.stack([theta[k] for k in at]), turn, self.n, *layout)
-            each = zip(at, stack.diagonal.unbind(), stack.off.unbind(), strict=True)
-            found |= {k: PairLayer(diagonal, off, *layout) for k, diagonal, off in each}
-        layers = [found[k] for k in range(len(layouts))]
+            found |= zip(at, stack.unbind(), strict=True)
+        numbers = [found[k] for k in range(len(layouts))]
         if phi is not None:
-            omega, last = self._promoted(self.omega), layers[-1]
+            omega = self._promoted(self.omega)
             d = torch.polar(torch.ones_like(omega), omega)  # multiplied into the last layer
-            layers[-1] = last._replace(diagonal=d * last.diagonal, off=d * last.off)
-        return PairsMap(layers, self._reversal())
+            numbers[-1] = d.repeat(2) * numbers[-1]
+        factors: list[Factor] = [Pairs(*layout) for layout in layouts]
+        reversal = self._reversal()
+        if reversal is not None:
+            factors.append(Permutation(reversal))
+        return FactoredMap(self.n, factors, torch.cat(numbers))
 
     def _set(self, theta: Tensor, phi: Tensor, omega: Tensor) -> None:
         """Set the angles; for a real W the phases are zero and not kept."""

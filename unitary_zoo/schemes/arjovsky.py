@@ -11,8 +11,13 @@ from torch import Tensor, nn
 
 from unitary_zoo.base import (
     UNITARY,
+    Diagonal,
+    FactoredMap,
+    Fourier,
     LinearMap,
     Parametrization,
+    Permutation,
+    Reflection,
     SchemeInfo,
     Static,
     Tolerance,
@@ -27,44 +32,12 @@ def _dimension(n: int) -> int:
     return min(n * n, 7 * n - 7) if n > 1 else 1
 
 
-class ArjovskyMap(LinearMap):
-    """The eight factors, applied one after the other to rows."""
-
-    def __init__(self, phases: Tensor, reflectors: Tensor, permutation: Tensor) -> None:
-        diagonals = torch.polar(torch.ones_like(phases), phases)
-        self._d1, self._d2, self._d3 = diagonals.unbind()
-        self._v1, self._v2 = _unit(from_real_parts(reflectors, "complex")).unbind()
-        self._permutation, self._inverse = permutation, permutation.argsort()
-        self.n, self.dtype = self._d1.numel(), self._d1.dtype
-        self.device = self._d1.device
-
-    @property
-    def multiplications(self) -> float:
-        """Two transforms of 2 n log2 n, three diagonals of 4 n, two reflections of 8 n."""
-        return 4 * self.n * math.log2(self.n) + 28 * self.n
-
-    def _multiply(self, h: Tensor) -> Tensor:
-        h = _reflect(torch.fft.fft(h * self._d1, norm="ortho"), self._v1)
-        h = torch.fft.ifft(h[..., self._permutation] * self._d2, norm="ortho")
-        return _reflect(h, self._v2) * self._d3
-
-    def _multiply_adjoint(self, h: Tensor) -> Tensor:
-        h = torch.fft.fft(_reflect(h * self._d3.conj(), self._v2), norm="ortho")
-        h = _reflect((h * self._d2.conj())[..., self._inverse], self._v1)
-        return torch.fft.ifft(h, norm="ortho") * self._d1.conj()
-
-
 def _unit(v: Tensor) -> Tensor:
     """Scale rows to unit length; a zero row stays zero, and its reflection is the identity."""
     largest = v.detach().abs().amax(-1, keepdim=True)
     v = v / torch.where(largest > 0, largest, 1.0)  # squares neither underflow nor overflow
     squared = (v.real.square() + v.imag.square()).sum(-1, keepdim=True)
     return v / torch.where(squared > 0, squared, 1.0).sqrt()
-
-
-def _reflect(h: Tensor, v: Tensor) -> Tensor:
-    """``h - 2 v <v, h>`` for each row."""
-    return h - 2 * (h @ v.conj()).unsqueeze(-1) * v
 
 
 @Parametrization.register("arjovsky")
@@ -121,9 +94,14 @@ class Arjovsky(Static):
         self.reset_parameters(generator=generator)
 
     def _prepare(self) -> LinearMap:
-        return ArjovskyMap(
-            self._promoted(self.phases), self._promoted(self.reflectors), self.permutation
-        )
+        phases = self._promoted(self.phases)
+        d1, d2, d3 = torch.polar(torch.ones_like(phases), phases).unbind()
+        v1, v2 = _unit(from_real_parts(self._promoted(self.reflectors), "complex")).unbind()
+        factors = (
+            Diagonal(), Fourier(), Reflection(), Permutation(self.permutation),
+            Diagonal(), Fourier(inverse=True), Reflection(), Diagonal(),
+        )  # fmt: skip
+        return FactoredMap(self.n, factors, torch.cat([d1, v1, d2, v2, d3]))
 
     def _start_own(self, generator: torch.Generator | None) -> None:
         source = self._random_source(generator)

@@ -14,13 +14,20 @@ from unitary_zoo.base import (
     ORTHOGONAL,
     UNITARY,
     DenseMap,
+    Diagonal,
+    FactoredMap,
+    Fourier,
     LinearMap,
     Parametrization,
     SchemeInfo,
     Static,
     Tolerance,
 )
-from unitary_zoo.schemes._circulant import CirculantMap, in_fourier_basis
+
+
+def _in_fourier_basis(w: Tensor) -> Tensor:
+    r"""Return :math:`F W F^H` for W (n, n), F the unitary DFT: diagonal if W is circulant."""
+    return torch.fft.fft(torch.fft.ifft(w, dim=1), dim=0)
 
 
 def _half(n: int) -> int:
@@ -143,7 +150,8 @@ class Eigenphase(Static):
     def _prepare(self) -> LinearMap:
         phases = self._promoted(self.phases)
         if self.circulant:
-            return CirculantMap(torch.polar(torch.ones_like(phases), phases))
+            factors = Fourier(), Diagonal(), Fourier(inverse=True)
+            return FactoredMap(self.n, factors, torch.polar(torch.ones_like(phases), phases))
         q = self._q()
         if self.field == "complex":
             return DenseMap((q * torch.polar(torch.ones_like(phases), phases)) @ q.mH)
@@ -164,7 +172,7 @@ class Eigenphase(Static):
     def _assign(self, w: Tensor) -> None:
         # Each column (pair) gets the phase that maximises Re tr(W(phi)^H w): the nearest matrix.
         if self.circulant:
-            spectrum = in_fourier_basis(w)
+            spectrum = _in_fourier_basis(w)
         else:
             q = linalg.double(self._q())
             spectrum = q.mH @ w @ q

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from unitary_zoo._torch import is_transformed
-from unitary_zoo.base import DenseMap, LinearMap
+from unitary_zoo.base import FactoredMap
 from unitary_zoo.scan import portable
 from unitary_zoo.scan.autograd import Needed, Saved
-from unitary_zoo.scan.native import library, team
+from unitary_zoo.scan.native import factors, library, team
 from unitary_zoo.scan.native.base_call import SavedStates
 from unitary_zoo.scan.native.call import Call
 from unitary_zoo.scan.native.gated_call import GatedCall
@@ -37,8 +37,10 @@ def supports(problem: AnyProblem) -> tuple[bool, str]:
     ok, reason = status()
     if not ok:
         return False, reason
-    if isinstance(problem.w, LinearMap) and not isinstance(problem.w, DenseMap):
-        return False, f"{type(problem.w).__name__} is applied by its factors, not by a matrix"
+    if isinstance(problem, Problem) and problem.by_factors:
+        ok, why = _supports_map(problem)
+        if not ok:
+            return False, why
     for tensor in problem.operands():
         if tensor is None:
             continue
@@ -47,6 +49,14 @@ def supports(problem: AnyProblem) -> tuple[bool, str]:
         if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided:
             return False, f"{type(tensor).__name__} may have no memory that a kernel can read"
     return True, reason
+
+
+def _supports_map(problem: Problem) -> tuple[bool, str]:
+    if not isinstance(problem.w, FactoredMap):
+        return False, f"{type(problem.w).__name__} is applied by its factors, not by a matrix"
+    if _is_empty(problem):
+        return False, "there is nothing to compute"
+    return factors.supports(problem.w)
 
 
 def forward(problem: AnyProblem, keep: bool) -> tuple[Tensor, Saved]:
@@ -85,7 +95,8 @@ def backward(problem: AnyProblem, saved: Saved, needed: Needed, grad: Tensor) ->
 def _call(kernel: Kernel, problem: AnyProblem) -> Call | GatedCall:
     if isinstance(problem, GatedProblem):
         return GatedCall(kernel, problem.operands(), problem.lengths)
-    return Call(kernel, problem.activation.name, problem.operands(), problem.lengths)
+    product = problem.w if isinstance(problem.w, FactoredMap) else None
+    return Call(kernel, problem.activation.name, problem.operands(), problem.lengths, product)
 
 
 def _is_empty(problem: AnyProblem) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo._torch import in_memory
+from unitary_zoo.base import FactoredMap
+from unitary_zoo.scan.native.factors import FactorsArgs, arguments
 from unitary_zoo.scan.native.library import Kernel, RecurrenceArgs, Slices, Sums
 from unitary_zoo.scan.native.slices import Division
 
@@ -67,15 +70,17 @@ class BaseCall(ABC):
         weight_ih: (blocks n, m) or None.
         lengths: (B), descending, or None.
         blocks: Matrices in ``w``.
+        product: The factors whose numbers ``w`` is, or None.
     """
 
     def __init__(
         self, kernel: Kernel, activation: str, x: Tensor, w: Tensor, h0: Tensor,
         weight_ih: Tensor | None, lengths: Tensor | None, blocks: int = 1,
+        product: FactoredMap | None = None,
     ) -> None:  # fmt: skip
         self.kernel, self.w, self.weight_ih = kernel, w, weight_ih
         self.x, self.h0 = _in_rows(x), _in_rows(h0)
-        self.steps, self.batch, self.n = x.shape[0], x.shape[1], w.shape[1]
+        self.steps, self.batch, self.n = x.shape[0], *h0.shape
         self.parts = 2 if w.is_complex() else 1
         self.args = RecurrenceArgs(
             is_double=linalg.real_dtype(w.dtype) == torch.float64,
@@ -93,9 +98,18 @@ class BaseCall(ABC):
         # The kernel receives addresses only, so the tensors must live as long as the arguments.
         self.args.alive = [self.x, self.h0]
         self._point("lengths", None if lengths is None else lengths.contiguous())
-        row = blocks * self.args.n * (self.args.n + self.args.m)
-        w_bytes = blocks * self.n * self.parts * self._row_bytes()
-        self.division = Division.of(self.batch, self.steps, w_bytes, row)
+        self.factors: FactorsArgs | None = None
+        if product is None:
+            row = blocks * self.args.n * (self.args.n + self.args.m)
+            w_bytes = blocks * self.n * self.parts * self._row_bytes()
+            self.division = Division.of(self.batch, self.steps, w_bytes, row)
+        else:
+            row = int(product.multiplications) + self.args.n * self.args.m
+            size = w.element_size() // self.parts
+            self.division = Division.of_lanes(self.batch, self.steps, size, row)
+            self.factors = arguments(product)
+            self.args.factors = ctypes.addressof(self.factors)
+            self.args.alive.append(self.factors)
 
     @abstractmethod
     def _pack(self) -> dict[str, Tensor]:
@@ -203,7 +217,8 @@ class BaseCall(ABC):
         args.grad_last = not return_sequence
         args.grad_step = grad.stride(0) * self.parts if return_sequence else 0
         args.grad_row = grad.stride(-2) * self.parts
-        self._point("w_back", self.kernel.pack_matrix(self._back(), back=True))
+        if self.factors is None:
+            self._point("w_back", self.kernel.pack_matrix(self._back(), back=True))
         found: dict[str, Tensor] = {}
         if needed["x"]:
             found["x"] = torch.empty_like(self.x, memory_format=torch.contiguous_format)
@@ -219,7 +234,7 @@ class BaseCall(ABC):
 
     def _sums(self, needed: Mapping[str, bool]) -> dict[str, Tensor]:
         """Run the kernel; returns the gradients that are sums over the batch, in real numbers."""
-        shapes = {name: value for name, value in self._shapes().items() if needed[name]}
+        shapes = {name: value for name, value in self._shapes().items() if needed.get(name)}
         dtype = linalg.real_dtype(self.w.dtype)
         sums = {name: torch.empty(shape, dtype=dtype) for name, (_, shape) in shapes.items()}
         wanted = Sums(**{field: sums[name].data_ptr() for name, (field, _) in shapes.items()})

@@ -10,30 +10,38 @@ import torch
 from torch import Tensor
 
 from unitary_zoo import nonlinearities
+from unitary_zoo.base import FactoredMap
 from unitary_zoo.scan.native.base_call import BaseCall, SavedStates
 from unitary_zoo.scan.native.library import Kernel
-from unitary_zoo.scan.problem import Operands
+from unitary_zoo.scan.problem import FactoredOperands, Operands
 
 
 class Call(BaseCall):
     """A plain recurrence in the form that the kernel takes."""
 
     def __init__(
-        self, kernel: Kernel, name: str, operands: Operands, lengths: Tensor | None
+        self,
+        kernel: Kernel,
+        name: str,
+        operands: Operands | FactoredOperands,
+        lengths: Tensor | None,
+        product: FactoredMap | None,
     ) -> None:
         x, w, h0, weight_ih, bias, threshold = operands
         self.name = name
         if threshold is not None and w.is_complex():
             threshold = threshold.repeat_interleave(2)  # for both parts of each number
             name = "complex modrelu"
-        super().__init__(kernel, name, x, w, h0, weight_ih, lengths)
+        super().__init__(kernel, name, x, w, h0, weight_ih, lengths, product=product)
         self.args.slope = nonlinearities.LEAKY_SLOPE
         self.bias = bias
         self._point("threshold", None if threshold is None else kernel.pack_vector(threshold))
 
     def _pack(self) -> dict[str, Tensor]:
         kernel = self.kernel
-        packed = {"w": kernel.pack_matrix(self.w, back=False)}
+        packed: dict[str, Tensor] = {}
+        if self.factors is None:
+            packed["w"] = kernel.pack_matrix(self.w, back=False)
         if self.weight_ih is not None:
             packed["v"] = kernel.pack_matrix(self.weight_ih, back=False)
         if self.bias is not None:
@@ -65,8 +73,10 @@ class Call(BaseCall):
 
     def _shapes(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         n, m = self.args.n, self.args.m
+        numbers = 0 if self.factors is None else self.factors.numbers_count * self.parts
         return {
             "w": ("dw", (n, n)),
+            "numbers": ("dw", (numbers,)),
             "weight_ih": ("dv", (n, m)),
             "bias": ("dbias", (n,)),
             "threshold": ("dthreshold", (n,)),

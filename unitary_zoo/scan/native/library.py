@@ -19,7 +19,7 @@ from torch import Tensor
 from unitary_zoo.scan.native.team import Team
 
 # `UZ_VERSION` of csrc/scan.h.
-_VERSION = 7
+_VERSION = 8
 
 # The environment variable that forces one of the processor's instruction sets.
 ENVIRONMENT = "UNITARY_ZOO_ISA"
@@ -35,13 +35,13 @@ _int, _pointer = ctypes.c_int64, ctypes.c_void_p
 class RecurrenceArgs(ctypes.Structure):
     """``uz_recurrence``: one recurrence, by addresses; ``alive`` holds the tensors there."""
 
-    alive: list[Tensor]
+    alive: list[object]
 
     _fields_ = (
         ("is_double", _int), ("activation", _int), ("steps", _int), ("batch", _int),
         ("n", _int), ("m", _int), ("slope", ctypes.c_double),
         ("x", _pointer), ("x_step", _int), ("x_row", _int), ("h0", _pointer), ("h0_row", _int),
-        ("lengths", _pointer),
+        ("lengths", _pointer), ("factors", _pointer),
         ("w", _pointer), ("w_back", _pointer), ("v", _pointer), ("v_back", _pointer),
         ("bias", _pointer), ("threshold", _pointer), ("bias_hn", _pointer),
         ("states", _pointer), ("last", _pointer), ("kept", _pointer), ("keep", _int),

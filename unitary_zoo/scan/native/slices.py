@@ -29,6 +29,9 @@ _WORTH_SHARING = 2**16
 # second-level cache is read from beyond it at every step, so more rows should share each read.
 _ROWS, _FEW_ROWS, _CACHED_W_BYTES, _MANY_ROWS = 12, 4, 640 * 1024, 36
 
+# Of the widest instruction set, whichever is used: it must not change the sums.
+_VECTOR_BYTES = 64
+
 Run = Callable[[Slices, Team | None], None]
 
 
@@ -69,6 +72,20 @@ class Division:
         allowed = min(torch.get_num_threads(), 1 + steps * batch * row // _WORTH_A_THREAD)
         crew = max(1, min(allowed // count, rows * row // _WORTH_SHARING))
         return cls(count, rows, min(allowed, count * crew), crew)
+
+    @classmethod
+    def of_lanes(cls, batch: int, steps: int, number_bytes: int, row: int) -> Division:
+        """Divide a recurrence whose W is a product of factors: a slice fills the widest vectors.
+
+        Args:
+            batch: Rows.
+            steps: Steps.
+            number_bytes: Bytes of a real number.
+            row: Multiplications for a row of a step.
+        """
+        count = math.ceil(batch * number_bytes / _VECTOR_BYTES)
+        allowed = min(torch.get_num_threads(), 1 + steps * batch * row // _WORTH_A_THREAD)
+        return cls(count, math.ceil(batch / count), min(allowed, count), crew=1)
 
     def run(self, call: Run, work_bytes: Callable[[int], int], parts: Slices | None = None) -> None:
         """Run all slices.
