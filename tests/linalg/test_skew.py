@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.oracles import DTYPES, F64, FIELDS, SIZES, as_numpy, normal
+from tests.oracles import C128, DTYPES, F64, FIELDS, SIZES, as_numpy, normal, rounding
 from unitary_zoo import linalg
 from unitary_zoo.testing.strategies import batch_shapes, dtypes, seeds
 
@@ -52,3 +52,22 @@ def test_skew_to_coordinates_takes_the_skew_part(n, dtype):
     back = linalg.skew_from_coordinates(linalg.skew_to_coordinates(x), n, field)
     limit = 4 * torch.finfo(dtype).eps * float(x.abs().max())
     assert (back - (x - x.mH) / 2).abs().max() <= limit
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("n", [1, 2, 3, 17])
+def test_map_of_coordinates_equals_that_of_the_matrix_with_its_gradient(n, field):
+    theta = normal(linalg.skew_dimension(n, field), seed=3).requires_grad_()
+    weight = normal(n, n, dtype=C128 if field == "complex" else F64, seed=4)
+    for fused, function in (
+        (linalg.expm_of_coordinates, linalg.expm_skew),
+        (linalg.cayley_of_coordinates, linalg.cayley),
+    ):
+        wanted = function(linalg.skew_from_coordinates(theta, n, field))
+        found = fused(theta, n, field)
+        assert torch.equal(found, wanted)
+        # The gradient in the coordinates by torch's own derivatives of skew_from_coordinates.
+        grads = [
+            torch.autograd.grad((weight.conj() * w).real.sum(), theta)[0] for w in (found, wanted)
+        ]
+        torch.testing.assert_close(*grads, rtol=0, atol=rounding(n, F64, 10))

@@ -16,9 +16,9 @@ def to_lists(x: Tensor) -> list[list[float]]:
         dim = _functorch.maybe_get_bdim(x) if batched else -1
         x = _functorch.get_unwrapped(x)
         x = x.movedim(dim, -1) if batched else x
-    return x.detach().reshape(len(x), -1).tolist()
+    return x.reshape(len(x), -1).tolist()
 
 
 def max_entry(x: Tensor) -> float:
     """The largest entry of ``x``; under ``torch.func.vmap``, of all members of the batch."""
-    return max(max(row) for row in to_lists(x.reshape(1, -1)))
+    return max(to_lists(x.amax().reshape(1, 1))[0])

@@ -6,7 +6,12 @@ of reflections, the polar factor, and the unitarity defect. "Skew" means skew-He
 """
 
 from unitary_zoo.errors import SingularMatrixError
-from unitary_zoo.linalg._cayley import cayley, inverse_cayley, inverse_scaled_cayley
+from unitary_zoo.linalg._cayley import (
+    cayley,
+    cayley_of_coordinates,
+    inverse_cayley,
+    inverse_scaled_cayley,
+)
 from unitary_zoo.linalg._dtypes import (
     as_real,
     complex_dtype,
@@ -18,7 +23,7 @@ from unitary_zoo.linalg._dtypes import (
     real_dtype,
     view_as_real_parts,
 )
-from unitary_zoo.linalg._exponential import expm_skew
+from unitary_zoo.linalg._exponential import expm_of_coordinates, expm_skew
 from unitary_zoo.linalg._fourier import real_fourier
 from unitary_zoo.linalg._group import (
     completed,
@@ -57,6 +62,7 @@ __all__ = [
     "as_real",
     "away_from_minus_one",
     "cayley",
+    "cayley_of_coordinates",
     "compact_reflections",
     "completed",
     "complex_dtype",
@@ -66,6 +72,7 @@ __all__ = [
     "eigenphases",
     "eigenvalues",
     "eps",
+    "expm_of_coordinates",
     "expm_skew",
     "frobenius_gap",
     "from_real_parts",

@@ -33,9 +33,24 @@ def cayley(a: Tensor) -> Tensor:
     return _CAYLEY(a)
 
 
+def cayley_of_coordinates(theta: Tensor, n: int, field: str) -> Tensor:
+    r""":func:`cayley` of the A that :func:`skew_from_coordinates` gives, in one backward node.
+
+    Args:
+        theta: Shape (..., d), float32 or float64.
+        n: Size of A.
+        field: "real" or "complex".
+
+    Returns:
+        Shape (..., n, n), unitary.
+    """
+    return _CAYLEY.of_skew(theta, n, field)
+
+
 def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
     r"""W and :math:`R = (I + A)^{-1}`."""
-    longest = max_entry(torch.linalg.vector_norm(a.detach(), dim=-2)) if a.numel() else 0.0
+    # The rows of a skew matrix are as long as its columns, and lie in one piece in memory.
+    longest = max_entry(torch.linalg.vector_norm(a.detach(), dim=-1)) if a.numel() else 0.0
     r = _inverse_of_one_plus(a, longest)
     w = add_identity_(2 * r, -1.0)
     # The defect is a few times norm * eps. The norm is at most sqrt(n) times the longest column, so
@@ -48,8 +63,8 @@ def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _adjoint(grad: Tensor, r: Tensor) -> Tensor:
-    # W = 2 R - I and dW = -2 R dA R
-    return -2 * (r.mH @ grad @ r.mH)
+    # W = 2 R - I and dW = -2 R dA R. The conjugate transpose of the gradient needs no R^H.
+    return (r @ (grad.mH @ r)).mul_(-2).mH
 
 
 _CAYLEY = MatrixMap("cayley", _factors, _adjoint)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unitary_zoo._torch import to_lists
-from unitary_zoo.linalg._dtypes import real_dtype, view_as_real_parts
+from unitary_zoo.linalg._constants import kept_on_cpu
+from unitary_zoo.linalg._dtypes import identity_like, real_dtype, view_as_real_parts
 from unitary_zoo.linalg._inplace import add_identity_, add_product, add_product_
 from unitary_zoo.linalg._map import MatrixMap
 from unitary_zoo.linalg._polar import newton_schulz_step
@@ -67,25 +69,54 @@ def expm_skew(a: Tensor) -> Tensor:
     return _EXPONENTIAL(a)
 
 
-def _factors(a: Tensor) -> tuple[Any, ...]:
-    """exp(A), and what its adjoint needs.
+def expm_of_coordinates(theta: Tensor, n: int, field: str) -> Tensor:
+    r""":math:`W = \exp(A)` of the A that :func:`skew_from_coordinates` gives, in one backward node.
+
+    Args:
+        theta: Shape (..., d), float32 or float64.
+        n: Size of A.
+        field: "real" or "complex".
 
     Returns:
-        W; a factor c, which is 1 unless A is huge; the coefficients of the powers of c A in u, v,
-        s and t, with the halvings of A in them; c A, (c A)^2, t, q, v + q; and the matrices that
-        were squared, in order.
+        Shape (..., n, n), unitary.
     """
-    radius, shift, rows = _POLYNOMIALS[real_dtype(a.dtype)]
-    a, a2, a3 = _powers(a)
-    bound = _spectral_bound(a, a2, a3)
+    return _EXPONENTIAL.of_skew(theta, n, field)
+
+
+def _factors(a: Tensor) -> tuple[Any, ...]:
+    """exp(A), and what its adjoint needs; A = 0, at which rebased schemes are read, costs least."""
+    powers = _powers(a)
+    norms = _norms(powers)
+    if not any(norms[0]):
+        return add_identity_(a.clone(), 1.0), 1.0
+    return _evaluated(powers, norms)
+
+
+def _evaluated(powers: Sequence[Tensor], norms: list[list[float]]) -> tuple[Any, ...]:
+    """exp(A), and what its adjoint needs.
+
+    Args:
+        powers: A, A^2 and A^3.
+        norms: Their Frobenius norms, in one list for each power.
+
+    Returns:
+        W; a factor c, which is 1 unless A is huge; the coefficients of I and the powers of c A in
+        u, v, s and t, with the halvings of A in them; c A, (c A)^2, t, q, v + q; and the matrices
+        that were squared, in order.
+    """
+    a = powers[0]
+    dtype = real_dtype(a.dtype)
+    bound = _spectral_bound(norms, a.is_complex())
+    radius = _POLYNOMIALS[dtype][0]
     squarings = max(0, math.ceil(math.log2(bound / radius))) if bound > 0 else 0
-    half, scale = 0.5**squarings, 1.0
+    halvings, scale = squarings, 1.0
     if squarings > 30:  # the coefficients of A^3 would underflow, or A^3 has overflowed
-        half, scale = 1.0, half
-        a, a2, a3 = _powers(a * scale)
-    cubics = tuple(tuple(c * half**k for k, c in enumerate(row, 1)) for row in rows)
-    u, v, s, t = (_linear_combination(row, a, a2, a3) for row in cubics)
-    u, v = add_identity_(u, 1.0), add_identity_(v, shift)
+        halvings, scale = 0, 0.5**squarings
+        powers = _powers(a * scale)
+    a, a2, a3 = powers
+    coefficients = _coefficients(halvings, a.dtype, a.device)
+    one = identity_like(a).expand(a.shape)
+    u, v, s, t = _combined(coefficients, one, a, a2, a3)
     q = add_product(s, t, t)
     vq = v + q
     w = add_product(u, vq, q)
@@ -95,36 +126,28 @@ def _factors(a: Tensor) -> tuple[Any, ...]:
         w = w @ w
         if left % 4 == 0:  # the defect has grown to at most 16 eps, and the step squares it
             w = newton_schulz_step(w)
-    return w, scale, cubics, a, a2, t, q, vq, *roots
+    return w, scale, coefficients, a, a2, t, q, vq, *roots
 
 
-def _adjoint(
-    grad: Tensor, scale: float, cubics: _Cubics,
-    a: Tensor, a2: Tensor, t: Tensor, q: Tensor, vq: Tensor, *roots: Tensor,
-) -> Tensor:  # fmt: skip
+def _adjoint(grad: Tensor, scale: float, *kept: Tensor) -> Tensor:
     """The reverse of the products: two for each of them, none for a Newton-Schulz step."""
+    if not kept:
+        return grad.clone()
+    # The adjoint of a polynomial's derivative at A is its derivative at A^H = -A. The conjugate
+    # transpose of that is the derivative at A in the direction G^H, in which no factor is
+    # transposed.
+    coefficients, a, a2, t, q, vq, *roots = kept
+    d = grad.mH.contiguous()
+    d2 = add_product_(a @ d, d, a)
+    d3 = add_product_(a @ d2, d, a2)
+    du, dv, ds, dt = _combined(coefficients[:, 1:], d, d2, d3)
+    dq = add_product_(add_product(ds, t, dt), dt, t)
+    dw = add_product_(add_product(du, vq, dq), dv.add_(dq), q)
     # The derivative of a Newton-Schulz step at a unitary matrix is the identity on the tangent
     # space, and the exponential moves W in no other direction.
-    for root in reversed(roots):
-        inverse = root.mH
-        grad = add_product_(grad @ inverse, inverse, grad)
-    # u + (v + q) q, where q = s + t^2
-    dv = grad @ q.mH
-    dq = add_product(dv, vq.mH, grad)
-    th = t.mH
-    dt = add_product_(dq @ th, th, dq)
-    da, da2, da3 = (
-        _linear_combination(column, grad, dv, dq, dt) for column in zip(*cubics, strict=True)
-    )
-    # A^3 = A A^2 and A^2 = A A, where A^H = -A and A^2 is Hermitian
-    add_product_(da2, a, da3, alpha=-1)
-    add_product_(da, da3, a2)
-    add_product_(da, da2, a, alpha=-1)
-    add_product_(da, a, da2, alpha=-1)
-    return da if scale == 1.0 else da * scale
-
-
-_EXPONENTIAL = MatrixMap("expm_skew", _factors, _adjoint)
+    for root in roots:
+        dw = add_product_(root @ dw, dw, root)
+    return dw.mH if scale == 1.0 else dw.mH * scale
 
 
 def _powers(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,27 +156,46 @@ def _powers(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return a, a2, a @ a2
 
 
-def _linear_combination(coefficients: tuple[float, ...], *x: Tensor) -> Tensor:
-    """The sum of c_i X_i, in one new tensor; terms with c_i = 0 are left out."""
-    first, *rest = ((c, y) for c, y in zip(coefficients, x, strict=True) if c)
-    out = first[1] * first[0]
-    for c, y in rest:
-        out.add_(y, alpha=c)
-    return out
+@kept_on_cpu
+def _coefficients(halvings: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The coefficients of I, A, A^2, A^3 in u, v, s and t of A / 2^halvings, a row for each."""
+    _, shift, rows = _POLYNOMIALS[real_dtype(dtype)]
+    constants = (1.0, shift, 0.0, 0.0)
+    table = [
+        [constant, *(c * 0.5 ** (halvings * k) for k, c in enumerate(row, 1))]
+        for constant, row in zip(constants, rows, strict=True)
+    ]
+    return torch.tensor(table, dtype=dtype, device=device)
 
 
-def _spectral_bound(a: Tensor, a2: Tensor, a3: Tensor) -> float:
-    """An upper bound of the 2-norm of skew A, from its powers; 0 if no power is finite."""
-    if not a.numel():
-        return 0.0
-    axes = (-3, -2, -1) if a.is_complex() else (-2, -1)
-    norms = torch.stack(
-        [torch.linalg.vector_norm(view_as_real_parts(p.detach()), dim=axes) for p in (a, a2, a3)]
-    )
+def _combined(coefficients: Tensor, *x: Tensor) -> tuple[Tensor, ...]:
+    """The linear combinations of matrices, one for each row of coefficients."""
+    together = torch.mm(coefficients, torch.stack(x).reshape(len(x), -1))
+    return together.view(-1, *x[0].shape).unbind()
+
+
+def _norms(powers: Sequence[Tensor]) -> list[list[float]]:
+    """The Frobenius norms of matrices, or of batches of them, in a list for each."""
+    x = view_as_real_parts(torch.stack([p.detach() for p in powers]))
+    axes = (-3, -2, -1) if powers[0].is_complex() else (-2, -1)
+    return to_lists(torch.linalg.vector_norm(x, dim=axes))
+
+
+def _differentiable(a: Tensor) -> Tensor:
+    powers = _powers(a)
+    w: Tensor = _evaluated(powers, _norms(powers))[0]
+    return w
+
+
+_EXPONENTIAL = MatrixMap("expm_skew", _factors, _adjoint, differentiable=_differentiable)
+
+
+def _spectral_bound(norms: list[list[float]], is_complex: bool) -> float:
+    """An upper bound of the 2-norm of skew A, from the norms of its powers; 0 if none is finite."""
     # Eigenvalues of a real A come in pairs +-ix; one of each pair is counted.
-    repeated = 1 if a.is_complex() else 2
+    repeated = 1 if is_complex else 2
     bound = 0.0
-    for moments in zip(*to_lists(norms), strict=True):
+    for moments in zip(*norms, strict=True):
         sums = [norm * norm / repeated for norm in moments]
         bound = max(bound, _bound_from_power_sums(sums, bound))
     return bound**0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unitary_zoo.linalg._inplace import add_identity_, add_product, add_product_
+from unitary_zoo.linalg._inplace import add_identity_, add_product_
 from unitary_zoo.linalg._map import MatrixMap
 
 
@@ -33,8 +33,7 @@ def householder(v: Tensor) -> Tensor:
 def _factors(v: Tensor) -> tuple[Tensor, ...]:
     """W, then the four parts of its compact form."""
     scale, u, s, y = _compact_form(v)
-    w = add_identity_(-(u @ y), 1.0)
-    return w, scale, u, s, y
+    return add_identity_((u @ y).neg_(), 1.0), scale, u, s, y
 
 
 def _adjoint(grad: Tensor, scale: Tensor, u: Tensor, s: Tensor, y: Tensor) -> Tensor:
@@ -43,8 +42,8 @@ def _adjoint(grad: Tensor, scale: Tensor, u: Tensor, s: Tensor, y: Tensor) -> Te
     gy = grad @ y.mH
     ds = (z.mH @ gy).triu_()
     ds.diagonal(dim1=-2, dim2=-1).mul_(0.5)
-    du = add_product(gy, grad.mH, z, alpha=-1, beta=-1)
-    return add_product_(du, u, ds + ds.mH).div_(scale)
+    du = add_product_(add_product_(gy, grad.mH, z), u, ds + ds.mH, alpha=-1)
+    return du.neg_().div_(scale)
 
 
 _HOUSEHOLDER = MatrixMap(
@@ -55,13 +54,13 @@ _HOUSEHOLDER = MatrixMap(
 def _compact_form(v: Tensor) -> tuple[Tensor, ...]:
     """The largest entry of each column of V; U, the columns divided by it; S; and S^-1 U^H."""
     # W does not depend on the lengths of the columns, so they take no part in derivatives.
-    largest = v.detach().abs().amax(-2, keepdim=True)
-    scale = torch.where(largest > 0, largest, 1.0)
+    scale = v.detach().abs().amax(-2, keepdim=True)
+    zero = scale == 0
+    scale = scale.masked_fill_(zero, 1.0)
     u = v / scale
-    s = (u.mH @ u).triu()
+    s = u.mH @ u  # only its upper triangle is read
     diagonal = s.diagonal(dim1=-2, dim2=-1)
-    diagonal.mul_(0.5)
-    diagonal.masked_fill_((largest == 0).squeeze(-2), 1.0)  # a zero column would make S singular
+    diagonal.mul_(0.5).masked_fill_(zero.squeeze(-2), 1.0)  # a zero column would make S singular
     return scale, u, s, torch.linalg.solve_triangular(s, u.mH, upper=True)
 
 

@@ -19,6 +19,7 @@ from unitary_zoo._torch import (
     is_transformed,
     without_autocast,
 )
+from unitary_zoo.linalg._skew import skew_coordinates_gradient, skew_from_coordinates
 
 Factors = Callable[[Tensor], tuple[Any, ...]]
 """Takes X; returns the value and what the adjoint needs: first numbers, if any, then tensors."""
@@ -66,16 +67,39 @@ class MatrixMap:
         with without_autocast(x.device):
             return self._value(x)
 
+    def of_skew(self, theta: Tensor, n: int, field: str) -> Tensor:
+        """Return the value at the skew matrix A with these coordinates.
+
+        In eager mode the backward pass is one node, from the value to the coordinates.
+
+        Args:
+            theta: The coordinates, shape (..., d); see :func:`linalg.skew_from_coordinates`.
+            n: Size of A.
+            field: "real" or "complex".
+        """
+        with without_autocast(theta.device):
+            if has_values(theta) and self._eager is None and not _is_derived(theta):
+                return self._recorded(theta, (n, field))
+            return self._value(skew_from_coordinates(theta, n, field))
+
     def _value(self, x: Tensor) -> Tensor:
         value: Tensor
         if not has_values(x):
             value = self._operator(x)
         elif self._eager is not None:
             value = self._eager(x)
-        elif is_transformed() and (has_functional_transforms() or has_tangent(x)):
+        elif _is_derived(x):
             value = self.differentiable(x)
         else:
-            value = _EagerMap.apply(x, self)
+            value = self._recorded(x, None)
+        return value
+
+    def _recorded(self, x: Tensor, skew: _Skew | None) -> Tensor:
+        value: Tensor
+        if torch.is_grad_enabled() and x.requires_grad:
+            value = _EagerMap.apply(x, self, skew)
+        else:
+            value = self.factors(_argument(x, skew))[0]
         return value
 
     def differentiable(self, x: Tensor) -> Tensor:
@@ -85,26 +109,40 @@ class MatrixMap:
         return value
 
 
+_Skew = tuple[int, str]
+"""The size and the field of the skew matrix of which coordinates are given."""
+
+
+def _argument(x: Tensor, skew: _Skew | None) -> Tensor:
+    return x if skew is None else skew_from_coordinates(x, *skew)
+
+
+def _is_derived(x: Tensor) -> bool:
+    """Whether a transform of torch.func or forward mode acts on ``x``."""
+    return is_transformed() and (has_functional_transforms() or has_tangent(x))
+
+
 class _EagerMap(torch.autograd.Function):
-    """A map in eager mode."""
+    """A map in eager mode, of a matrix or of the coordinates of a skew matrix."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix_map: MatrixMap) -> Tensor:
+    def forward(ctx: Any, x: Tensor, matrix_map: MatrixMap, skew: _Skew | None) -> Tensor:
         value: Tensor
-        value, *kept = matrix_map.factors(x)
+        value, *kept = matrix_map.factors(_argument(x, skew))
         tensors = [y for y in kept if isinstance(y, Tensor)]
-        ctx.map, ctx.numbers = matrix_map, kept[: len(kept) - len(tensors)]
+        ctx.map, ctx.skew, ctx.numbers = matrix_map, skew, kept[: len(kept) - len(tensors)]
         ctx.save_for_backward(*tensors, x)
         return value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         with without_autocast(grad.device):
             *tensors, x = ctx.saved_tensors
             if torch.is_grad_enabled():
-                value = ctx.map.differentiable(x)
-                return torch.autograd.grad(value, x, grad, create_graph=True)[0], None
-            return ctx.map.adjoint(grad, *ctx.numbers, *tensors), None
+                value = ctx.map.differentiable(_argument(x, ctx.skew))
+                return torch.autograd.grad(value, x, grad, create_graph=True)[0], None, None
+            grad = ctx.map.adjoint(grad, *ctx.numbers, *tensors)
+            return grad if ctx.skew is None else skew_coordinates_gradient(grad), None, None
 
 
 def _operator(

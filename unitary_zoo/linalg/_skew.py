@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from unitary_zoo.linalg._constants import kept_on_cpu
 from unitary_zoo.linalg._dtypes import identity_like
 
 
@@ -34,17 +35,17 @@ def skew_from_coordinates(theta: Tensor, n: int, field: str) -> Tensor:
     Returns:
         Shape (..., n, n).
     """
-    row, column = torch.triu_indices(n, n, 1, device=theta.device)
+    above, _ = _places(n, theta.device)
     shape = (*theta.shape[:-1], n, n)
 
     def upper(values: Tensor) -> Tensor:
         flat = values.new_zeros(*theta.shape[:-1], n * n)
-        return flat.index_copy(-1, row * n + column, values).reshape(shape)
+        return flat.index_copy(-1, above, values).reshape(shape)
 
     if field == "real":
         a = upper(theta)
         return a - a.mT
-    m = row.numel()
+    m = above.numel()
     re, im = upper(theta[..., :m]), upper(theta[..., m : 2 * m])
     diagonal = torch.diag_embed(theta[..., 2 * m :] * math.sqrt(2))
     return torch.complex(re - re.mT, im + im.mT + diagonal)
@@ -52,13 +53,44 @@ def skew_from_coordinates(theta: Tensor, n: int, field: str) -> Tensor:
 
 def skew_to_coordinates(a: Tensor) -> Tensor:
     """Coordinates of the skew part of ``a``; inverse of :func:`skew_from_coordinates`."""
-    a = (a - a.mH) / 2
-    row, column = torch.triu_indices(a.shape[-1], a.shape[-1], 1, device=a.device)
-    above = a[..., row, column]
-    if not a.is_complex():
-        return above
-    diagonal = a.diagonal(dim1=-2, dim2=-1).imag / math.sqrt(2)
-    return torch.cat([above.real, above.imag, diagonal], dim=-1)
+    return skew_coordinates_gradient(a) * 0.5
+
+
+def skew_coordinates_gradient(grad: Tensor) -> Tensor:
+    """The adjoint of :func:`skew_from_coordinates`: twice the coordinates of the skew part.
+
+    Args:
+        grad: The gradient in A, shape (..., n, n).
+
+    Returns:
+        The gradient in the coordinates, shape (..., d).
+    """
+    if not grad.is_contiguous() and grad.mT.is_contiguous():
+        # The skew part of G^H is minus that of G, and G^H lies in memory row by row.
+        return -skew_coordinates_gradient(grad.mH)
+    above, below = _places(grad.shape[-1], grad.device)
+    flat = grad.reshape(*grad.shape[:-2], -1)
+    upper, lower = flat.index_select(-1, above), flat.index_select(-1, below)
+    if not grad.is_complex():
+        return upper - lower
+    diagonal = grad.diagonal(dim1=-2, dim2=-1).imag * math.sqrt(2)
+    return torch.cat([upper.real - lower.real, upper.imag + lower.imag, diagonal], dim=-1)
+
+
+def _places(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The places of the entries above the diagonal in the flattened matrix, and of their mirrors.
+
+    Those of large matrices, where the products take far longer, are not kept.
+    """
+    return (_kept_places if n <= 512 else _new_places)(n, device)
+
+
+def _new_places(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    row, column = torch.triu_indices(n, n, 1, device=device)
+    return row * n + column, column * n + row
+
+
+_kept_places = kept_on_cpu(_new_places)
 
 
 def traceless(a: Tensor) -> Tensor:

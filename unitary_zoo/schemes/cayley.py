@@ -69,8 +69,8 @@ class Cayley(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
-        return DenseMap(linalg.cayley(a))
+        theta = self._promoted(self.theta)
+        return DenseMap(linalg.cayley_of_coordinates(theta, self.n, self.field))
 
     def _assign(self, w: Tensor) -> None:
         # At this margin the largest coordinate, 2 / sqrt(eps), leaves half the digits to others.

@@ -64,10 +64,11 @@ class Expm(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        a = linalg.skew_from_coordinates(self._promoted(self.theta), self.n, self.field)
+        theta = self._promoted(self.theta)
         if self._is_special_unitary:
-            a = linalg.traceless(a)
-        return DenseMap(linalg.expm_skew(a))
+            a = linalg.traceless(linalg.skew_from_coordinates(theta, self.n, self.field))
+            return DenseMap(linalg.expm_skew(a))
+        return DenseMap(linalg.expm_of_coordinates(theta, self.n, self.field))
 
     def _assign(self, w: Tensor) -> None:
         self.theta.copy_(

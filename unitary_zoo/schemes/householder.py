@@ -158,7 +158,7 @@ class Householder(Static):
         """Return the diagonal of S, shape (n,)."""
         if self.field == "real":
             sign = self._promoted(self.sign)
-            return torch.cat([sign.new_ones(self.n - 1), sign])
+            return nn.functional.pad(sign, (self.n - 1, 0), value=1.0)
         phases = self._promoted(self.phases)
         if self._is_special_unitary:
             phases = phases - phases.mean() + self.reflections * math.pi / self.n
