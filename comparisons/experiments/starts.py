@@ -43,6 +43,8 @@ TASKS = {
 }
 """Length and iterations of each task."""
 DEFAULT_TASKS = ("copying", "adding", "permuted_mnist")
+CHANGES: dict[str, dict[str, Any]] = {"adding": {"lr_decay": None, "decay_every": 1}}
+"""Departures from the preset besides size, length and iterations."""
 STATES = {"unitary_system": 16}
 """Sizes that a task prescribes, in real numbers: the network is the system itself."""
 SCHEMES = (
@@ -137,7 +139,10 @@ def runs_of(
         length, count = TASKS[task]
         count = min(count, iterations) if iterations else count
         setting = QUICK[task][1].changed(
-            hidden_size=STATES.get(task, hidden_size), iterations=count, eval_every=count
+            hidden_size=STATES.get(task, hidden_size),
+            iterations=count,
+            eval_every=count,
+            **CHANGES.get(task, {}),
         )
         setting = fitted(setting, scheme)
         for start in starts_of(scheme, setting.model.hidden_size, wanted):

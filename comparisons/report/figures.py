@@ -225,6 +225,7 @@ def save_png(figure: Figure, path: Path) -> None:
     """Write a PNG that is sharp on a dense screen."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160, facecolor="white")
+    figure.set_layout_engine("none")  # placed once, and not again for another format
     write_file(path, buffer.getvalue())
 
 

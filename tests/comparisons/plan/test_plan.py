@@ -103,7 +103,7 @@ def test_plan_flags_override_preset():
     assert [(run.length, run.seed) for run in runs] == [(7, 1), (9, 1), (7, 2), (9, 2)]
     assert {run.setting.training.iterations for run in runs} == {5}
     assert {run.device for run in runs} == {"meta"}
-    assert "settings made for T = 50" in runs[0].setting.source
+    assert "settings made for T = 30" in runs[0].setting.source
 
 
 def test_plan_unknown_length_takes_nearest_settings():
