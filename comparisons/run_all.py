@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         p.error(str(error))
     store = Store(args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET))
     if args.dry_run:
-        console.print_runs(runs, console.read_finished(store))
+        console.print_runs(runs, console.read_finished(store), args.jobs)
         return 0
     try:
         store.prepare(command, runs, args.paper or "")
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
     keeper = Keeper(store, command)
     try:
-        complete(executor, runs, store, keeper)
+        complete(executor, runs, store, keeper, args.jobs)
         reported = _report(store.folder)
     except KeyboardInterrupt:
         keeper.report_unsaved()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -19,13 +20,13 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 
 from comparisons.models import BASELINES, relevant_setting
 from comparisons.papers import paper_titles
 from comparisons.plan import PRESETS
+from comparisons.plan.costs import costs
 from comparisons.records import Failure, Result, Run
 from comparisons.results.store import Store
 from comparisons.results.text import format_cell
@@ -91,7 +92,6 @@ class ProgressBars:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=get_console(),
             transient=True,
@@ -123,6 +123,10 @@ class ProgressBars:
             self._bars[run.id], completed=iteration, note=f"training loss {loss:.4g}"
         )
 
+    def note(self, text: str) -> None:
+        """Show a note behind the bar of all runs."""
+        self._progress.update(self._all, note=text)
+
     def finish(self, ended: Result | Failure) -> None:
         """Remove the bar of a run that ended, and print how it ended."""
         bar = self._bars.pop(ended.run.id, None)
@@ -147,8 +151,26 @@ def read_finished(store: Store) -> set[str]:
     return {result.run.id for result in contents.results}
 
 
-def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
-    """Print the runs of a command, and which of them are finished."""
+def expected(runs: Sequence[Run], jobs: int) -> str:
+    """A sentence on the time that the runs would take; "" where nothing like them is recorded."""
+    seconds, known = costs(runs)
+    if not known or not runs:
+        return ""
+    return (
+        f"about {minutes(sum(seconds) / jobs)} for {len(runs)} runs, {jobs} at a time, on the "
+        "machine of the recorded ones"
+    )
+
+
+def minutes(seconds: float) -> str:
+    """A time in words, as exact as an estimate is."""
+    if seconds < 90:
+        return f"{10 * math.ceil(seconds / 10)} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def print_runs(runs: Sequence[Run], finished: set[str], jobs: int = 1) -> None:
+    """Print the runs of a command, which of them are finished, and the time of the others."""
     table = Table("task", "variant", "T", "model", "n", "seed", "iterations", "batch", "training",
                   "device", "state", title=f"{len(runs)} runs")  # fmt: skip
     for run in runs:
@@ -167,6 +189,8 @@ def print_runs(runs: Sequence[Run], finished: set[str]) -> None:
             "finished" if run.id in finished else "to run",
         )
     get_console().print(table)
+    if line := expected([run for run in runs if run.id not in finished], jobs):
+        say(line)
 
 
 def print_catalogue() -> None:

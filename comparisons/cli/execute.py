@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from comparisons.cli import console
 from comparisons.execution import Executor
 from comparisons.execution.executor import failure_by
+from comparisons.plan.costs import costs, section
 from comparisons.records import Failure, Result, Run
 from comparisons.results.claims import ClaimError, claimed
 from comparisons.results.store import Store, to_text
@@ -77,8 +81,42 @@ class Keeper:
         )
 
 
-def complete(executor: Executor, runs: Sequence[Run], store: Store, keeper: Keeper) -> None:
-    """Train the runs that have not finished, except for those that another command trains."""
+class Outlook:
+    """The time that is left, from the runs that ended: their costs, and how long they took.
+
+    Args:
+        runs: All that are to be trained.
+    """
+
+    enough = 4
+    """Runs that have to end before anything is said."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._costs = dict(zip((run.id for run in runs), costs(runs)[0], strict=True))
+        self._total = sum(self._costs.values())
+        self._done, self._ended, self._started = 0.0, 0, time.monotonic()
+
+    def left(self, ended: Run) -> float | None:
+        """Count a run that ended; return the seconds that are left, None if it is too early."""
+        self._done += self._costs[ended.id]
+        self._ended += 1
+        if self._ended < self.enough:
+            return None
+        return (time.monotonic() - self._started) * (self._total / self._done - 1)
+
+    @property
+    def first(self) -> bool:
+        """Whether the last run was the first after which the time is known."""
+        return self._ended == self.enough
+
+
+def complete(
+    executor: Executor, runs: Sequence[Run], store: Store, keeper: Keeper, jobs: int = 1
+) -> None:
+    """Train the runs that have not finished, except for those that another command trains.
+
+    Once the first section of the report is complete, a report is written, and again at the end.
+    """
     with contextlib.ExitStack() as stack:
         held: frozenset[str] = frozenset()
         try:
@@ -98,15 +136,39 @@ def complete(executor: Executor, runs: Sequence[Run], store: Store, keeper: Keep
                 f"{len(left) - len(missing)} runs are left to another command, which is at work "
                 "on this folder; once it has ended, the same command trains what it did not"
             )
-        execute(executor, missing, keeper)
+        if line := console.expected(missing, jobs):
+            console.say(f"{line}; the first runs show how long it takes on this one")
+        execute(executor, missing, keeper, store.folder)
 
 
-def execute(executor: Executor, runs: Sequence[Run], keeper: Keeper) -> None:
+def execute(executor: Executor, runs: Sequence[Run], keeper: Keeper, folder: Path) -> None:
     """Train the runs, and store and print each result or failure as it comes."""
-    bars = console.ProgressBars(len(runs))
+    bars, outlook = console.ProgressBars(len(runs)), Outlook(runs)
+    waiting = collections.Counter(map(section, runs))
+    reported = False
     try:
         with bars, contextlib.closing(executor.execute(runs, bars.update)) as ended_runs:
             for ended in ended_runs:
                 bars.finish(keeper.keep(ended))
+                waiting[section(ended.run)] -= 1
+                whole, others = not waiting[section(ended.run)], any(waiting.values())
+                left = outlook.left(ended.run)
+                if left is not None and others:
+                    bars.note(f"about {console.minutes(left)} left")
+                    if whole or outlook.first:
+                        console.say(f"about {console.minutes(left)} left on this machine")
+                if whole and others and not reported:
+                    reported = True
+                    _report_early(folder)
     finally:
         keeper.try_again()
+
+
+def _report_early(folder: Path) -> None:
+    """Write a first report; one that cannot be written now is written at the end."""
+    # Late, as in run_all.py: drawing is slow to import.
+    from comparisons.report import write_report
+
+    with contextlib.suppress(OSError):
+        pages = ", ".join(map(str, write_report(folder).pages))
+        console.say(f"a first report, of what has finished: {pages}")

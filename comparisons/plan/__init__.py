@@ -9,6 +9,7 @@ from functools import partial
 
 from comparisons.models import check_model, model_names
 from comparisons.papers import Training, find_paper
+from comparisons.plan.costs import cheapest_first
 from comparisons.plan.fitting import accepted_size, with_change
 from comparisons.plan.papers import describe_trainings, trainings_of
 from comparisons.plan.presets import DEFAULT_PRESET, PRESETS, Preset
@@ -37,6 +38,8 @@ def plan(
     hidden_size: int | None = None,
 ) -> list[Run]:
     """The runs of a command, each once, seed by seed: an interrupted command leaves whole seeds.
+
+    Within a seed cheaper tasks come first, so that the first figures are soon complete.
 
     Args:
         preset: A key of :data:`PRESETS`.
@@ -86,7 +89,7 @@ def plan(
         raise PlanError(f"{paper} trained nothing of that; {describe_trainings(paper)}")
     if not runs:
         raise PlanError(f"preset {preset!r} has no settings for these tasks; try another preset")
-    return sorted({run.id: run for run in runs}.values(), key=lambda run: run.seed)
+    return cheapest_first(list({run.id: run for run in runs}.values()))
 
 
 def with_size(n: int, trainings: list[Training]) -> list[Training]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from comparisons.cli import execute
 from comparisons.cli.execute import Keeper, complete
 from comparisons.execution.executor import failure
 from comparisons.results import store as store_module
@@ -188,3 +189,23 @@ def test_complete_stores_failures_as_results(tmp_path, runs, disk):
     assert keeper.failed == 4
     assert keeper.unsaved == []
     assert [found.run for found in Store(tmp_path).load().failures] == runs
+
+
+def test_complete_reports_first_complete_task_and_says_what_is_left(
+    tmp_path, make_run, finish, capsys
+):
+    runs = [make_run(seed=seed) for seed in range(4)] + [make_run(task="adding")]
+    Store(tmp_path).prepare("the command", runs)
+    train(runs, finish, tmp_path)
+    out = capsys.readouterr().out
+    assert "left on this machine" in out
+    assert out.count("a first report") == 1
+    assert "This report is partial" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_outlook_weighs_runs_by_their_cost(make_run, monkeypatch):
+    now = iter((0.0, 10.0))
+    monkeypatch.setattr(execute.time, "monotonic", lambda: next(now))
+    runs = [make_run("expm", seed=seed) for seed in range(4)]
+    outlook = execute.Outlook([*runs, make_run("expm", iterations=48)])  # of 6 each, 24 of 72
+    assert [outlook.left(run) for run in runs] == [None, None, None, pytest.approx(20.0)]
