@@ -23,7 +23,8 @@ from comparisons.benchmarks.recurrences import (
     by_role,
     our_recurrence,
 )
-from unitary_zoo import UnitaryGRU, UnitaryRNN, as_real
+from unitary_zoo import UnitaryGRU, UnitaryGRUCell, UnitaryRNN, UnitaryRNNCell, as_real
+from unitary_zoo.base import FactoredMap
 
 # Of a gradient in float64, relative to its largest entry; any mistake lies orders above it.
 TOLERANCE = 1e-10
@@ -157,6 +158,12 @@ def our_layer_of(network: Network) -> Layer:
     layer = network.layer
     assert isinstance(layer, (UnitaryRNN, UnitaryGRU))
     return layer
+
+
+def factors_of(cell: UnitaryRNNCell | UnitaryGRUCell) -> FactoredMap | None:
+    """The factors that the recurrence of a cell applies at every step, or None."""
+    product = None if isinstance(cell, UnitaryGRUCell) else cell.recurrent.prepare()
+    return product if isinstance(product, FactoredMap) else None
 
 
 def recurrence_of(layer: Layer, problem: Problem) -> Recurrence:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from unitary_zoo import UnitaryGRU, UnitaryGRUCell, UnitaryRNN, UnitaryRNNCell
+from unitary_zoo.base import FactoredMap
 from unitary_zoo.scan import gated_scan, recurrent_scan
 
 Tensors = Mapping[str, Tensor]
@@ -144,8 +145,12 @@ def our_recurrence(
     x: Tensor,
     checkpoint: int | None = None,
     backend: str = "auto",
+    product: FactoredMap | None = None,
 ) -> Form:
-    """``recurrent_scan`` or ``gated_scan`` with W as a leaf, as nn.RNN and nn.GRU have it."""
+    """``recurrent_scan`` or ``gated_scan`` with W as a leaf, as nn.RNN and nn.GRU have it.
+
+    If W is a ``product`` of factors, the leaf called W holds their numbers.
+    """
     r = recurrence
     h0 = w["V"].new_zeros(r.batch, r.n)
 
@@ -155,8 +160,9 @@ def our_recurrence(
                 x, w["W"], h0, w["V"], bias=w["b"], bias_hn=w["b_hn"], backend=backend,
                 return_sequence=not r.last_only, checkpoint=checkpoint,
             )  # fmt: skip
+        matrix = w["W"] if product is None else FactoredMap(r.n, product.factors, w["W"])
         return recurrent_scan(
-            x, w["W"], h0, r.nonlinearity, weight_ih=w["V"], bias=w["b"], backend=backend,
+            x, matrix, h0, r.nonlinearity, weight_ih=w["V"], bias=w["b"], backend=backend,
             threshold=w.get("threshold"), return_sequence=not r.last_only, checkpoint=checkpoint,
         )  # fmt: skip
 

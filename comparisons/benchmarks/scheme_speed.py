@@ -46,7 +46,7 @@ from comparisons.benchmarks.configurations import (
 from comparisons.benchmarks.timing import Row, Step, medians
 from comparisons.cli.console import say, show
 from unitary_zoo import Parametrization, attach
-from unitary_zoo.base import LinearMap
+from unitary_zoo.base import FactoredMap, LinearMap
 
 SIZES = (128, 512)
 BATCH, BATCH_LARGE = 128, 16
@@ -60,8 +60,6 @@ def freed(x: Any) -> Any:
     if isinstance(x, Tensor):
         inexact = x.is_floating_point() or x.is_complex()
         return x.detach().clone().requires_grad_(inexact)
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*map(freed, x))
     return type(x)(map(freed, x)) if isinstance(x, (tuple, list)) else x
 
 
@@ -77,7 +75,11 @@ def tensors(x: Any) -> Iterator[Tensor]:
 def with_factors(p: Parametrization) -> tuple[LinearMap, list[Tensor]]:
     """The prepared map and its factors, detached from the parameters."""
     with torch.no_grad():
-        linear = copy.copy(p.prepare())
+        prepared = p.prepare()
+    if isinstance(prepared, FactoredMap):
+        numbers = freed(prepared.numbers)
+        return FactoredMap(p.n, prepared.factors, numbers), [numbers]
+    linear = copy.copy(prepared)
     vars(linear).update({key: freed(value) for key, value in vars(linear).items()})
     return linear, list(tensors(list(vars(linear).values())))
 

@@ -8,10 +8,11 @@ et al. (copying, pixels) and of Lin and Wang (words).
 
 The parts of a step are timed in loops of their own, in turns with it:
 
-- ``scan``: the recurrence forward and backward, for inputs of a single feature, with W given.
+- ``scan``: the recurrence forward and backward, for inputs of a single feature, with W given, or
+  its factors where the layer applies these.
 - ``inputs``: what the other features of the inputs add to that. The product with V is a part of
   the native recurrence.
-- ``W``: W from its parameters, and the gradient of that.
+- ``W``: W from its parameters, or the factors, and the gradient of that.
 - ``readout_and_loss``: the real features of the states, the read-out and the loss, forward and
   backward, with the states given.
 - ``optimizer``: the step of RMSprop, with the retraction or rebase that follows it.
@@ -55,7 +56,7 @@ from comparisons.benchmarks.networks import (
 )
 from comparisons.benchmarks.timing import Row, Step, medians_in_loops
 from comparisons.cli.console import say, show
-from unitary_zoo import UnitaryGRU, UnitaryRNN, attach
+from unitary_zoo import UnitaryGRU, UnitaryGRUCell, UnitaryRNN, UnitaryRNNCell, attach
 
 LR = 1e-4
 TURN = 0.05  # seconds in which a network takes its steps before another has its turn
@@ -151,11 +152,20 @@ def parts(name: str, problem: Problem) -> dict[str, Step]:
     cell = layer.cells[0]
     learned = [p for p in cell.recurrent.parameters() if p.requires_grad]
     w = recurrences.weights(layer)
+    product = networks.factors_of(cell)
+    if product is not None:
+        w["W"] = product.numbers.detach().clone().requires_grad_()
     narrow = {**w, "V": w["V"].detach()[:, :1].contiguous().requires_grad_()}
     recurrence = networks.recurrence_of(layer, problem)
-    scans = {"scan": recurrences.our_recurrence(recurrence, narrow, x[..., :1].contiguous())}
+    scans = {
+        "scan": recurrences.our_recurrence(
+            recurrence, narrow, x[..., :1].contiguous(), product=product
+        )
+    }
     if problem.features > 1:
-        scans["scan_of_all_features"] = recurrences.our_recurrence(recurrence, w, x)
+        scans["scan_of_all_features"] = recurrences.our_recurrence(
+            recurrence, w, x, product=product
+        )
     states = network.states(x).detach().requires_grad_()
     upstream, of_w = torch.randn_like(states), torch.randn_like(w["W"]) / problem.n
     read = [states, *network.readout.parameters()]
@@ -163,10 +173,16 @@ def parts(name: str, problem: Problem) -> dict[str, Step]:
     optimizer = _optimizer(updated)
     return {
         **{part: partial(form.results, upstream) for part, form in scans.items()},
-        "W": lambda: torch.autograd.grad(recurrences.by_role(cell)["W"], learned, of_w),
+        "W": lambda: torch.autograd.grad(_w_of(cell), learned, of_w),
         "readout_and_loss": lambda: torch.autograd.grad(network.loss(states, targets), read),
         "optimizer": optimizer.step,
     }
+
+
+def _w_of(cell: UnitaryRNNCell | UnitaryGRUCell) -> Tensor:
+    """What the scan reads: W, or the numbers of its factors."""
+    product = networks.factors_of(cell)
+    return recurrences.by_role(cell)["W"] if product is None else product.numbers
 
 
 def measure(

@@ -52,7 +52,10 @@ def from_real_parts(x: Tensor, field: str) -> Tensor:
 
 def as_real(h: Tensor) -> Tensor:
     """The real features of a state: [Re h, Im h] (..., 2n) if complex, ``h`` itself if real."""
-    return torch.cat([h.real, h.imag], dim=-1) if h.is_complex() else h
+    if not h.is_complex():
+        return h
+    # One copy. The gradients of h.real and h.imag would each fill a tensor of all of h.
+    return torch.view_as_real(h.resolve_conj()).transpose(-2, -1).flatten(-2)
 
 
 def identity_like(w: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from unitary_zoo.scan.problem import AnyProblem, GatedProblem, Problem
 
 def status() -> tuple[bool, str]:
     """Return that the loop runs everywhere, and when it is used."""
-    return True, "used for single steps and for maps applied by their factors: the plain loop"
+    return True, "used for single steps, and for maps by factors that native lacks: the plain loop"
 
 
 def supports(problem: AnyProblem) -> tuple[bool, str]:
