@@ -66,7 +66,9 @@ def test_gru_gates_option_chooses_the_orthogonal_matrices(scheme, gates):
     of = {"r": r, "z": z, "n": candidate}
     assert list(cell.recurrent) == (["r", "z", "n"] if gates == "all" else ["n"])
     for name, p in cell.recurrent.items():
-        assert torch.equal(p.matrix(), of[name])
+        # One batch of matrices rounds in another order, by eps times the condition of I + A, below
+        # 1e4 at these starts. The matrices differ from one another by order 1.
+        assert float((p.matrix() - of[name]).detach().abs().max()) <= 1e4 * torch.finfo(F64).eps
         assert float(unitarity_defect(of[name])) <= p.info.tolerance(n, F64)
     if gates == "candidate":
         assert torch.equal(cell.weight_rz, torch.cat([r, z]))

@@ -2,6 +2,7 @@
 
 from unitary_zoo.base.anchored import ProjectedFromBase
 from unitary_zoo.base.assignment import fit_columns
+from unitary_zoo.base.batches import matrices
 from unitary_zoo.base.description import Description
 from unitary_zoo.base.factors import (
     Diagonal,
@@ -73,6 +74,7 @@ __all__ = [
     "complex_matrix_dimension",
     "complex_skew_dimension",
     "fit_columns",
+    "matrices",
     "real_matrix_dimension",
     "real_skew_dimension",
 ]

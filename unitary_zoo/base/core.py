@@ -26,6 +26,8 @@ class SchemeCore(UnitaryBuffers, ABC):
     info: SchemeInfo
     initial_determinant: int = 1
     _started: bool = True  # False from the constructor of a family to the first start
+    # The tensors of which `_matrix_of` computes W, for a class that has it.
+    _batched: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -102,6 +104,20 @@ class SchemeCore(UnitaryBuffers, ABC):
     @abstractmethod
     def _prepare(self) -> LinearMap:
         """Return the map, in float32 or better; called with autocast disabled."""
+
+    def _check_read(self) -> None:
+        """Refuse a read, or warn of it, where something is wrong with what is stored."""
+
+    def _matrix_of(self, *tensors: Tensor) -> Tensor:
+        """Return W (..., n, n) from the tensors that ``_batched`` names, or from batches of them.
+
+        They come in the precision of the computation.
+        """
+        raise NotImplementedError(f"{self.info.name} takes no batches")
+
+    def _batch_options(self) -> tuple[object, ...]:
+        """Return the options that ``_matrix_of`` reads, beside field and determinant."""
+        return ()
 
     def prepare(self) -> LinearMap:
         """Return the map with its factors computed once, to be applied many times."""

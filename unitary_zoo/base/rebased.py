@@ -61,18 +61,25 @@ class Rebased(Parametrization):
         """Return f(A), where f(0) = I and f'(0) is the identity."""
 
     def _skew(self, coordinates: Tensor) -> Tensor:
-        """Return the skew matrix (n, n) with these coordinates, in the computing precision."""
+        """Return the skew matrix (..., n, n) with these coordinates, in the computing precision."""
         return linalg.skew_from_coordinates(self._promoted(coordinates), self.n, self.field)
 
-    def _prepare(self) -> LinearMap:
+    def _check_read(self) -> None:
         self._check_started()
         self.warn_of_a_missed_step()
-        a = self._skew(self.theta)
+
+    def _prepare(self) -> LinearMap:
+        self._check_read()
+        return DenseMap(self._matrix_of(self.theta, self.base))
+
+    def _matrix_of(self, *tensors: Tensor) -> Tensor:
+        theta, base = tensors
+        a = self._skew(theta)
         if self._is_special_unitary:
             a = linalg.traceless(a)
         # Detached, so that no gradient reaches the base even if all parameters are unfrozen.
-        base = linalg.reunitarized(linalg.from_real_parts(self.base.detach(), self.field))
-        return DenseMap(self._map(a) @ base)
+        base = linalg.reunitarized(linalg.from_real_parts(base.detach(), self.field))
+        return self._map(a) @ base
 
     def _assign(self, w: Tensor) -> None:
         self.theta.zero_()

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from unitary_zoo.base import Parametrization
+from unitary_zoo.base import Parametrization, matrices
 from unitary_zoo.cells._base import RecurrentCell, build_recurrent, empty_parameter, uniform_
 from unitary_zoo.cells.torch_weights import Scheme, check_kind, options_of
 from unitary_zoo.scan import gated_scan
@@ -103,8 +103,8 @@ class UnitaryGRUCell(RecurrentCell):
 
         They are built at each read. The layout is that of ``weight_hh_l0`` of ``nn.GRU``.
         """
-        unitary = [scheme.prepare().matrix() for scheme in self._schemes()]
-        return torch.cat(unitary if self.weight_rz is None else [self.weight_rz, *unitary])
+        unitary = matrices(self._schemes()).flatten(0, 1)
+        return unitary if self.weight_rz is None else torch.cat([self.weight_rz, unitary])
 
     def _scan(
         self,

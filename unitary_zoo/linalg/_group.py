@@ -65,10 +65,11 @@ def reunitarized(w: Tensor) -> Tensor:
     :math:`\|W\|_F^2 < n`. So :func:`frobenius_gap` decides, which takes n^2 operations.
 
     Args:
-        w: Shape (n, n), float32 or float64, real or complex; takes no part in derivatives.
+        w: Shape (n, n) or (N, n, n), float32 or float64, real or complex; takes no part in
+            derivatives.
 
     Returns:
-        Shape (n, n).
+        The shape of ``w``.
     """
     return _REUNITARIZED(w.detach())
 
@@ -77,8 +78,13 @@ def _reunitarized(w: Tensor) -> Tensor:
     # Rounding a unitary W changes the entries of W^H W - I by about eps, up or down.
     n = w.shape[-1]
     limit = 4 * (math.sqrt(n) * eps(w.dtype) + n * eps(torch.float64))
+    gap = max_entry(frobenius_gap(w))
+    if gap <= limit:
+        return w
+    if w.ndim > 2:
+        return torch.stack([_reunitarized(x) for x in w])
     # Numbers that are not finite have no polar factor, and show in W as they are.
-    return polar(w) if limit < max_entry(frobenius_gap(w)) < math.inf else w
+    return polar(w) if gap < math.inf else w
 
 
 # The operator keeps the name by which exported programs refer to it.
@@ -93,6 +99,6 @@ def frobenius_gap(w: Tensor) -> Tensor:
     No singular value of a mean of unitary matrices exceeds 1, so the unitarity defect of a mean
     is at most this.
     """
-    accurate = double(w[..., 0, 0]).dtype
+    accurate = torch.complex128 if w.is_complex() else torch.float64
     squared = torch.linalg.vector_norm(w, dim=(-2, -1), dtype=accurate).square()
     return (squared - w.shape[-1]).abs()

@@ -62,6 +62,8 @@ class Cayley(Static):
         default_init="henaff",
     )
 
+    _batched = ("theta",)
+
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(n, **options)
         d = linalg.skew_dimension(n, self.field)
@@ -69,8 +71,11 @@ class Cayley(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        theta = self._promoted(self.theta)
-        return DenseMap(linalg.cayley_of_coordinates(theta, self.n, self.field))
+        return DenseMap(self._matrix_of(self._promoted(self.theta)))
+
+    def _matrix_of(self, *tensors: Tensor) -> Tensor:
+        (theta,) = tensors
+        return linalg.cayley_of_coordinates(theta, self.n, self.field)
 
     def _assign(self, w: Tensor) -> None:
         # At this margin the largest coordinate, 2 / sqrt(eps), leaves half the digits to others.

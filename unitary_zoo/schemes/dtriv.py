@@ -73,6 +73,8 @@ class DTriv(Rebased):
         default_init="henaff",
     )
 
+    _batched = ("theta", "base")
+
     def __init__(
         self, n: int, *, map: str = "expm", rebase_every: float | None = 100, **options: Any
     ) -> None:
@@ -83,6 +85,9 @@ class DTriv(Rebased):
         if map != "expm":
             self.info = replace(self.info, retraction_order=_ORDERS[map])
         self.reset_parameters()
+
+    def _batch_options(self) -> tuple[object, ...]:
+        return (self.map,)
 
     def _map(self, a: Tensor) -> Tensor:
         if self.map == "expm":

@@ -57,6 +57,8 @@ class Expm(Static):
         default_init="henaff",
     )
 
+    _batched = ("theta",)
+
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(n, **options)
         d = linalg.skew_dimension(n, self.field)
@@ -64,11 +66,14 @@ class Expm(Static):
         self.reset_parameters()
 
     def _prepare(self) -> LinearMap:
-        theta = self._promoted(self.theta)
+        return DenseMap(self._matrix_of(self._promoted(self.theta)))
+
+    def _matrix_of(self, *tensors: Tensor) -> Tensor:
+        (theta,) = tensors
         if self._is_special_unitary:
             a = linalg.traceless(linalg.skew_from_coordinates(theta, self.n, self.field))
-            return DenseMap(linalg.expm_skew(a))
-        return DenseMap(linalg.expm_of_coordinates(theta, self.n, self.field))
+            return linalg.expm_skew(a)
+        return linalg.expm_of_coordinates(theta, self.n, self.field)
 
     def _assign(self, w: Tensor) -> None:
         self.theta.copy_(

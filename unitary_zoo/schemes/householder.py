@@ -106,6 +106,8 @@ class Householder(Static):
         ),
     )
 
+    _batched = ("reflectors", "_signs")
+
     sign: Tensor
     _own_init = "householder"
     _wanted: int = 0  # number of columns that are wanted, if not all
@@ -154,21 +156,31 @@ class Householder(Static):
             self.info, claims={self.field: claims}, assignable=False, default_init="householder"
         )
 
-    def _diagonal(self) -> Tensor:
-        """Return the diagonal of S, shape (n,)."""
+    @property
+    def _signs(self) -> Tensor:
+        """What the diagonal of S is made of: the sign, or the phases."""
+        return self.sign if self.field == "real" else self.phases
+
+    def _diagonal(self, signs: Tensor) -> Tensor:
+        """Return the diagonal of S (..., n), from the sign (..., 1) or the phases (..., n)."""
         if self.field == "real":
-            sign = self._promoted(self.sign)
-            return nn.functional.pad(sign, (self.n - 1, 0), value=1.0)
-        phases = self._promoted(self.phases)
+            return nn.functional.pad(signs, (self.n - 1, 0), value=1.0)
+        phases = signs
         if self._is_special_unitary:
-            phases = phases - phases.mean() + self.reflections * math.pi / self.n
+            mean = phases.mean(-1, keepdim=True)
+            phases = phases - mean + self.reflections * math.pi / self.n
         return torch.polar(torch.ones_like(phases), phases)
 
     def _prepare(self) -> LinearMap:
-        v, d = linalg.from_real_parts(self._promoted(self.reflectors), self.field), self._diagonal()
+        v, signs = self._promoted(self.reflectors), self._promoted(self._signs)
         if 2 * self.reflections < self.n:
-            return ReflectionsMap(v, d)
-        return DenseMap(linalg.householder(v) * d)
+            return ReflectionsMap(linalg.from_real_parts(v, self.field), self._diagonal(signs))
+        return DenseMap(self._matrix_of(v, signs))
+
+    def _matrix_of(self, *tensors: Tensor) -> Tensor:
+        reflectors, signs = tensors
+        v = linalg.from_real_parts(reflectors, self.field)
+        return linalg.householder(v) * self._diagonal(signs).unsqueeze(-2)
 
     def _assign(self, w: Tensor) -> None:
         if self.field == "real":

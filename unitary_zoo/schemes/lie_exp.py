@@ -58,6 +58,8 @@ class LieExp(Rebased):
         default_init="henaff",
     )
 
+    _batched = ("theta", "base")
+
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(n, **options)
         self.reset_parameters()
