@@ -9,6 +9,7 @@ import torch
 from tests.base.common import build
 from tests.oracles import as_numpy, defect
 from unitary_zoo import Parametrization, attach
+from unitary_zoo.linalg import frobenius_gap
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, "2", -math.inf, math.nan])
@@ -57,3 +58,17 @@ def test_matrix_stays_unitary_without_attach():
         optimizer.step()
     assert p.theta.abs().max() > math.pi  # far from the base
     assert defect(p.matrix()) <= p.info.tolerance(5, p.dtype)
+
+
+def test_step_leaves_no_systematic_growth_in_the_base():
+    n = 128
+    p = build("lie_exp", n, "real", torch.float32)
+    for _ in range(100):
+        with torch.no_grad():
+            p.theta.normal_(std=1e-4)
+        p.step_()
+    # Rounding the entries of W by half a unit changes ||W||_F^2 by sqrt(n) eps if the errors of a
+    # column add up, and columns add like sqrt(n). In float32 throughout, all of them grow.
+    assert (
+        float(frobenius_gap(p.base.detach())) <= 1.5 * math.sqrt(n) * torch.finfo(torch.float32).eps
+    )

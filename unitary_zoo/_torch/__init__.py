@@ -24,6 +24,8 @@ from unitary_zoo._torch.recurrent import rnn_members, without_computed_weights
 from unitary_zoo._torch.tensors import (
     WriteCounter,
     is_swapped_in,
+    named_parameters,
+    named_tensors,
     own_parameters,
     own_tensors,
     parametrizations_are_cached,
@@ -62,6 +64,8 @@ __all__ = [
     "is_watched",
     "leaky_relu_gradient",
     "max_entry",
+    "named_parameters",
+    "named_tensors",
     "onednn_product",
     "own_parameters",
     "own_tensors",

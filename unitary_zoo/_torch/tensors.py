@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from types import FrameType
 
 from torch import Tensor, nn
@@ -17,6 +18,22 @@ def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
 def own_tensors(module: nn.Module) -> dict[str, Tensor | None]:
     """The parameters and buffers registered on ``module`` itself, by name."""
     return {**module._buffers, **module._parameters}
+
+
+def named_parameters(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """Yield the parameters of ``module`` and of the modules inside it, with names."""
+    # torch's own method takes longer than a pass over a small tensor.
+    return module.named_parameters() if module._modules else _given(module._parameters)
+
+
+def named_tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """Yield the parameters, then the buffers, of ``module`` and of those inside it, with names."""
+    yield from named_parameters(module)
+    yield from module.named_buffers() if module._modules else _given(module._buffers)
+
+
+def _given(own: Mapping[str, Tensor | None]) -> Iterable[tuple[str, Tensor]]:
+    return [(name, x) for name, x in own.items() if x is not None]
 
 
 def parametrizations_are_cached() -> bool:

@@ -73,13 +73,17 @@ class Rebased(Parametrization):
         return DenseMap(self._matrix_of(self.theta, self.base))
 
     def _matrix_of(self, *tensors: Tensor) -> Tensor:
-        theta, base = tensors
+        turn, base = self._factors(*tensors)
+        return turn @ base
+
+    def _factors(self, theta: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f(A) and B."""
         a = self._skew(theta)
         if self._is_special_unitary:
             a = linalg.traceless(a)
         # Detached, so that no gradient reaches the base even if all parameters are unfrozen.
         base = linalg.reunitarized(linalg.from_real_parts(base.detach(), self.field))
-        return self._map(a) @ base
+        return self._map(a), base
 
     def _assign(self, w: Tensor) -> None:
         self.theta.zero_()
@@ -106,8 +110,11 @@ class Rebased(Parametrization):
         self.steps += 1
         if not due:
             return
-        # Thousands of products would let the defect of B grow as a random walk.
-        w = linalg.newton_schulz_step(self._prepare().matrix())
+        # Thousands of products would let the defect of B grow as a random walk. In the precision of
+        # B, corrections below half a unit would be rounded away: its columns would grow by up to
+        # eps, and each read would take the base for one to be restored.
+        turn, base = map(linalg.double, self._factors(self.theta, self.base))
+        w = linalg.newton_schulz_step(turn @ base)
         if self._is_special_unitary:
             w = linalg.with_unit_determinant(w)
         self.base.copy_(linalg.view_as_real_parts(w))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
 
-from unitary_zoo._torch import has_values, is_transformed
+from unitary_zoo._torch import has_values, is_transformed, named_parameters, named_tensors
 from unitary_zoo.base.sharding import has_sharded_parameters
 from unitary_zoo.base.starts import Startable
 from unitary_zoo.base.updates import update
@@ -56,7 +56,8 @@ class Steppable(Startable):
         return (p for _, p in self._learnable())
 
     def _learnable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((key, p) for key, p in self.named_parameters() if key not in self._frozen)
+        own = cast(Iterable[tuple[str, nn.Parameter]], named_parameters(self))
+        return ((key, p) for key, p in own if key not in self._frozen)
 
     # ----------------------------------------------------------------------------------- hooks
 
@@ -160,12 +161,10 @@ class Steppable(Startable):
 
     # ---------------------------------------------------------------------------------- guards
 
-    def _state(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.named_parameters()
-        yield from self.named_buffers()
-
     def _state_copy(self) -> dict[str, Tensor] | None:
-        return {key: x.detach().clone() for key, x in self._state()} if self._guarded else None
+        return (
+            {key: x.detach().clone() for key, x in named_tensors(self)} if self._guarded else None
+        )
 
     @contextmanager
     def _restored_after_an_error(self, before: dict[str, Tensor] | None) -> Iterator[None]:
@@ -173,14 +172,14 @@ class Steppable(Startable):
         try:
             yield
         except BaseException:
-            for key, x in self._state():
+            for key, x in named_tensors(self):
                 if before is not None and key in before:
                     x.copy_(before[key])
             raise
 
     def _check_state(self, when: str, remedy: str) -> None:
         if self._guarded:
-            for key, x in self._state():
+            for key, x in named_tensors(self):
                 self._check_finite(f"{key} {when}", x, remedy)
 
     def _check_finite(
@@ -188,7 +187,9 @@ class Steppable(Startable):
     ) -> None:
         if not (x.is_floating_point() or x.is_complex()) or not x.numel() or not has_values(x):
             return
-        # One pass over x. The largest absolute value is NaN where an entry is.
+        # The sum, a fast pass over x, is not finite where an entry is not. It may overflow, too.
+        if math.isfinite(abs(x.sum().item())):
+            return
         largest = float(torch.linalg.vector_norm(x, math.inf))
         if not math.isfinite(largest):
             count = int((~x.isfinite()).sum())

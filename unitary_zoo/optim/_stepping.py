@@ -80,11 +80,12 @@ class Attachment:
         if self._running.enter(_frame_of_step()):
             self._begun, self._stepped, self._left = {}, [], {}
             shard_again(self.model)
+        moved = list(self._moved_by(optimizer))
         if not _has_closure(args, kwargs):  # a closure computes the gradients anew
-            for scheme in self._moved_by(optimizer):
+            for scheme in moved:
                 with changed_whole(scheme):
                     scheme.check_gradients()
-        for scheme in self._moved_by(optimizer):
+        for scheme in moved:
             if id(scheme) not in self._begun:
                 self._begun[id(scheme)] = scheme
                 with changed_whole(scheme):
