@@ -14,7 +14,7 @@ struct Sums {
     const Long n = padded<T>(r.n);
     w = wanted.dw ? arena.take<T>(r.factors ? padded<T>(r.factors->parts * r.factors->numbers_count) : outputs(r) * n) : nullptr;
     v = wanted.dv ? arena.take<T>(outputs(r) * padded<T>(r.m)) : nullptr;
-    /* Of the columns of the gradients; a last vector of db_n may end beyond them. */
+    /* the sums of the columns of the gradients; a last vector of db_n may end beyond them */
     columns = wanted.dbias || wanted.dbias_hn ? arena.take<T>(gated(r) ? 4 * r.n + 2 * Simd<T>::L : n) : nullptr;
     threshold = wanted.dthreshold ? arena.take<T>(n) : nullptr;
   }

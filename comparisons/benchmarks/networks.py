@@ -26,7 +26,7 @@ from comparisons.benchmarks.recurrences import (
 from unitary_zoo import UnitaryGRU, UnitaryGRUCell, UnitaryRNN, UnitaryRNNCell, as_real
 from unitary_zoo.base import FactoredMap
 
-# Of a gradient in float64, relative to its largest entry; any mistake lies orders above it.
+# Error of a gradient in float64, relative to its largest entry; any mistake lies orders above it.
 TOLERANCE = 1e-10
 
 

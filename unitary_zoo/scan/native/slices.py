@@ -29,7 +29,7 @@ _WORTH_SHARING = 2**16
 # second-level cache is read from beyond it at every step, so more rows should share each read.
 _ROWS, _FEW_ROWS, _CACHED_W_BYTES, _MANY_ROWS = 12, 4, 640 * 1024, 36
 
-# Of the widest instruction set, whichever is used: it must not change the sums.
+# Bytes of the widest vectors there are, whichever are used: they must not change the sums.
 _VECTOR_BYTES = 64
 
 Run = Callable[[Slices, Team | None], None]

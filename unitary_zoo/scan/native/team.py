@@ -23,7 +23,7 @@ _GCC = ("GOMP_parallel",)
 _LLVM = ("__kmpc_fork_call", "__kmpc_push_num_threads", "__kmpc_global_thread_num")
 _BOTH = ("omp_get_thread_num", "omp_get_num_threads")
 
-# Of the flags in Linux's /proc/self/stat: forked, and no other program begun since.
+# A flag of Linux's /proc/self/stat: this process was forked and has begun no other program since.
 _FORKED_WITHOUT_EXEC = 0x40
 
 
