@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -84,34 +85,38 @@ def expm_of_coordinates(theta: Tensor, n: int, field: str) -> Tensor:
 
 def _factors(a: Tensor) -> tuple[Any, ...]:
     """exp(A), and what its adjoint needs; A = 0, at which rebased schemes are read, costs least."""
-    powers = _stacked_powers(a)
-    norms = _norms(powers[1:])
+    powers = _powers(a)
+    norms = _norms(powers)
     if not any(norms[0]):
-        return powers[0].clone(), 1.0
+        return add_identity_(a.clone(), 1.0), 1.0
     return _evaluated(powers, norms)
 
 
-def _evaluated(powers: Tensor, norms: list[list[float]]) -> tuple[Any, ...]:
+def _evaluated(powers: Sequence[Tensor], norms: list[list[float]]) -> tuple[Any, ...]:
     """exp(A), and what its adjoint needs.
 
     Args:
-        powers: I, A, A^2 and A^3, one after the other.
+        powers: A, A^2 and A^3.
         norms: Their Frobenius norms, in one list for each power.
 
     Returns:
-        W; a factor c, which is 1 unless A is huge; the number of halvings of c A; c A, (c A)^2, t,
-        q, v + q; and the matrices that were squared, in order.
+        W; a factor c, which is 1 unless A is huge; the coefficients of I and the powers of c A in
+        u, v, s and t, with the halvings of A in them; c A, (c A)^2, t, q, v + q; and the matrices
+        that were squared, in order.
     """
-    dtype = real_dtype(powers.dtype)
-    bound = _spectral_bound(norms, powers.is_complex())
+    a = powers[0]
+    dtype = real_dtype(a.dtype)
+    bound = _spectral_bound(norms, a.is_complex())
     radius = _POLYNOMIALS[dtype][0]
     squarings = max(0, math.ceil(math.log2(bound / radius))) if bound > 0 else 0
     halvings, scale = squarings, 1.0
     if squarings > 30:  # the coefficients of A^3 would underflow, or A^3 has overflowed
         halvings, scale = 0, 0.5**squarings
-        powers = _powers(powers[1] * scale)
-    _, a, a2, _ = powers.unbind()
-    u, v, s, t = _combined(_coefficients(halvings, a.dtype, a.device), powers)
+        powers = _powers(a * scale)
+    a, a2, a3 = powers
+    coefficients = _coefficients(halvings, a.dtype, a.device)
+    one = identity_like(a).expand(a.shape)
+    u, v, s, t = _combined(coefficients, one, a, a2, a3)
     q = add_product(s, t, t)
     vq = v + q
     w = add_product(u, vq, q)
@@ -121,24 +126,21 @@ def _evaluated(powers: Tensor, norms: list[list[float]]) -> tuple[Any, ...]:
         w = w @ w
         if left % 4 == 0:  # the defect has grown to at most 16 eps, and the step squares it
             w = newton_schulz_step(w)
-    return w, scale, halvings, a, a2, t, q, vq, *roots
+    return w, scale, coefficients, a, a2, t, q, vq, *roots
 
 
-def _adjoint(grad: Tensor, scale: float, halvings: int = 0, *kept: Tensor) -> Tensor:
+def _adjoint(grad: Tensor, scale: float, *kept: Tensor) -> Tensor:
     """The reverse of the products: two for each of them, none for a Newton-Schulz step."""
     if not kept:
         return grad.clone()
     # The adjoint of a polynomial's derivative at A is its derivative at A^H = -A. The conjugate
     # transpose of that is the derivative at A in the direction G^H, in which no factor is
     # transposed.
-    a, a2, t, q, vq, *roots = kept
-    together = grad.new_empty((3, *grad.shape))
-    d, d2, d3 = together.unbind()
-    d.copy_(grad.mH)
-    add_product_(torch.matmul(a, d, out=d2), d, a)
-    add_product_(torch.matmul(a, d2, out=d3), d, a2)
-    coefficients = _coefficients(halvings, a.dtype, a.device)[:, 1:]
-    du, dv, ds, dt = _combined(coefficients, together)
+    coefficients, a, a2, t, q, vq, *roots = kept
+    d = grad.mH.contiguous()
+    d2 = add_product_(a @ d, d, a)
+    d3 = add_product_(a @ d2, d, a2)
+    du, dv, ds, dt = _combined(coefficients[:, 1:], d, d2, d3)
     dq = add_product_(add_product(ds, t, dt), dt, t)
     dw = add_product_(add_product(du, vq, dq), dv.add_(dq), q)
     # The derivative of a Newton-Schulz step at a unitary matrix is the identity on the tangent
@@ -148,21 +150,10 @@ def _adjoint(grad: Tensor, scale: float, halvings: int = 0, *kept: Tensor) -> Te
     return dw.mH if scale == 1.0 else dw.mH * scale
 
 
-def _powers(a: Tensor) -> Tensor:
-    """I, A, A^2 and A^3, one after the other; differentiable."""
+def _powers(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A, A^2, A^3."""
     a2 = a @ a
-    return torch.stack([identity_like(a).expand(a.shape), a, a2, a @ a2])
-
-
-def _stacked_powers(a: Tensor) -> Tensor:
-    """What :func:`_powers` returns, with the products written into their places."""
-    powers = a.new_empty((4, *a.shape))
-    one, first, second, third = powers.unbind()
-    add_identity_(one.zero_(), 1.0)
-    first.copy_(a)
-    torch.matmul(first, first, out=second)
-    torch.matmul(first, second, out=third)
-    return powers
+    return a, a2, a @ a2
 
 
 @kept_on_cpu
@@ -177,21 +168,22 @@ def _coefficients(halvings: int, dtype: torch.dtype, device: torch.device) -> Te
     return torch.tensor(table, dtype=dtype, device=device)
 
 
-def _combined(coefficients: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """The linear combinations of matrices (k, ...), one for each row of coefficients (.., k)."""
-    return torch.mm(coefficients, x.reshape(len(x), -1)).view(-1, *x.shape[1:]).unbind()
+def _combined(coefficients: Tensor, *x: Tensor) -> tuple[Tensor, ...]:
+    """The linear combinations of matrices, one for each row of coefficients."""
+    together = torch.mm(coefficients, torch.stack(x).reshape(len(x), -1))
+    return together.view(-1, *x[0].shape).unbind()
 
 
-def _norms(powers: Tensor) -> list[list[float]]:
+def _norms(powers: Sequence[Tensor]) -> list[list[float]]:
     """The Frobenius norms of matrices, or of batches of them, in a list for each."""
-    x = view_as_real_parts(powers.detach())
-    axes = (-3, -2, -1) if powers.is_complex() else (-2, -1)
+    x = view_as_real_parts(torch.stack([p.detach() for p in powers]))
+    axes = (-3, -2, -1) if powers[0].is_complex() else (-2, -1)
     return to_lists(torch.linalg.vector_norm(x, dim=axes))
 
 
 def _differentiable(a: Tensor) -> Tensor:
     powers = _powers(a)
-    w: Tensor = _evaluated(powers, _norms(powers[1:]))[0]
+    w: Tensor = _evaluated(powers, _norms(powers))[0]
     return w
 
 
