@@ -39,9 +39,12 @@ def import_times() -> tuple[int, int]:
     """Microseconds spent in `import torch`, and in all that `import unitary_zoo` adds to it.
 
     One process, one report: a line of -X importtime is `self | cumulative | <indent>name`, written
-    when a module is done, so all lines after that of torch itself are what we add.
+    when a module is done, so all lines after that of torch itself are what we add. The garbage
+    collector is off: one pass over all objects of torch takes as long as our import, and the number
+    of objects before it decides whose module has to wait for it.
     """
-    report = python("-X", "importtime", "-c", "import torch; import unitary_zoo").stderr
+    code = "import gc; gc.disable(); import torch; import unitary_zoo"
+    report = python("-X", "importtime", "-c", code).stderr
     lines = re.findall(r"^import time: +(\d+) \| +(\d+) \| ( *)(\S+)$", report, re.MULTILINE)
     end = next(i for i, (*_, indent, name) in enumerate(lines) if name == "torch" and not indent)
     return int(lines[end][1]), sum(int(own) for own, *_ in lines[end + 1 :])
