@@ -147,10 +147,7 @@ def our_recurrence(
     backend: str = "auto",
     product: FactoredMap | None = None,
 ) -> Form:
-    """``recurrent_scan`` or ``gated_scan`` with W as a leaf, as nn.RNN and nn.GRU have it.
-
-    If W is a ``product`` of factors, the leaf called W holds their numbers.
-    """
+    """The scan with W as a leaf, as nn.RNN and nn.GRU have it, or the numbers of a ``product``."""
     r = recurrence
     h0 = w["V"].new_zeros(r.batch, r.n)
 

@@ -58,7 +58,8 @@ class NormalizedGradient:
         self._square_average = torch.zeros_like(torch.view_as_real(scheme.matrix().detach()))
         self._gradient: Tensor | None = None
         self._prepare = scheme.prepare
-        # W is made anew at every reading, so the hook on it has to be set where it is made.
+        # W is made anew at every reading, so the hook on it has to be set where it is made: by a
+        # method in the place of this one scheme's, which mypy does not allow.
         scheme.prepare = self._prepare_and_watch  # type: ignore[method-assign]
 
     def _prepare_and_watch(self) -> LinearMap:

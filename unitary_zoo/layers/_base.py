@@ -255,12 +255,9 @@ class RecurrentLayers(LoadingHook, ABC, Generic[C]):
             for direction, cell in enumerate(self._layer(index)):
                 h = None if h_0 is None else h_0[len(last_states)]
                 flipped = backwards(x, lengths) if direction else x
+                ends = None if sequence else lengths
                 out = cell.scan(
-                    flipped,
-                    h,
-                    return_sequence=sequence,
-                    checkpoint=self.checkpoint,
-                    lengths=None if sequence else lengths,
+                    flipped, h, return_sequence=sequence, checkpoint=self.checkpoint, lengths=ends
                 )
                 last_states.append(at_ends(out, lengths) if sequence else out)
                 if sequence:

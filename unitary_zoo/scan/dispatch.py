@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from unitary_zoo import linalg
 from unitary_zoo._torch import is_traced, is_watched, without_autocast
 from unitary_zoo.scan import autograd, checkpointing, choice, operators
-from unitary_zoo.scan.lengths import at_ends, checked, with_all_states
+from unitary_zoo.scan.lengths import at_ends, with_all_states
 from unitary_zoo.scan.problem import AnyProblem
 
 
@@ -24,12 +22,9 @@ def run(problem: AnyProblem, backend: str, dtype: torch.dtype) -> Tensor:
             result.
 
     Raises:
-        ValueError: There is no such backend, or it cannot run this problem, or the lengths do not
-            fit.
+        ValueError: There is no such backend, or it cannot run this problem.
     """
     name = choice.requested(backend)
-    lengths = checked(problem.lengths, problem.x, problem.return_sequence)
-    problem = replace(problem, lengths=lengths)
     with without_autocast(problem.x.device):
         out = _traced(problem, name) if is_traced() else _eager(problem, name)
     low = linalg.is_low_precision(dtype) and not out.is_complex()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from unitary_zoo.scan import dispatch
-from unitary_zoo.scan.problem import make_gated_problem
+from unitary_zoo.scan.arguments import make_gated_problem
 
 
 def gated_scan(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unitary_zoo.base import LinearMap
 from unitary_zoo.scan import dispatch
-from unitary_zoo.scan.problem import make_problem
+from unitary_zoo.scan.arguments import make_problem
 
 
 def recurrent_scan(
