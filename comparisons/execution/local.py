@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Sequence
-from multiprocessing import connection
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
@@ -136,7 +137,24 @@ def _context() -> ForkServerContext | SpawnContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_preload())
+    _start_server()
     return context
+
+
+def _start_server() -> None:
+    """Start the server with Ctrl-C blocked, which it and its workers inherit.
+
+    The terminal sends Ctrl-C to all processes; the command alone decides what comes of it. A worker
+    would print a traceback if it were interrupted before it can ignore the signal.
+    """
+    with contextlib.suppress(OSError):
+        resource_tracker.ensure_running()  # it would unblock the signal if the server started it
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        with contextlib.suppress(OSError):  # the first worker tries again, and reports it
+            forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _preload() -> list[str]:
@@ -160,8 +178,7 @@ def _death(exitcode: int | None) -> str:
 
 def _work(answer: Connection, counters: Any, run: Run, threads: int) -> None:
     """Train the run and send what came of it; the whole life of a worker process."""
-    # The terminal sends Ctrl-C to all processes; the command alone decides what comes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where no server has blocked it
     _follow_parent()
 
     def progress(iteration: int, loss: float) -> None:

@@ -2,6 +2,8 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,37 @@ def test_local_executor_preloads_package_only_from_its_own_folder(tmp_path, monk
     assert "comparisons.execution.local" in local._preload()
     monkeypatch.chdir(tmp_path)
     assert "comparisons.execution.local" not in local._preload()
+
+
+@pytest.mark.skipif(
+    "forkserver" not in multiprocessing.get_all_start_methods(), reason="workers are not forked"
+)
+def test_worker_is_born_with_interrupts_blocked(tmp_path):
+    """Ctrl-C reaches it while it imports, before it could ignore the signal."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import signal, sys\n"
+        "if __name__ != '__main__':\n"
+        "    signal.raise_signal(signal.SIGINT)  # the import in a worker is interrupted\n"
+        "from comparisons.execution import local\n"
+        "def say(end): end.send('here')\n"
+        "if __name__ == '__main__':\n"
+        "    context = local._context()\n"
+        "    here, there = context.Pipe(duplex=False)\n"
+        "    worker = context.Process(target=say, args=(there,))\n"
+        "    worker.start()\n"
+        "    there.close()\n"
+        "    print(here.recv(), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
+        "    worker.join()\n"
+        "    sys.exit(worker.exitcode)\n"
+    )
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["here", "False"]  # the command itself is not deaf
 
 
 def test_local_executor_isolates_exception(make_run):
