@@ -142,6 +142,8 @@ class Result:
         data: What the run was trained and tested on.
         memoryless: The task's memoryless baseline; None where it is not known, and in files written
             before it was kept.
+        resumed_at: Iterations at which the run went on from a checkpoint.
+        stopped: Why it ended before its last iteration: "plateau", "diverged", or "".
     """
 
     run: Run
@@ -162,6 +164,8 @@ class Result:
     deviation: str = ""
     data: str = "generated sequences"
     memoryless: float | None = None
+    resumed_at: tuple[int, ...] = ()
+    stopped: str = ""
 
     @property
     def without_memory(self) -> float:
@@ -189,8 +193,11 @@ class Result:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Result:
         """The inverse of :meth:`to_dict`."""
-        curve = tuple(Point(**point) for point in data["curve"])
-        return cls(**{**data, "run": Run.from_dict(data["run"]), "curve": curve})
+        tuples = {
+            "curve": tuple(Point(**point) for point in data["curve"]),
+            "resumed_at": tuple(data.get("resumed_at", ())),
+        }
+        return cls(**{**data, "run": Run.from_dict(data["run"]), **tuples})
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,7 @@ class Failure:
         date: When it happened.
         kind: Class of the exception; empty where there is none, and in files written before it was
             kept.
+        attempts: How often it was tried.
     """
 
     run: Run
@@ -211,6 +219,7 @@ class Failure:
     traceback: str
     date: str
     kind: str = ""
+    attempts: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """The form in files."""

@@ -16,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from comparisons.cli import console
 from comparisons.cli.arguments import parser, planned_runs
 from comparisons.cli.execute import Keeper, complete
+from comparisons.cli.execution_flags import execution_options
 from comparisons.data import DataError
 from comparisons.execution import EXECUTORS, ExecutorError
 from comparisons.output import tolerate_encoding
 from comparisons.plan import DEFAULT_PRESET, PlanError
 from comparisons.results.store import Store
+from comparisons.training.machine import usable_cpus
 
 
 def main(argv: list[str]) -> int:
@@ -34,12 +36,12 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         runs = planned_runs(args)
-        executor = EXECUTORS[args.executor](args.jobs)
+        store = Store(args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET))
+        executor = EXECUTORS[args.executor](execution_options(args, store.folder))
     except (PlanError, DataError, ExecutorError) as error:
         p.error(str(error))
-    store = Store(args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET))
     if args.dry_run:
-        console.print_runs(runs, console.read_finished(store), args.jobs)
+        console.print_runs(runs, console.read_finished(store), args.jobs or usable_cpus())
         return 0
     try:
         store.prepare(command, runs, args.paper or "")
@@ -47,7 +49,7 @@ def main(argv: list[str]) -> int:
         p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
     keeper = Keeper(store, command)
     try:
-        complete(executor, runs, store, keeper, args.jobs)
+        complete(executor, runs, store, keeper, args.jobs or usable_cpus())
         reported = _report(store.folder)
     except KeyboardInterrupt:
         keeper.report_unsaved()

@@ -84,6 +84,10 @@ class TrainingSettings:
         decay_every: Number of iterations between two of these multiplications.
         penalty: Arguments of the scheme's own penalty, which is added to the training loss; None
             adds nothing.
+        patience: Training ends after that many evaluations in a row without a better validation
+            loss (training loss, where there is no validation set); None trains to the end.
+        stop_at_nan: Whether a loss that is not finite ends the training with the curve so far,
+            instead of as a failure.
     """
 
     batch_size: int
@@ -108,6 +112,12 @@ class TrainingSettings:
             )
         },
     )
+    patience: int | None = field(
+        default=None, metadata={"words": "ends after {} evaluations without progress".format}
+    )
+    stop_at_nan: bool = field(
+        default=False, metadata={"words": "ends where the loss is not finite".format}
+    )
 
 
 @dataclass(frozen=True)
@@ -118,12 +128,15 @@ class EvaluationSettings:
         test_size: Number of sequences of the test set, which is drawn once per run; of a given
             test set or validation set, the largest number that is taken.
         eval_every: Iterations between two evaluations.
+        validation_size: Sequences of a validation set for a task that has none of its own, drawn
+            from a stream apart from those of training and test; 0 draws none.
         report_best_test: Whether the evaluation with the least test loss is reported, as some
             papers do, instead of the last one; no part of a run's id.
     """
 
     test_size: int = 1000
     eval_every: int = 100
+    validation_size: int = 0
     report_best_test: bool = field(default=False, metadata={"key": "best_test", "in_id": False})
 
 

@@ -6,14 +6,12 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-
+from comparisons.cli.execution_flags import add_execution_flags
+from comparisons.cli.values import device, positive
 from comparisons.data import files
-from comparisons.execution import EXECUTORS
 from comparisons.plan import DEFAULT_PRESET, PRESETS, plan
 from comparisons.records import Run
 from comparisons.tasks import TASKS
-from comparisons.training.machine import usable_cpus
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,7 +40,7 @@ def parser(description: str) -> Parser:
         "--schemes", nargs="+", metavar="NAME", help="schemes and baselines; all, if not given"
     )
     p.add_argument(
-        "--lengths", nargs="+", type=_positive, metavar="T",
+        "--lengths", nargs="+", type=positive, metavar="T",
         help="instead of the preset's or the paper's",
     )  # fmt: skip
     p.add_argument(
@@ -58,26 +56,23 @@ def parser(description: str) -> Parser:
         "--seeds", nargs="+", type=int, metavar="SEED", help="a run for each; 0, or the paper's"
     )
     p.add_argument(
-        "--iterations", type=_positive, metavar="N", help="instead of the preset's or the paper's"
+        "--iterations", type=positive, metavar="N", help="instead of the preset's or the paper's"
     )
     p.add_argument(
-        "--hidden-size", type=_positive, metavar="N",
+        "--hidden-size", type=positive, metavar="N",
         help="units: the paper's settings of that size, or else all settings at that size",
     )  # fmt: skip
     p.add_argument(
-        "--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ...; %(default)s"
+        "--device", type=device, default="cpu", help="cpu, cuda, cuda:1, ...; %(default)s"
     )
-    p.add_argument(
-        "--jobs", type=_positive, default=usable_cpus(), metavar="N",
-        help="runs trained at the same time, which share the CPUs; %(default)s here. Another "
-        "number gives each run other threads, and so other last digits",
-    )  # fmt: skip
     p.add_argument(
         "--results", type=Path, metavar="DIR", help="where they are kept; results/PRESET or /PAPER"
     )
     p.add_argument(
-        "--executor", default="local", choices=EXECUTORS, help="where runs are trained; %(default)s"
-    )
+        "--plugin", nargs="+", default=[], metavar="FILE",
+        help="files or modules with schemes, models, tasks, papers or presets of your own",
+    )  # fmt: skip
+    add_execution_flags(p)
     p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
     p.add_argument("--list", action="store_true", help="show everything that has a name here")
     return p
@@ -109,23 +104,3 @@ def planned_runs(args: argparse.Namespace) -> list[Run]:
         for task, variant in sorted({(run.task, run.variant) for run in runs}):
             TASKS.get(task).prepare(variant, args.download)
     return runs
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
-def _device(text: str) -> str:
-    try:
-        device = torch.device(text)
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no device; try cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not supported; use cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; try cpu"
-        )
-    return text

@@ -10,9 +10,22 @@ from collections.abc import Callable
 
 from comparisons.execution.executor import EndedRuns, Executor, ExecutorError, OnProgress, attempt
 from comparisons.execution.local import LocalExecutor
+from comparisons.execution.options import ExecutionOptions, SlurmOptions
 from comparisons.execution.ray import RayExecutor
 
-__all__ = ["EXECUTORS", "EndedRuns", "Executor", "ExecutorError", "OnProgress", "attempt"]
+__all__ = [
+    "EXECUTORS",
+    "EndedRuns",
+    "ExecutionOptions",
+    "Executor",
+    "ExecutorError",
+    "OnProgress",
+    "SlurmOptions",
+    "attempt",
+]
 
-EXECUTORS: dict[str, Callable[[int], Executor]] = {"local": LocalExecutor, "ray": RayExecutor}
-"""Builders that take the number of jobs, by the names of ``--executor``."""
+EXECUTORS: dict[str, Callable[[ExecutionOptions], Executor]] = {
+    "local": LocalExecutor,
+    "ray": RayExecutor,
+}
+"""Builders by the names of ``--executor``."""

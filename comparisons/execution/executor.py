@@ -9,6 +9,8 @@ from typing import Protocol
 
 import torch
 
+from comparisons import plugins
+from comparisons.execution.options import DEFAULT, ExecutionOptions
 from comparisons.records import Failure, Result, Run
 from comparisons.training.trainer import Progress, train
 
@@ -33,7 +35,12 @@ class Executor(Protocol):
         """Train the runs; yield the result or failure of each as it ends, in any order."""
 
 
-def attempt(run: Run, threads: int, progress: Progress | None = None) -> Result | Failure:
+def attempt(
+    run: Run,
+    threads: int,
+    progress: Progress | None = None,
+    options: ExecutionOptions = DEFAULT,
+) -> Result | Failure:
     """Train one run with that many CPU threads; whatever is raised becomes a `Failure`.
 
     It is called in workers only, where no Ctrl-C of the user arrives: a ``KeyboardInterrupt`` or a
@@ -41,7 +48,8 @@ def attempt(run: Run, threads: int, progress: Progress | None = None) -> Result 
     """
     torch.set_num_threads(threads)
     try:
-        return train(run, progress)
+        plugins.load(options.plugins)
+        return train(run, progress, options.artifacts)
     except BaseException as error:
         # Whatever a scheme raises ends its own run; the others must go on.
         return failure_by(error, run)

@@ -23,6 +23,7 @@ from comparisons.execution.executor import (
     failure,
     failure_by,
 )
+from comparisons.execution.options import ExecutionOptions
 from comparisons.records import Failure, Result, Run
 from comparisons.training.machine import usable_cpus
 from unitary_zoo._torch import COMPILER
@@ -32,15 +33,12 @@ STOP_SECONDS = 3.0
 
 
 class LocalExecutor:
-    """A fresh process per run, ``jobs`` at a time, the CPUs shared out among them.
+    """A fresh process per run, ``jobs`` at a time, the CPUs shared out among them."""
 
-    Args:
-        jobs: Runs trained at the same time.
-    """
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        self.threads = max(1, usable_cpus() // jobs)
+    def __init__(self, options: ExecutionOptions) -> None:
+        self.options = options
+        self.jobs = options.jobs or usable_cpus()
+        self.threads = max(1, usable_cpus() // self.jobs)
 
     def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
         """Train the runs; closing the iterator stops the workers."""
@@ -52,7 +50,7 @@ class LocalExecutor:
                 while waiting and len(workers) < self.jobs:
                     run = waiting.popleft()
                     try:
-                        worker = _Worker(context, run, self.threads)
+                        worker = _Worker(context, run, self.threads, self.options)
                         workers.append(worker)  # before it starts: Ctrl-C may come at any time
                         worker.start()
                     except (OSError, EOFError) as error:  # no memory or no process is left
@@ -74,7 +72,13 @@ class LocalExecutor:
 class _Worker:
     """A process that trains one run and sends what came of it."""
 
-    def __init__(self, context: ForkServerContext | SpawnContext, run: Run, threads: int) -> None:
+    def __init__(
+        self,
+        context: ForkServerContext | SpawnContext,
+        run: Run,
+        threads: int,
+        options: ExecutionOptions,
+    ) -> None:
         self.run = run
         # Iteration and loss, written there and read here. It is plain shared memory because a
         # queue or a lock would stay locked if its holder were killed.
@@ -82,7 +86,9 @@ class _Worker:
         self._seen = 0
         self._answers, self._answer = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_work, args=(self._answer, self._counters, run, threads), name=str(run)
+            target=_work,
+            args=(self._answer, self._counters, run, threads, options),
+            name=str(run),
         )
 
     def start(self) -> None:
@@ -176,7 +182,9 @@ def _death(exitcode: int | None) -> str:
     return f"killed by {names.get(-exitcode, f'signal {-exitcode}')}{hint}"
 
 
-def _work(answer: Connection, counters: Any, run: Run, threads: int) -> None:
+def _work(
+    answer: Connection, counters: Any, run: Run, threads: int, options: ExecutionOptions
+) -> None:
     """Train the run and send what came of it; the whole life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where no server has blocked it
     _follow_parent()
@@ -186,7 +194,7 @@ def _work(answer: Connection, counters: Any, run: Run, threads: int) -> None:
         counters[0] = iteration
 
     try:
-        answer.send(attempt(run, threads, progress))
+        answer.send(attempt(run, threads, progress, options))
     except Exception as error:
         # Nothing was sent, for instance of a result that cannot be pickled.
         answer.send(failure_by(error, run))

@@ -17,6 +17,7 @@ from comparisons.execution.executor import (
     attempt,
     failure_by,
 )
+from comparisons.execution.options import ExecutionOptions
 from comparisons.records import Failure, Result, Run
 from comparisons.training.machine import usable_cpus
 
@@ -25,16 +26,14 @@ class RayExecutor:
     """One Ray task per run, on the cluster that Ray finds or on this machine.
 
     The library and this package are sent to the workers, which need the rest (torch) installed.
-
-    Args:
-        jobs: Runs trained at the same time on a machine like this one: each run asks the cluster
-            for its share of this machine's CPUs (and for one GPU if it trains on CUDA).
+    Each run asks the cluster for its share of this machine's CPUs, which ``jobs`` runs at a time
+    share (and for one GPU if it trains on CUDA).
 
     Raises:
         ExecutorError: Ray is not installed.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, options: ExecutionOptions) -> None:
         try:
             import ray  # an extra that few need and that is large
         except ImportError:
@@ -43,7 +42,8 @@ class RayExecutor:
                 "unitary_zoo[ray]"
             ) from None
         self._ray = ray
-        self.threads = max(1, usable_cpus() // jobs)
+        self.options = options
+        self.threads = max(1, usable_cpus() // (options.jobs or usable_cpus()))
 
     def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
         """Train the runs; closing the iterator cancels what has not ended."""

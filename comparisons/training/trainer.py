@@ -14,6 +14,7 @@ import torch
 from comparisons.models import SequenceModel, State
 from comparisons.records import Point, Result, Run, TrainingSettings
 from comparisons.tasks import TASKS, Batch, Task, stream
+from comparisons.training.artifacts import NOTHING, Artifacts
 from comparisons.training.machine import PeakMemory, describe_machine, versions
 from comparisons.training.optimizers import (
     build_optimizers,
@@ -30,7 +31,7 @@ class DivergedError(ArithmeticError):
     """A loss became infinite or undefined."""
 
 
-def train(run: Run, progress: Progress | None = None) -> Result:
+def train(run: Run, progress: Progress | None = None, artifacts: Artifacts = NOTHING) -> Result:
     """Train one run from scratch and measure it.
 
     Training data come from a generator seeded by the run, the test set from another stream of the
@@ -39,14 +40,17 @@ def train(run: Run, progress: Progress | None = None) -> Result:
     Args:
         run: What to train.
         progress: Told after every iteration.
+        artifacts: What to keep beside the result.
 
     Raises:
         DivergedError: A loss is no longer finite.
     """
-    return train_model(run, progress)[1]
+    return train_model(run, progress, artifacts)[1]
 
 
-def train_model(run: Run, progress: Progress | None = None) -> tuple[SequenceModel, Result]:
+def train_model(
+    run: Run, progress: Progress | None = None, artifacts: Artifacts = NOTHING
+) -> tuple[SequenceModel, Result]:
     """Do what :func:`train` does, and return the trained model too."""
     started = time.perf_counter()
     memory = PeakMemory(run.device)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from comparisons.execution import attempt, executor, local
+from comparisons.execution import ExecutionOptions, attempt, executor, local
 from comparisons.execution.local import LocalExecutor
 from comparisons.records import Failure, Result
 from comparisons.training.machine import usable_cpus
@@ -24,7 +24,9 @@ def silent(run, iteration, loss):
 def test_local_executor_trains_runs_and_reports_progress(make_run):
     runs = [make_run(seed=seed, iterations=300) for seed in range(3)]
     news = []
-    ended_runs = list(LocalExecutor(2).execute(runs, lambda *update: news.append(update)))
+    ended_runs = list(
+        LocalExecutor(ExecutionOptions(jobs=2)).execute(runs, lambda *update: news.append(update))
+    )
     assert {ended.run for ended in ended_runs} == set(runs)
     assert all(isinstance(ended, Result) for ended in ended_runs)
     assert all(run in runs and 0 < done <= 300 for run, done, _ in news)
@@ -73,7 +75,10 @@ def test_worker_is_born_with_interrupts_blocked(tmp_path):
 def test_local_executor_isolates_exception(make_run):
     good = make_run()
     bad = replace(good, task="no_such_task")
-    ended_runs = {o.run: o for o in LocalExecutor(usable_cpus()).execute([bad, good], silent)}
+    ended_runs = {
+        o.run: o
+        for o in LocalExecutor(ExecutionOptions(jobs=usable_cpus())).execute([bad, good], silent)
+    }
     assert isinstance(ended_runs[good], Result)
     failure = ended_runs[bad]
     assert isinstance(failure, Failure)
@@ -93,7 +98,7 @@ def test_local_executor_isolates_killed_worker(make_run):
         if len(alive) == 2:  # both workers are at work, and one of them dies
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-    ended_runs = list(LocalExecutor(2).execute(runs, kill_one))
+    ended_runs = list(LocalExecutor(ExecutionOptions(jobs=2)).execute(runs, kill_one))
     (failure,) = [ended for ended in ended_runs if isinstance(ended, Failure)]
     assert failure.error == "the worker process died (killed by SIGKILL; out of memory?)"
     assert sum(isinstance(ended, Result) for ended in ended_runs) == 1
@@ -120,7 +125,10 @@ class Call:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_local_executor_isolates_worker_that_ends_early(make_run, jobs, call, cause):
     runs = [make_run(), make_run(seed=1, options=(("call", call),)), make_run(seed=2)]
-    ended_runs = {ended.run.seed: ended for ended in LocalExecutor(jobs).execute(runs, silent)}
+    ended_runs = {
+        ended.run.seed: ended
+        for ended in LocalExecutor(ExecutionOptions(jobs=jobs)).execute(runs, silent)
+    }
     assert ended_runs[1] == replace(ended_runs[1], error=f"the worker process died ({cause})")
     assert isinstance(ended_runs[1], Failure)
     assert isinstance(ended_runs[0], Result)
@@ -137,7 +145,7 @@ def test_local_executor_goes_on_where_a_process_cannot_start(make_run, monkeypat
         start(worker)
 
     monkeypatch.setattr(local._Worker, "start", refuse_first)
-    refused, trained = LocalExecutor(1).execute(runs, silent)
+    refused, trained = LocalExecutor(ExecutionOptions(jobs=1)).execute(runs, silent)
     assert (refused.run, refused.kind) == (runs[0], "BlockingIOError")
     assert isinstance(trained, Result)
 
@@ -149,7 +157,7 @@ def test_worker_sends_failure_where_result_cannot_be_pickled(make_run, make_resu
     before = signal.getsignal(signal.SIGINT)
     answers, answer = multiprocessing.Pipe(duplex=False)
     try:
-        local._work(answer, [0.0, 0.0], make_run(), 1)
+        local._work(answer, [0.0, 0.0], make_run(), 1, ExecutionOptions())
     finally:
         signal.signal(signal.SIGINT, before)
     ended = answers.recv()
@@ -159,7 +167,7 @@ def test_worker_sends_failure_where_result_cannot_be_pickled(make_run, make_resu
 
 def test_local_executor_stops_workers_on_close(make_run):
     runs = [make_run(iterations=3), make_run(seed=1, iterations=10**6)]
-    ended_runs = LocalExecutor(2).execute(runs, silent)
+    ended_runs = LocalExecutor(ExecutionOptions(jobs=2)).execute(runs, silent)
     assert next(ended_runs).run == runs[0]
     ended_runs.close()
     assert not multiprocessing.active_children()
@@ -177,7 +185,7 @@ def test_attempt_turns_exception_into_one_line(make_run):
     [SystemExit(0), GeneratorExit(), KeyboardInterrupt(), asyncio.CancelledError(), MemoryError()],
 )
 def test_attempt_turns_whatever_is_raised_into_failure(make_run, monkeypatch, error):
-    def train(run, progress):
+    def train(*arguments):
         raise error
 
     monkeypatch.setattr(executor, "train", train)

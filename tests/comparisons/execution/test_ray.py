@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from comparisons.execution import EXECUTORS, ExecutorError
+from comparisons.execution import EXECUTORS, ExecutionOptions, ExecutorError
 from comparisons.execution.ray import RayExecutor
 from comparisons.records import Failure, Result
 
@@ -12,7 +12,7 @@ from comparisons.records import Failure, Result
 def test_ray_executor_names_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExecutorError, match=r"unitary_zoo\[ray\]") as caught:
-        RayExecutor(1)
+        RayExecutor(ExecutionOptions(jobs=1))
     assert "\n" not in str(caught.value)
 
 
@@ -68,7 +68,9 @@ def test_ray_executor_isolates_whatever_a_worker_ends_with(make_run, make_result
 
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setattr("comparisons.execution.ray._work_on_ray", work)
-    died, unreadable, good = RayExecutor(1).execute(runs, lambda *update: None)
+    died, unreadable, good = RayExecutor(ExecutionOptions(jobs=1)).execute(
+        runs, lambda *update: None
+    )
     assert (died.run, died.kind) == (runs[0], "RayError")
     assert (unreadable.run, unreadable.kind) == (runs[1], "ModuleNotFoundError")
     assert good == make_result(seed=2)

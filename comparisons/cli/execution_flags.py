@@ -1,0 +1,95 @@
+"""The flags of ``run_all.py`` on how and where runs are trained."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from comparisons.cli.values import non_negative, pair, positive, seconds
+from comparisons.execution import EXECUTORS, ExecutionOptions, SlurmOptions
+from comparisons.training.artifacts import Artifacts
+
+LOGS = ("tensorboard", "wandb")
+
+
+def add_execution_flags(p: argparse.ArgumentParser) -> None:
+    """Add the flags, in groups."""
+    where = p.add_argument_group("where runs are trained")
+    where.add_argument(
+        "--executor", default="local", choices=EXECUTORS, help="where runs are trained; %(default)s"
+    )
+    where.add_argument(
+        "--jobs", type=_jobs, default="auto", metavar="N",
+        help="runs trained at the same time on a machine, which share its CPUs; 'auto' chooses by "
+        "measurement. Another number gives each run other threads, and so other last digits",
+    )  # fmt: skip
+    where.add_argument(
+        "--gpu-slots", type=positive, default=1, metavar="N",
+        help="runs trained at the same time on one GPU; %(default)s",
+    )  # fmt: skip
+    where.add_argument(
+        "--ray-address", metavar="ADDRESS", help="a Ray cluster, such as auto or ray://HOST:10001"
+    )
+    where.add_argument("--slurm-partition", metavar="NAME", help="the cluster's default")
+    where.add_argument(
+        "--slurm-minutes", type=positive, default=240, metavar="N",
+        help="time limit of a job, which then goes on from its checkpoint; %(default)s",
+    )  # fmt: skip
+    where.add_argument(
+        "--slurm-array", type=positive, default=256, metavar="N",
+        help="jobs of the array at the same time; %(default)s",
+    )  # fmt: skip
+    where.add_argument(
+        "--slurm-runs-per-job", type=positive, default=1, metavar="N",
+        help="runs that a job trains one after the other; %(default)s",
+    )  # fmt: skip
+    where.add_argument(
+        "--slurm-option", type=pair, action="append", default=[], metavar="NAME=VALUE",
+        help="another parameter of submitit, such as slurm_account=NAME",
+    )  # fmt: skip
+    faults = p.add_argument_group("when something goes wrong")
+    faults.add_argument(
+        "--timeout", type=seconds, metavar="SECONDS",
+        help="end a run that finishes no step for so long; never, if not given",
+    )  # fmt: skip
+    faults.add_argument(
+        "--retries", type=non_negative, default=1, metavar="N",
+        help="try a run that was killed, hung or lost its machine again; %(default)s",
+    )  # fmt: skip
+    faults.add_argument(
+        "--checkpoint-every", type=seconds, default=120.0, metavar="SECONDS",
+        help="a run that is ended goes on from there; 0 keeps no checkpoints; %(default)g",
+    )  # fmt: skip
+    kept = p.add_argument_group("what is kept beside the results")
+    kept.add_argument(
+        "--save-models", action="store_true", help="keep the trained weights, as safetensors"
+    )
+    kept.add_argument(
+        "--log", nargs="+", default=[], choices=LOGS, help="log every evaluation there too"
+    )
+
+
+def execution_options(args: argparse.Namespace, folder: Path) -> ExecutionOptions:
+    """The options that the flags ask for; ``folder`` is that of the comparison."""
+    return ExecutionOptions(
+        jobs=args.jobs,
+        timeout=args.timeout,
+        retries=args.retries,
+        gpu_slots=args.gpu_slots,
+        plugins=tuple(args.plugin),
+        artifacts=Artifacts(
+            folder.resolve(), args.checkpoint_every or None, args.save_models, tuple(args.log)
+        ),
+        ray_address=args.ray_address,
+        slurm=SlurmOptions(
+            partition=args.slurm_partition,
+            minutes=args.slurm_minutes,
+            array=args.slurm_array,
+            runs_per_job=args.slurm_runs_per_job,
+            more=tuple(args.slurm_option),
+        ),
+    )
+
+
+def _jobs(text: str) -> int | None:
+    return None if text == "auto" else positive(text)
