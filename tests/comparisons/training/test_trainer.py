@@ -6,9 +6,9 @@ import torch
 from comparisons.models import SequenceModel
 from comparisons.records import Optimizer
 from comparisons.tasks import TASKS
-from comparisons.training import trainer
-from comparisons.training.optimizers import build_optimizers
+from comparisons.training.evaluation import measure, run_stream
 from comparisons.training.trainer import DivergedError, train
+from comparisons.training.training import Training
 
 # A text gives as many targets as steps; an image has as many steps as pixels.
 LENGTHS = {"char_lm": 35, "word_lm": 35, "pixel_mnist": 64, "permuted_mnist": 64}
@@ -31,8 +31,11 @@ def test_train_lowers_loss(make_run, model, task):
     first, last = result.curve[0], result.final
     assert last.test_loss < 0.4 * first.test_loss + 0.6 * result.baseline
     assert [point.iteration for point in result.curve] == [0, 20, 40, 60]
-    assert [iteration for iteration, _ in seen] == list(range(1, 61))
-    window = [loss for iteration, loss in seen if 20 < iteration <= 40]
+    iterations = [iteration for iteration, _ in seen]  # some twice, as evaluations report too
+    assert iterations == sorted(iterations)
+    losses = dict(seen)
+    assert list(losses) == list(range(61))
+    window = [losses[iteration] for iteration in range(21, 41)]
     assert result.curve[2].train_loss == pytest.approx(math.fsum(window) / 20)
 
 
@@ -78,7 +81,7 @@ def test_train_data_are_shared_by_models_and_differ_from_test_data(make_run):
 
     def draw(model, name):
         run = make_run(model, task="adding")
-        return task.batch(4, trainer._stream(run, name))[0]
+        return task.batch(4, run_stream(run, name))[0]
 
     assert torch.equal(draw("cayley", "train"), draw("lstm", "train"))
     assert not torch.equal(draw("cayley", "train"), draw("cayley", "test"))
@@ -102,15 +105,15 @@ def test_train_raises_on_undefined_test_loss(make_run):
 @pytest.mark.parametrize("task", ["char_lm", "copying"])
 def test_train_carries_states_only_where_batch_continues(make_run, task, monkeypatch):
     seen = []
-    step = trainer._step
+    update = Training._update
 
-    def spy(model, task, optimizers, batch, state, setting):
+    def spy(training, batch, state):
         seen.append((batch.continues, state is not None))
-        loss, last = step(model, task, optimizers, batch, state, setting)
-        assert not last.requires_grad  # or gradients would reach back over all batches
-        return loss, last
+        loss = update(training, batch, state)
+        assert not training.state.requires_grad  # or gradients would reach back over all batches
+        return loss
 
-    monkeypatch.setattr(trainer, "_step", spy)
+    monkeypatch.setattr(Training, "_update", spy)
     train(make_run("cayley", task=task, iterations=3))
     goes_on = task == "char_lm"
     assert seen == [(False, False), (goes_on, goes_on), (goes_on, goes_on)]
@@ -128,7 +131,7 @@ def test_measure_is_mean_over_targets(make_run):
         model = SequenceModel("expm", run.setting, task)
         inputs, targets = (torch.cat([batch[i] for batch in batches], dim) for i in (0, 1))
         outputs = model(inputs)[0]
-        loss, accuracy = trainer._measure(model, task, run, batches)
+        loss, accuracy = measure(model, task, run.device, batches)
         # float32, sums in another order
         assert loss == pytest.approx(task.loss(outputs, targets).item(), rel=1e-5)
         assert accuracy == pytest.approx(task.accuracy(outputs, targets).item(), rel=1e-5)
@@ -139,15 +142,11 @@ def test_penalty_enters_gradient_and_not_recorded_loss(make_run):
 
     def gains(penalty):
         run = make_run("nnrnn", optimizer=sgd, unitary_optimizer=sgd, penalty=penalty)
-        task = TASKS.get(run.task)(run.length)
-        torch.manual_seed(0)
-        model = SequenceModel(run.model, run.setting, task)
-        (scheme,) = model.schemes()
+        training = Training(run)
+        (scheme,) = training.model.schemes()
         scheme.gains.data.fill_(0.5)
-        optimizers = build_optimizers(model, run.setting)
-        batch = next(task.train_batches(4, torch.Generator().manual_seed(0)))
-        loss, _ = trainer._step(model, task, optimizers, batch, None, run.setting.training)
-        return scheme.gains.detach(), loss
+        training.step()
+        return scheme.gains.detach(), training.losses[0]
 
     (free, loss), (held, same) = gains(None), gains((0.1, 0.0))
     assert loss == same  # what is recorded is the task's loss

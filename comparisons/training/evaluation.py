@@ -1,0 +1,67 @@
+"""Measure a model on the validation set and the test set of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+
+from comparisons.models import SequenceModel, State
+from comparisons.records import Run
+from comparisons.tasks import Batch, Task, stream
+
+OnBatch = Callable[[], None]
+"""Called after every evaluated batch, as a sign of life."""
+
+
+def run_stream(run: Run, name: str) -> torch.Generator:
+    """The run's generator of that name: the same for every model, so all see the same data."""
+    task = f"{run.task}-{run.variant}" if run.variant else run.task
+    return stream(f"{task}/{run.length}/{run.seed}/{name}")
+
+
+def measured_on_test(
+    model: SequenceModel, task: Task, run: Run, on_batch: OnBatch
+) -> tuple[float, float]:
+    """Mean loss and accuracy on the test set."""
+    size, count = _sizes(run)
+    batches = task.test_batches(size, count, run_stream(run, "test"))
+    return measure(model, task, run.device, batches, on_batch)
+
+
+def validation_loss(model: SequenceModel, task: Task, run: Run, on_batch: OnBatch) -> float | None:
+    """Mean loss on the validation set; None if there is none."""
+    batches = task.valid_batches(*_sizes(run))
+    if batches is None:
+        return None
+    return measure(model, task, run.device, batches, on_batch)[0]
+
+
+def _sizes(run: Run) -> tuple[int, int]:
+    """Sizes of a batch and of the test set."""
+    # Batches are of the training size: larger ones would raise the peak memory that is reported.
+    return run.setting.training.batch_size, run.setting.evaluation.test_size
+
+
+@torch.no_grad()
+def measure(
+    model: SequenceModel,
+    task: Task,
+    device: str,
+    batches: Iterable[Batch],
+    on_batch: OnBatch = lambda: None,
+) -> tuple[float, float]:
+    """Mean loss and accuracy over the targets of all batches."""
+    model.eval()
+    loss = accuracy = count = 0.0
+    state: State | None = None
+    for batch in batches:
+        batch = batch.to(device)
+        outputs, state = model(batch.inputs, state if batch.continues else None)
+        weight = batch.targets.numel()
+        loss += task.loss(outputs, batch.targets).item() * weight
+        accuracy += task.accuracy(outputs, batch.targets).item() * weight
+        count += weight
+        on_batch()
+    model.train()
+    return loss / count, accuracy / count
