@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comparisons.models.baselines import BASELINES, is_baseline
+from comparisons.models.exact import exact_state, load_exactly_
 from comparisons.models.sequence_model import SequenceModel, State
 from comparisons.records import Setting
 from unitary_zoo import Parametrization
@@ -13,7 +14,9 @@ __all__ = [
     "SequenceModel",
     "State",
     "check_model",
+    "exact_state",
     "is_baseline",
+    "load_exactly_",
     "model_names",
     "relevant_setting",
 ]

@@ -78,6 +78,9 @@ class Task(ABC):
             units: a ReLU RNN of n units equals a unitary one of 2n (Emami et al., 2019).
         restarts: Whether seeds are starts on one problem, of which papers report the best; it is
             shown beside the mean.
+        independent_batches: Whether a training batch depends on the state of the generator alone,
+            and not on the batches before. A training that was interrupted then goes on from that
+            state; elsewhere it draws the batches again up to the one where it was.
     """
 
     name: ClassVar[str]
@@ -96,6 +99,7 @@ class Task(ABC):
     per_step: ClassVar[bool]
     halve_unitary_units: ClassVar[bool] = False
     restarts: ClassVar[bool] = False
+    independent_batches: ClassVar[bool] = False
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
         self.variant = self.check_variant(variant)
@@ -195,6 +199,22 @@ class Task(ABC):
         """At most ``count`` sequences of the validation set, in batches; None if there is none."""
         return None
 
+    def hold_out(self, count: int, generator: torch.Generator) -> None:
+        """Take ``count`` sequences out of the training data, as the validation set of a task.
+
+        It is called once, before any batch is drawn, and only for a task without a validation set.
+
+        Raises:
+            ValueError: The task has no way to do so, or too few training sequences.
+        """
+        raise ValueError(
+            f"{self.name} has no way to hold out {count} sequences; leave validation_size at 0"
+        )
+
+    def held_out_batches(self, size: int) -> Iterator[Batch]:
+        """The sequences that :meth:`hold_out` has taken, in batches of ``size``."""
+        raise ValueError(f"{self.name} has held out no sequences; call hold_out first")
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Scalar training loss of the read-out's outputs, a mean over the targets."""
@@ -216,8 +236,27 @@ class Task(ABC):
         raise TypeError(f"{self.name} identifies no system; leave only_recurrent_weight at False")
 
 
+def split_off(
+    name: str, total: int, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The numbers of ``count`` of ``total`` sequences, drawn at random, and of all others.
+
+    Raises:
+        ValueError: No other would be left.
+    """
+    if count >= total:
+        raise ValueError(
+            f"{name} has {total:,} training sequences and cannot hold out {count:,}; choose a "
+            "smaller validation_size"
+        )
+    drawn = torch.randperm(total, generator=generator)
+    return drawn[:count], drawn[count:].sort().values
+
+
 class Generated(Task):
     """A task with fresh sequences in every batch."""
+
+    independent_batches = True
 
     @abstractmethod
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -232,6 +271,15 @@ class Generated(Task):
         """Test sequences, drawn anew from the generator rather than kept in memory."""
         for start in range(0, count, size):
             yield Batch(*self.batch(min(size, count - start), generator))
+
+    def hold_out(self, count: int, generator: torch.Generator) -> None:
+        """Note where to draw sequences: fresh ones are apart from all others by themselves."""
+        self._held_out = count, generator.get_state()
+
+    def held_out_batches(self, size: int) -> Iterator[Batch]:
+        """The same sequences every time, drawn anew rather than kept in memory."""
+        count, state = self._held_out
+        return self.test_batches(size, count, torch.Generator().set_state(state))
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from comparisons.data import images
 from comparisons.data.images import CLASSES, Images
-from comparisons.tasks import Batch, Task
+from comparisons.tasks import Batch, Task, split_off
 
 
 class Pixels(Task):
@@ -21,10 +21,11 @@ class Pixels(Task):
 
     A pixel is one number in [0, 1]. Training shuffles all training images anew in every epoch; the
     last batch of an epoch holds the images that are left (469 iterations an epoch of MNIST at 128).
-    There is no validation set: all 60,000 images train, and the test set is measured at every
-    evaluation. A paper that holds some images back to choose a model (Wisdom et al. 5,000, nnRNN
-    10,000, projUNN a tenth) trains on fewer; one that reports the best test accuracy over the
-    epochs (Lezcano-Casado and Martínez-Rubio, 2019) reports more than the last evaluation gives.
+    There is no validation set unless ``validation_size`` of a setting holds some images back: all
+    60,000 images train, and the test set is measured at every evaluation. A paper that holds some
+    images back to choose a model (Wisdom et al. 5,000, nnRNN 10,000, projUNN a tenth) trains on
+    fewer; one that reports the best test accuracy over the epochs (Lezcano-Casado and
+    Martínez-Rubio, 2019) reports more than the last evaluation gives.
     """
 
     loss_name = "cross-entropy (nats)"
@@ -47,6 +48,11 @@ class Pixels(Task):
     def _parts(self) -> tuple[Images, Images]:
         """Training and test images; read when first needed."""
         return images.mnist() if self.variant == "mnist" else images.digits()
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        """The numbers of the images that train."""
+        return torch.arange(len(self._parts[0].labels))
 
     @cached_property
     @abstractmethod
@@ -81,10 +87,10 @@ class Pixels(Task):
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Batches without end, in a new order in every epoch."""
-        train = self._parts[0]
+        train, kept = self._parts[0], self._kept
         while True:
-            for chosen in torch.randperm(len(train.labels), generator=generator).split(size):
-                yield self._batch(train, chosen)
+            for chosen in torch.randperm(len(kept), generator=generator).split(size):
+                yield self._batch(train, kept[chosen])
 
     def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
         """All test images, or ``count`` drawn from them: MNIST's first ones are easier."""
@@ -92,6 +98,20 @@ class Pixels(Task):
         drawn = torch.randperm(len(test.labels), generator=generator)[:count]
         for chosen in drawn.split(size):
             yield self._batch(test, chosen)
+
+    def hold_out(self, count: int, generator: torch.Generator) -> None:
+        """Draw ``count`` training images that do not train.
+
+        Raises:
+            ValueError: None would be left.
+        """
+        total = len(self._parts[0].labels)
+        self._held_out, self._kept = split_off(self.name, total, count, generator)
+
+    def held_out_batches(self, size: int) -> Iterator[Batch]:
+        """These images."""
+        for chosen in self._held_out.split(size):
+            yield self._batch(self._parts[0], chosen)
 
     def _batch(self, images: Images, chosen: Tensor) -> Batch:
         """Sequences (T, size, 1) and classes (size,)."""

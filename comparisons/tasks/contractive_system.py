@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from comparisons.tasks import TASKS, Batch, Task, stream
+from comparisons.tasks import TASKS, Batch, Task, split_off, stream
 from unitary_zoo.scan import recurrent_scan
 
 STATES, INPUTS, OUTPUTS = 4, 2, 2
@@ -204,15 +204,33 @@ class ContractiveSystem(Task):
 
     def train_batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Batches without end, shuffled in every epoch."""
-        size = min(size, TRAIN)
+        kept = self._kept
+        size = min(size, len(kept))
         while True:
-            order = torch.randperm(TRAIN, generator=generator)
-            yield from map(self._batch, order[: TRAIN // size * size].split(size))
+            order = kept[torch.randperm(len(kept), generator=generator)]
+            yield from map(self._batch, order[: len(kept) // size * size].split(size))
 
     def test_batches(self, size: int, count: int, generator: torch.Generator) -> Iterator[Batch]:
         """The same test sequences every time, in their order."""
         last = TRAIN + min(count, TEST)
         yield from map(self._batch, torch.arange(TRAIN, last).split(size))
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        """The numbers of the sequences that train."""
+        return torch.arange(TRAIN)
+
+    def hold_out(self, count: int, generator: torch.Generator) -> None:
+        """Draw ``count`` of the 700 sequences, which then do not train.
+
+        Raises:
+            ValueError: None would be left.
+        """
+        self._held_out, self._kept = split_off(self.name, TRAIN, count, generator)
+
+    def held_out_batches(self, size: int) -> Iterator[Batch]:
+        """These sequences."""
+        return map(self._batch, self._held_out.split(size))
 
     def _batch(self, chosen: Tensor) -> Batch:
         x, y = self.realization.inputs[chosen], self.realization.targets[chosen]

@@ -23,5 +23,21 @@ class Artifacts:
     save_models: bool = False
     logs: tuple[str, ...] = ()
 
+    def checkpoint(self, id: str) -> Path | None:
+        """The file of the checkpoint of a run; None where none is kept."""
+        if self.folder is None or self.checkpoint_every is None:
+            return None
+        return self.folder / "checkpoints" / f"{id}.pt"
+
+    def model(self, id: str) -> Path | None:
+        """The file of the trained weights of a run; None where they are not kept."""
+        if self.folder is None or not self.save_models:
+            return None
+        return self.folder / "models" / f"{id}.safetensors"
+
+    def log(self, id: str) -> Path | None:
+        """The folder of the logs of a run; None where there are none."""
+        return self.folder / "logs" / id if self.folder is not None and self.logs else None
+
 
 NOTHING = Artifacts()

@@ -8,7 +8,7 @@ import torch
 
 from comparisons.models import SequenceModel, State
 from comparisons.records import Run
-from comparisons.tasks import Batch, Task, stream
+from comparisons.tasks import TASKS, Batch, Task, stream
 
 OnBatch = Callable[[], None]
 """Called after every evaluated batch, as a sign of life."""
@@ -18,6 +18,15 @@ def run_stream(run: Run, name: str) -> torch.Generator:
     """The run's generator of that name: the same for every model, so all see the same data."""
     task = f"{run.task}-{run.variant}" if run.variant else run.task
     return stream(f"{task}/{run.length}/{run.seed}/{name}")
+
+
+def make_task(run: Run) -> Task:
+    """The task of a run; where its setting asks for it, with a validation set held out."""
+    task = TASKS.get(run.task)(run.length, run.variant, run.seed)
+    count = run.setting.evaluation.validation_size
+    if count and task.valid_batches(1, 1) is None:
+        task.hold_out(count, run_stream(run, "valid"))
+    return task
 
 
 def measured_on_test(
@@ -31,10 +40,11 @@ def measured_on_test(
 
 def validation_loss(model: SequenceModel, task: Task, run: Run, on_batch: OnBatch) -> float | None:
     """Mean loss on the validation set; None if there is none."""
-    batches = task.valid_batches(*_sizes(run))
-    if batches is None:
-        return None
-    return measure(model, task, run.device, batches, on_batch)[0]
+    size, count = _sizes(run)
+    batches = task.valid_batches(size, count)
+    if batches is None and run.setting.evaluation.validation_size:
+        batches = task.held_out_batches(size)
+    return None if batches is None else measure(model, task, run.device, batches, on_batch)[0]
 
 
 def _sizes(run: Run) -> tuple[int, int]:

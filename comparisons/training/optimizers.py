@@ -62,6 +62,19 @@ class NormalizedGradient:
         # method in the place of this one scheme's, which mypy does not allow.
         scheme.prepare = self._prepare_and_watch  # type: ignore[method-assign]
 
+    def attach_to(self, optimizer: torch.optim.Optimizer) -> None:
+        """Run before the optimizer's steps, and keep the running mean square in its state."""
+
+        def save(_: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+            state[NORMALIZE] = self._square_average
+
+        def load(_: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+            self._square_average.copy_(state[NORMALIZE])
+
+        optimizer.register_step_pre_hook(self)
+        optimizer.register_state_dict_post_hook(save)
+        optimizer.register_load_state_dict_pre_hook(load)
+
     def _prepare_and_watch(self) -> LinearMap:
         linear_map = self._prepare()
         w = linear_map.matrix()
@@ -107,7 +120,7 @@ def build_optimizers(model: SequenceModel, setting: Setting) -> list[torch.optim
         OPTIMIZERS[spec.kind]([group], spec) for spec, group in zip(specs, groups, strict=False)
     ]
     if dict(setting.model.options).get(NORMALIZE):
-        optimizers[-1].register_step_pre_hook(_normalized_gradient(model, settings))
+        _normalized_gradient(model, settings).attach_to(optimizers[-1])
     if any(model.schemes()):
         unitary_zoo.attach(model, *optimizers)
     return optimizers

@@ -1,27 +1,37 @@
-"""Train one run: build the model, train it on fresh data, evaluate and measure it."""
+"""Train one run to its result, from the start or from where it was interrupted."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import math
 import statistics
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from comparisons.models import SequenceModel
 from comparisons.records import Result, Run
 from comparisons.training.artifacts import NOTHING, Artifacts
+from comparisons.training.checkpoints import CheckpointFile
+from comparisons.training.interruption import StoppedError, TerminationRequest
 from comparisons.training.machine import PeakMemory, describe_machine, versions
-from comparisons.training.training import DivergedError, Progress, Training
+from comparisons.training.training import DIVERGED, DivergedError, Progress, Training
+from unitary_zoo.errors import NotFiniteError
 
-__all__ = ["DivergedError", "Progress", "train", "train_model"]
+__all__ = ["DivergedError", "Progress", "StoppedError", "train", "train_model"]
 
 
 def train(run: Run, progress: Progress | None = None, artifacts: Artifacts = NOTHING) -> Result:
-    """Train one run from scratch and measure it.
+    """Train one run and measure it.
 
     Training data come from a generator seeded by the run, the test set from another stream of the
     same seed. Evaluation and data generation are not timed as steps.
+
+    Where there is a checkpoint of the run, the training goes on from it, with the same numbers on a
+    CPU as if it had not been interrupted.
 
     Args:
         run: What to train.
@@ -30,6 +40,7 @@ def train(run: Run, progress: Progress | None = None, artifacts: Artifacts = NOT
 
     Raises:
         DivergedError: A loss is no longer finite.
+        StoppedError: The process was asked to end; a checkpoint has been saved.
     """
     return train_model(run, progress, artifacts)[1]
 
@@ -38,33 +49,134 @@ def train_model(
     run: Run, progress: Progress | None = None, artifacts: Artifacts = NOTHING
 ) -> tuple[SequenceModel, Result]:
     """Do what :func:`train` does, and return the trained model too."""
-    started = time.perf_counter()
-    memory = PeakMemory(run.device)
-    training = Training(run, progress)
-    training.evaluate()
-    while not training.finished:
-        training.step()
-    return training.model, _result(training, time.perf_counter() - started, memory.mb())
+    session = _Session(run, progress, artifacts)
+    training = session.training
+    with session.saved():
+        if not training.curve:
+            training.evaluate()
+        session.between_steps()
+        while not training.finished:
+            training.step()
+            session.between_steps()
+    result = session.result()
+    session.finish()
+    return training.model, result
 
 
-def _result(training: Training, seconds: float, peak_memory_mb: float | None) -> Result:
-    run, model, task = training.run, training.model, training.task
-    return Result(
-        run=run,
-        baseline=task.baseline,
-        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        recurrent_parameters=model.recurrent_parameters(),
-        curve=tuple(training.curve),
-        ms_per_step=1e3 * statistics.median(training.durations),
-        seconds=seconds,
-        peak_memory_mb=peak_memory_mb,
-        defect_start=training.defect_start,
-        defect_end=model.unitarity_defect(),
-        threads=torch.get_num_threads(),
-        versions=versions(),
-        machine=describe_machine(run.device),
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        deviation="; ".join({scheme.info.deviation for scheme in model.schemes()}),
-        data=task.data,
-        memoryless=task.memoryless,
-    )
+class _Session:
+    """The part of a training that one process does: from its start or checkpoint to its end."""
+
+    def __init__(self, run: Run, progress: Progress | None, artifacts: Artifacts) -> None:
+        self._started = self._last_saved = time.monotonic()
+        self._memory = PeakMemory(run.device)
+        self._every = artifacts.checkpoint_every
+        self._termination: TerminationRequest | None = None
+        self._seconds_before, self._peak_before = 0.0, None
+        self._resumed_at: tuple[int, ...] = ()
+        path = artifacts.checkpoint(run.id)
+        self._checkpoint = None if path is None else CheckpointFile(path, run)
+        self.training = self._begin(run, progress)
+
+    def _begin(self, run: Run, progress: Progress | None) -> Training:
+        content = None if self._checkpoint is None else self._checkpoint.read()
+        if self._checkpoint is None or content is None:
+            return Training(run, progress)
+        try:
+            training = Training(run, progress, content["training"])
+            self._seconds_before = float(content["seconds"])
+            self._peak_before = content["peak_memory_mb"]
+            self._resumed_at = (*content["resumed_at"], training.iteration)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            self._checkpoint.set_aside(" ".join(f"{type(error).__name__}: {error}".split()))
+            return Training(run, progress)
+        return training
+
+    @contextlib.contextmanager
+    def saved(self) -> Iterator[None]:
+        """Take SIGTERM as a wish for a checkpoint while the body runs; drop it where that ends."""
+        if self._checkpoint is None:
+            yield
+            return
+        try:
+            with TerminationRequest() as self._termination:
+                yield
+        except (DivergedError, NotFiniteError):
+            self._checkpoint.delete()  # what it leads to is known
+            raise
+
+    def between_steps(self) -> None:
+        """Save a checkpoint where one is due.
+
+        Raises:
+            StoppedError: The process was asked to end.
+        """
+        if self._checkpoint is None or self._every is None or self.training.finished:
+            return
+        asked = self._termination is not None and self._termination.received
+        if not asked and time.monotonic() - self._last_saved < self._every:
+            return
+        kept = self._checkpoint.write(self._content())
+        self._last_saved = time.monotonic()
+        if asked:
+            iteration = self.training.iteration
+            what = f"it goes on from iteration {iteration}" if kept else "it begins anew"
+            raise StoppedError(f"ended by SIGTERM at iteration {iteration}; run again, {what}")
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "training": self.training.state_dict(),
+            "seconds": self._seconds(),
+            "peak_memory_mb": self._peak_memory_mb(),
+            "resumed_at": self._resumed_at,
+        }
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+    def _peak_memory_mb(self) -> float | None:
+        peaks = (self._peak_before, self._memory.mb())
+        return max((peak for peak in peaks if peak is not None), default=None)
+
+    def result(self) -> Result:
+        """The result of a training that has finished."""
+        training = self.training
+        run, model, task = training.run, training.model, training.task
+        return Result(
+            run=run,
+            baseline=task.baseline,
+            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            recurrent_parameters=model.recurrent_parameters(),
+            curve=tuple(training.curve),
+            ms_per_step=1e3 * statistics.median(training.durations),
+            seconds=self._seconds(),
+            peak_memory_mb=self._peak_memory_mb(),
+            defect_start=training.defect_start,
+            defect_end=_defect(training),
+            threads=torch.get_num_threads(),
+            versions=versions(),
+            machine=describe_machine(run.device),
+            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            deviation="; ".join({scheme.info.deviation for scheme in model.schemes()}),
+            data=task.data,
+            memoryless=task.memoryless,
+            resumed_at=self._resumed_at,
+            stopped=training.stopped,
+        )
+
+    def finish(self) -> None:
+        """Delete the checkpoint of a training that has finished."""
+        if self._checkpoint is not None:
+            self._checkpoint.delete()
+
+
+def _defect(training: Training) -> float | None:
+    """The unitarity defect at the end; None where a training that diverged has left none."""
+    if training.stopped != DIVERGED:
+        return training.model.unitarity_defect()
+    try:
+        defect = training.model.unitarity_defect()
+    except (ArithmeticError, RuntimeError, ValueError):  # of a weight that is not finite
+        return None
+    return defect if defect is not None and math.isfinite(defect) else None

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
-from comparisons.models import SequenceModel, State
+from comparisons.models import SequenceModel, State, exact_state, load_exactly_
 from comparisons.records import Point, Run
-from comparisons.tasks import TASKS, Batch
-from comparisons.training.evaluation import measured_on_test, run_stream, validation_loss
+from comparisons.tasks import Batch
+from comparisons.training.data_stream import DataStream
+from comparisons.training.evaluation import make_task, measured_on_test, validation_loss
 from comparisons.training.optimizers import (
     build_optimizers,
     clip_gradients,
     decay_rates,
     lower_rates_on_plateau,
 )
+from unitary_zoo.errors import NotFiniteError
 
 Progress = Callable[[int, float], None]
 """Called with (iterations done, last training loss), where the loss before the first is NaN."""
+
+
+PLATEAU, DIVERGED = "plateau", "diverged"
+"""Why a training ends before its last iteration, as a `Result` has it."""
 
 
 class DivergedError(ArithmeticError):
@@ -29,11 +37,12 @@ class DivergedError(ArithmeticError):
 
 
 class Training:
-    """The training of one run, from its start.
+    """The training of one run, from its start or from a saved state.
 
     Args:
         run: What to train.
         progress: Told after every iteration and after every evaluated batch.
+        saved: What :meth:`state_dict` gave; None begins anew.
 
     Attributes:
         task: The task.
@@ -43,65 +52,144 @@ class Training:
         iteration: Number of steps taken.
         state: Last recurrent states, without their graph; None before the first step.
         curve: The evaluations so far.
+        rates: The learning rates of the optimizers at each of them.
         durations: Seconds of every step.
         losses: Training losses since the last evaluation.
+        stopped: Why the training has ended before its last iteration, or "".
+
+    Raises:
+        Exception: The saved state is of another configuration, or damaged.
     """
 
-    def __init__(self, run: Run, progress: Progress | None = None) -> None:
+    def __init__(
+        self, run: Run, progress: Progress | None = None, saved: dict[str, Any] | None = None
+    ) -> None:
         self.run = run
         self._settings = run.setting.training
         self._progress = progress
-        self.task = TASKS.get(run.task)(run.length, run.variant, run.seed)
+        self.task = make_task(run)
         torch.manual_seed(run.seed)
         self.model = SequenceModel(run.model, run.setting, self.task).to(run.device)
+        if saved is not None:
+            # Before optimizers are attached, which note the weights to find changes without a step.
+            load_exactly_(self.model, saved["model"])
         self.optimizers = build_optimizers(self.model, run.setting)
-        self.defect_start = self.model.unitarity_defect()
-        self._batches = self.task.train_batches(self._settings.batch_size, run_stream(run, "train"))
+        self._stream = DataStream(run, self.task)
         self.iteration = 0
         self.state: State | None = None
         self.curve: list[Point] = []
+        self.rates: list[tuple[float, ...]] = []
         self.durations: list[float] = []
         self.losses: list[float] = []
+        self.stopped = ""
         self._last_loss = math.nan
+        if saved is None:
+            self.defect_start = self.model.unitarity_defect()
+        else:
+            self._go_on(saved)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All from which the training goes on as if it had never stopped: tensors and plain values.
+
+        The tensors are the training's own, which the next step changes.
+        """
+        device = self.run.device
+        return {
+            "model": exact_state(self.model),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "stream": self._stream.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(device) if device.startswith("cuda") else None,
+            "iteration": self.iteration,
+            "state": _cloned(self.state),
+            "curve": [dataclasses.asdict(point) for point in self.curve],
+            "rates": self.rates,
+            "durations": torch.tensor(self.durations, dtype=torch.float64),
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "last_loss": self._last_loss,
+            "stopped": self.stopped,
+            "defect_start": self.defect_start,
+            "data": self.task.data,
+        }
+
+    def _go_on(self, saved: dict[str, Any]) -> None:
+        """Take over what was saved, apart from the model."""
+        if saved["data"] != self.task.data:
+            raise ValueError(f"the data were {saved['data']!r} and are {self.task.data!r}")
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.iteration = int(saved["iteration"])
+        self.state = _moved(saved["state"], self.run.device)
+        self.curve = [Point(**point) for point in saved["curve"]]
+        self.rates = [tuple(rates) for rates in saved["rates"]]
+        self.durations = saved["durations"].tolist()
+        self.losses = saved["losses"].tolist()
+        self._last_loss = float(saved["last_loss"])
+        self.stopped = str(saved["stopped"])
+        self.defect_start = saved["defect_start"]
+        self._stream.go_on(saved["stream"], self.iteration, self._report)
+        if self.run.device.startswith("cuda"):
+            torch.cuda.set_rng_state(saved["random_cuda"], self.run.device)
+        torch.set_rng_state(saved["random"])
 
     @property
     def finished(self) -> bool:
-        """Whether the last step has been taken."""
-        return self.iteration >= self._settings.iterations
+        """Whether no step is left to take."""
+        return bool(self.stopped) or self.iteration >= self._settings.iterations
 
     def step(self) -> None:
         """Take a step on the next batch, and evaluate the model where that is due.
 
         Raises:
-            DivergedError: A loss is no longer finite.
+            DivergedError: A loss is no longer finite, and the settings do not end the training
+                there.
         """
-        batch = next(self._batches).to(self.run.device)
-        state = self.state if batch.continues else None
-        started = time.perf_counter()
-        self._last_loss = self._update(batch, state)
-        self.durations.append(time.perf_counter() - started)
-        self.losses.append(self._last_loss)
+        try:
+            self._step()
+        except Exception as error:
+            # A scheme may refuse gradients that are not finite, or weights that are no longer.
+            diverged = isinstance(error, DivergedError | NotFiniteError) or not self._is_finite()
+            if not (diverged and self._settings.stop_at_nan and self.curve):
+                raise
+            self.stopped = DIVERGED
+
+    def _step(self) -> None:
+        batch = self._stream.next().to(self.run.device)
         self.iteration += 1
+        started = time.perf_counter()
+        try:
+            self._last_loss = self._update(batch, self.state if batch.continues else None)
+        finally:
+            self.durations.append(time.perf_counter() - started)
+        self.losses.append(self._last_loss)
         decay_rates(self.optimizers, self._settings, self.iteration)
         self._check_finite("training", self._last_loss)
         self._report()
-        if self.iteration % self.run.setting.evaluation.eval_every == 0 or self.finished:
+        last = self.iteration == self._settings.iterations
+        if self.iteration % self.run.setting.evaluation.eval_every == 0 or last:
             self.evaluate()
+            if not last and has_plateaued(self.curve, self._settings.patience):
+                self.stopped = PLATEAU
 
     def evaluate(self) -> None:
         """Add a point to the learning curve.
 
         Raises:
-            DivergedError: The test loss is not finite.
+            DivergedError: A loss is not finite.
         """
         train_loss = statistics.fmean(self.losses) if self.losses else None
-        self.losses = []
         valid_loss = validation_loss(self.model, self.task, self.run, self._report)
+        if valid_loss is not None:
+            self._check_finite("validation", valid_loss)
         loss, accuracy = measured_on_test(self.model, self.task, self.run, self._report)
+        self._check_finite("test", loss)
         seconds = math.fsum(self.durations)
         point = Point(self.iteration, seconds, train_loss, loss, accuracy, valid_loss)
+        self.losses = []
+        self.rates.append(
+            tuple(group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups)
+        )
         if self.curve:
-            self._check_finite("test", loss)
             lower_rates_on_plateau(self.optimizers, self._settings, self.curve, point)
         self.curve.append(point)
 
@@ -124,6 +212,9 @@ class Training:
         if self._progress is not None:
             self._progress(self.iteration, self._last_loss)
 
+    def _is_finite(self) -> bool:
+        return all(bool(p.isfinite().all()) for p in self.model.parameters())
+
     def _check_finite(self, name: str, loss: float) -> None:
         if not math.isfinite(loss):
             settings = self._settings
@@ -133,11 +224,37 @@ class Training:
             )
 
 
+def has_plateaued(curve: Sequence[Point], patience: int | None) -> bool:
+    """Whether the last ``patience`` evaluations in a row had no better validation loss.
+
+    Where there is no validation set, it is the training loss.
+    """
+    if patience is None:
+        return False
+    watched = [p.train_loss if p.valid_loss is None else p.valid_loss for p in curve]
+    losses = [loss for loss in watched if loss is not None]
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
 def _detached(state: State) -> State:
     """The states without their graph, so that gradients end where a batch begins."""
+    # In one order in memory, so that they are the same after a checkpoint.
     if isinstance(state, tuple):
-        return state[0].detach(), state[1].detach()
-    return state.detach()
+        return state[0].detach().contiguous(), state[1].detach().contiguous()
+    return state.detach().contiguous()
+
+
+def _cloned(state: State | None) -> State | None:
+    """The states alone: they may be the end of a tensor of all steps, which would be saved too."""
+    if isinstance(state, tuple):
+        return state[0].clone(), state[1].clone()
+    return None if state is None else state.clone()
+
+
+def _moved(state: State | None, device: str) -> State | None:
+    if isinstance(state, tuple):
+        return state[0].to(device), state[1].to(device)
+    return None if state is None else state.to(device)
 
 
 def _penalty(model: SequenceModel, weights: tuple[float, ...]) -> torch.Tensor:
