@@ -226,8 +226,8 @@ def print_summary(sections: Iterable[Section]) -> None:
         for line in summary.lines:
             table.add_row(*map(escape, line.cells), style=styles[line.kind])
         get_console().print(table)
-        for deviation in section.deviations:
-            say(deviation)
+        for remark in section.remarks:
+            say(remark)
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -26,7 +26,7 @@ from comparisons.report.levels import Levels
 from comparisons.report.sections import build_report
 from comparisons.results.published import published_for
 from comparisons.results.store import Contents, ResultsError, Store
-from comparisons.results.summary import Summary, summarize
+from comparisons.results.summary import Summary, points_by_iteration, summarize
 from comparisons.tasks import TASKS
 
 POINTS = 50
@@ -72,6 +72,7 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
         "memoryless": levels.memoryless,
         "optimum": levels.optimum,
         "defect": max(defects, default=None),
+        **({"stopped": summary.stops()} if summary.stops() else {}),
         "curve": _curve(summary.results),
         "data": first.data,
         "commands": list(dict.fromkeys(result.command for result in summary.results)),
@@ -98,7 +99,7 @@ def failed(failures: Sequence[Failure]) -> list[str]:
 
 def _curve(results: Sequence[Result]) -> list[tuple[int, float]]:
     """Iterations and mean test losses to four digits, with the first and the last point."""
-    points = list(zip(*(result.curve for result in results), strict=True))
+    points = points_by_iteration(results)
     count = min(POINTS, len(points))
     kept = {round(i * (len(points) - 1) / max(1, count - 1)) for i in range(count)}
     return [

@@ -23,6 +23,7 @@ from comparisons.report.levels import Levels
 from comparisons.report.sections import Section, Series
 from comparisons.report.size_curves import SizeCurve
 from comparisons.report.style import LINE_MARKERS, MARKERS, RC
+from comparisons.results.summary import points_by_iteration
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ def _curves(
     with mpl.rc_context(RC):
         figure, axes = _axes(loss_name, x_name, _lines(series))
         for line in series:
-            # Seeds of one configuration are evaluated at the same iterations.
-            columns = list(zip(*(result.curve for result in line.results), strict=True))
+            # Seeds of one configuration are evaluated at the same iterations; some may end early.
+            columns = points_by_iteration(line.results)
             places = [statistics.fmean(map(x, points)) for points in columns]
             losses = [[point.test_loss for point in points] for points in columns]
             color = line.style.color

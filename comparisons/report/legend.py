@@ -1,6 +1,6 @@
 """The legend of the tables of a report."""
 
-from comparisons.results.summary import SOLVED
+from comparisons.results.summary import SOLVED, STOPPED
 
 LEGEND = (
     (
@@ -37,6 +37,12 @@ LEGEND = (
         "where a task has a validation set, the test values are those of the evaluation with the "
         "least validation loss (best at that iteration), and of the last evaluation elsewhere, "
         "unless a setting follows its paper in taking the least test loss.",
+    ),
+    (
+        STOPPED,
+        "a seed ended early, as its setting asks: its curve ends there, the lines of the figures "
+        "are means of the seeds that came so far, and its test values are chosen from the "
+        "evaluations that it has.",
     ),
 )
 """Lines and columns of the tables and what they mean."""

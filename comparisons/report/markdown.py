@@ -67,7 +67,7 @@ def _section(section: Section, drawings: Sequence[Drawing]) -> Iterator[str]:
     yield f"### {section.title}"
     yield section.description
     yield markdown_table(section.table.columns, [line.cells for line in section.table.lines])
-    yield from section.deviations
+    yield from section.remarks
     yield _made(section.provenance)
     yield "Where the settings come from:"
     yield _numbered(section.sources)

@@ -17,7 +17,7 @@ from comparisons.report.style import Style, line_styles, styles
 from comparisons.report.tables import MAIN_COLUMNS, Table, results_table
 from comparisons.results.published import compare
 from comparisons.results.store import Contents
-from comparisons.results.summary import NOT_UNITARY, Summary, labels, ranked, summarize
+from comparisons.results.summary import NOT_UNITARY, STOPPED, Summary, labels, ranked, summarize
 from comparisons.tasks import TASKS, Task
 
 
@@ -45,6 +45,7 @@ class Section:
         table: The results.
         main_columns: Columns of the table that a terminal shows.
         deviations: Models that are not unitary by construction, each with its reason.
+        stops: Models of which a seed ended before its last iteration.
         sources: Sources of the settings; the table refers to them by number.
         provenance: Origin of the numbers.
         series: Lines of the figures.
@@ -61,10 +62,16 @@ class Section:
     table: Table
     main_columns: tuple[str, ...]
     deviations: tuple[str, ...]
+    stops: tuple[str, ...]
     sources: tuple[str, ...]
     provenance: Provenance
     series: tuple[Series, ...]
     size_curves: tuple[SizeCurve, ...]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the marks in the table mean."""
+        return self.deviations + self.stops
 
 
 @dataclass(frozen=True)
@@ -233,6 +240,7 @@ def _section(
         deviations=tuple(
             f"{NOT_UNITARY} {model}: {why}" for model, why in sorted(deviations.items())
         ),
+        stops=tuple(f"{STOPPED} {s}" for summary in summaries if (s := summary.stops())),
         sources=sources,
         provenance=provenance_of(results),
         series=tuple(

@@ -217,14 +217,20 @@ def _by_run(records: dict[Path, R], notices: list[str]) -> dict[str, R]:
 
 
 def _leave_out_cut_curves(results: dict[str, Result], problems: list[str], note: str) -> None:
-    """Leave out results without the points that another seed of the same configuration has."""
+    """Leave out results without the points that another seed of the same configuration has.
+
+    A run that ended early has the first of them.
+    """
     points = {id: [point.iteration for point in found.curve] for id, found in results.items()}
     configurations = {id: replace(found.run, seed=0).id for id, found in results.items()}
     longest: dict[str, list[int]] = {}
     for id, configuration in configurations.items():
         longest[configuration] = max(longest.get(configuration, []), points[id], key=len)
     for id, configuration in configurations.items():
-        if points[id] != longest[configuration]:
+        expected = longest[configuration]
+        if results[id].stopped:
+            expected = expected[: len(points[id])]
+        if points[id] != expected:
             problems.append(
                 f"runs/{id}.json has {len(points[id])} points in its curve, and another seed "
                 f"{len(longest[configuration])} at these or other iterations{note}"

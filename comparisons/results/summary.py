@@ -19,6 +19,9 @@ SOLVED = 0.1
 LABEL_WIDTH = 40  # characters of a line in a legend, beside which a figure has room for its axes
 NOT_UNITARY = "†"
 """Marks models that are not unitary by construction."""
+STOPPED = "‡"
+"""Marks models of which a seed ended before its last iteration."""
+_STOPS = {"plateau": "ended on a plateau", "diverged": "diverged"}
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,21 @@ class Summary:
         text = f"{statistics.fmean(known):,.0f}"
         return text if len(known) == len(firsts) else f"{text} ({len(known)}/{len(firsts)} seeds)"
 
+    def stops(self) -> str:
+        """A sentence on the seeds that ended before their last iteration; "" without any."""
+        seeds = [
+            f"seed {result.run.seed} {_STOPS.get(result.stopped, result.stopped)} after the "
+            f"evaluation at {result.final.iteration:,}"
+            for result in self.results
+            if result.stopped
+        ]
+        return f"{self.label}: {', '.join(seeds)}." if seeds else ""
+
     def cells(self, note: str) -> dict[str, str]:
         """The cells of a line of a table by column; ``note`` refers to the setting's source."""
         first, model, training = self.results[0], self.setting.model, self.setting.training
-        name = self.name + (f" {NOT_UNITARY}" if self.deviation else "")
+        marks = (NOT_UNITARY, self.deviation), (STOPPED, self.stops())
+        name = " ".join([self.name, *(mark for mark, reason in marks if reason)])
         return {
             "model": name if first.run.device == "cpu" else f"{name} ({first.run.device})",
             "n": str(model.hidden_size),
@@ -199,6 +213,15 @@ def in_order(summaries: Sequence[Summary]) -> list[Summary]:
             summary.training,
         ),
     )
+
+
+def points_by_iteration(results: Iterable[Result]) -> list[tuple[Point, ...]]:
+    """The evaluations of several seeds at each iteration, of those that came so far."""
+    points: dict[int, list[Point]] = defaultdict(list)
+    for result in results:
+        for point in result.curve:
+            points[point.iteration].append(point)
+    return [tuple(points[iteration]) for iteration in sorted(points)]
 
 
 def _first_solved(result: Result, optimum: float) -> int | None:

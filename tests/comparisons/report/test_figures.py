@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from matplotlib.colors import to_hex
@@ -48,6 +49,14 @@ def test_curves_are_means_with_the_range_of_the_seeds(series, draw, places):
     (band,) = axes.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert {0.1, 1.1} <= set(heights)  # of the two seeds at the last iteration
+
+
+def test_curves_are_means_of_the_seeds_that_came_so_far(series):
+    whole, other = series[0].results
+    stopped = replace(other, curve=other.curve[:2], stopped="diverged")
+    line = replace(series[0], results=(stopped, whole))
+    (axes,) = figures.learning_curves([line], Levels(0.17), "loss").axes
+    assert drawn(axes)["urnn"] == ([0, 3, 6], pytest.approx([2.0, 0.5, 0.1]))
 
 
 def test_loss_against_parameters_has_a_point_for_each_series(series):

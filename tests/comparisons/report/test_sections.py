@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from comparisons.report.export import records
 from comparisons.report.sections import build_report
 from comparisons.results.store import Store
 from comparisons.results.summary import NOT_UNITARY
@@ -31,6 +32,18 @@ def copying(make_result, build):
     )
     (section,) = report.sections
     return section
+
+
+def test_section_says_which_seeds_stopped_early(build, make_result):
+    whole, other = (make_result("lstm", seed=seed, defect=None) for seed in (0, 1))
+    stopped = replace(other, curve=other.curve[:2], stopped="diverged", defect_end=None)
+    (section,) = build([whole, stopped]).sections
+    assert section.remarks == ("‡ lstm, n = 8: seed 1 diverged after the evaluation at 3.",)
+    line = next(line for line in section.table.lines if line.kind != "bound")
+    assert line.cells[0] == "lstm ‡"
+    (record,) = records([whole, stopped])
+    assert record["stopped"] == "lstm, n = 8: seed 1 diverged after the evaluation at 3."
+    assert record["curve"] == [(0, 2.0), (3, 0.5), (6, 0.01)]
 
 
 def test_section_with_a_single_seed_is_sorted_by_name_below_the_bounds(copying):

@@ -203,6 +203,18 @@ def test_store_forgets_a_stale_failure_beside_its_result(tmp_path, make_result):
     assert store.load().failures == ()
 
 
+def test_store_keeps_the_curve_of_a_run_that_stopped_early(tmp_path, make_result):
+    store = Store(tmp_path)
+    results = [make_result(seed=seed) for seed in range(3)]
+    store.save(results[0])
+    store.save(replace(results[1], curve=results[1].curve[:-1], stopped="plateau"))
+    store.save(replace(results[2], curve=results[2].curve[1:], stopped="diverged"))
+    contents = store.load()
+    assert len(contents.results) == 2
+    (problem,) = contents.problems  # the beginning is missing
+    assert results[2].run.id in problem
+
+
 def test_store_leaves_out_a_curve_that_was_cut(tmp_path, make_result):
     store = Store(tmp_path)
     whole, cut = make_result(seed=0), make_result(seed=1)
