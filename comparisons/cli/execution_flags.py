@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from comparisons.cli.values import non_negative, pair, positive, seconds
-from comparisons.execution import EXECUTORS, ExecutionOptions, SlurmOptions
+from comparisons.execution import EXECUTORS, ExecutionOptions, ExecutorError, SlurmOptions
+from comparisons.models import ModelFileError, check_safetensors
 from comparisons.training.artifacts import Artifacts
-
-LOGS = ("tensorboard", "wandb")
+from comparisons.training.logs import LOGS, LogError, check_logs
 
 
 def add_execution_flags(p: argparse.ArgumentParser) -> None:
@@ -70,7 +70,17 @@ def add_execution_flags(p: argparse.ArgumentParser) -> None:
 
 
 def execution_options(args: argparse.Namespace, folder: Path) -> ExecutionOptions:
-    """The options that the flags ask for; ``folder`` is that of the comparison."""
+    """The options that the flags ask for; ``folder`` is that of the comparison.
+
+    Raises:
+        ExecutorError: They need a library that is not installed.
+    """
+    try:
+        check_logs(args.log)
+        if args.save_models:
+            check_safetensors()
+    except (LogError, ModelFileError) as error:
+        raise ExecutorError(str(error)) from None
     return ExecutionOptions(
         jobs=args.jobs,
         timeout=args.timeout,

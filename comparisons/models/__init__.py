@@ -5,20 +5,25 @@ from __future__ import annotations
 from comparisons.models.baselines import BASELINES, is_baseline
 from comparisons.models.exact import exact_state, load_exactly_
 from comparisons.models.sequence_model import SequenceModel, State
+from comparisons.models.weights import ModelFileError, check_safetensors, load_model, save_model
 from comparisons.records import Setting
 from unitary_zoo import Parametrization
 from unitary_zoo.registry import unknown_name
 
 __all__ = [
     "BASELINES",
+    "ModelFileError",
     "SequenceModel",
     "State",
     "check_model",
+    "check_safetensors",
     "exact_state",
     "is_baseline",
     "load_exactly_",
+    "load_model",
     "model_names",
     "relevant_setting",
+    "save_model",
 ]
 
 

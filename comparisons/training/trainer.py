@@ -7,16 +7,18 @@ import datetime
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from comparisons.models import SequenceModel
+from comparisons.models import ModelFileError, SequenceModel, check_safetensors, save_model
 from comparisons.records import Result, Run
 from comparisons.training.artifacts import NOTHING, Artifacts
 from comparisons.training.checkpoints import CheckpointFile
 from comparisons.training.interruption import StoppedError, TerminationRequest
+from comparisons.training.logs import Logs
 from comparisons.training.machine import PeakMemory, describe_machine, versions
 from comparisons.training.training import DIVERGED, DivergedError, Progress, Training
 from unitary_zoo.errors import NotFiniteError
@@ -51,7 +53,7 @@ def train_model(
     """Do what :func:`train` does, and return the trained model too."""
     session = _Session(run, progress, artifacts)
     training = session.training
-    with session.saved():
+    with session.under_way():
         if not training.curve:
             training.evaluate()
         session.between_steps()
@@ -75,7 +77,11 @@ class _Session:
         self._resumed_at: tuple[int, ...] = ()
         path = artifacts.checkpoint(run.id)
         self._checkpoint = None if path is None else CheckpointFile(path, run)
+        self._weights = artifacts.model(run.id)
+        if self._weights is not None:
+            check_safetensors()  # now, and not after hours
         self.training = self._begin(run, progress)
+        self._logs = Logs(artifacts.logs, artifacts.log(run.id), run)
 
     def _begin(self, run: Run, progress: Progress | None) -> Training:
         content = None if self._checkpoint is None else self._checkpoint.read()
@@ -94,24 +100,33 @@ class _Session:
         return training
 
     @contextlib.contextmanager
-    def saved(self) -> Iterator[None]:
-        """Take SIGTERM as a wish for a checkpoint while the body runs; drop it where that ends."""
-        if self._checkpoint is None:
-            yield
-            return
+    def under_way(self) -> Iterator[None]:
+        """Take SIGTERM as a wish for a checkpoint while the body runs, and close the logs after."""
+        last = None
         try:
-            with TerminationRequest() as self._termination:
+            with self._terminable():
                 yield
+            last = self.training.curve[-1]
         except (DivergedError, NotFiniteError):
-            self._checkpoint.delete()  # what it leads to is known
+            if self._checkpoint is not None:
+                self._checkpoint.delete()  # what it leads to is known
             raise
+        finally:
+            self._logs.close(last)
+
+    def _terminable(self) -> contextlib.AbstractContextManager[object]:
+        if self._checkpoint is None:
+            return contextlib.nullcontext()
+        self._termination = TerminationRequest()
+        return self._termination
 
     def between_steps(self) -> None:
-        """Save a checkpoint where one is due.
+        """Log new evaluations, and save a checkpoint where one is due.
 
         Raises:
             StoppedError: The process was asked to end.
         """
+        self._logs.update(self.training.curve, self.training.rates)
         if self._checkpoint is None or self._every is None or self.training.finished:
             return
         asked = self._termination is not None and self._termination.received
@@ -166,7 +181,13 @@ class _Session:
         )
 
     def finish(self) -> None:
-        """Delete the checkpoint of a training that has finished."""
+        """Keep the weights of a training that has finished, and delete its checkpoint."""
+        if self._weights is not None:
+            try:
+                save_model(self.training.model, self.training.run, self._weights)
+            except (OSError, ModelFileError) as error:
+                # The result is worth more than the weights.
+                warnings.warn(f"{self._weights} cannot be written: {error}", stacklevel=2)
         if self._checkpoint is not None:
             self._checkpoint.delete()
 
