@@ -21,7 +21,7 @@ from comparisons.data import DataError
 from comparisons.execution import EXECUTORS, ExecutorError
 from comparisons.output import tolerate_encoding
 from comparisons.plan import DEFAULT_PRESET, PlanError
-from comparisons.results.store import Store
+from comparisons.results.store import ResultsError, Store
 from comparisons.training.machine import usable_cpus
 
 
@@ -44,8 +44,9 @@ def main(argv: list[str]) -> int:
         console.print_runs(runs, console.read_finished(store), args.jobs or usable_cpus())
         return 0
     try:
-        store.prepare(command, runs, args.paper or "")
-    except OSError as error:
+        for line in store.prepare(command, runs, args.paper or ""):
+            console.say(line)
+    except (OSError, ResultsError) as error:
         p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
     keeper = Keeper(store, command)
     try:

@@ -28,7 +28,7 @@ from comparisons.papers import paper_titles
 from comparisons.plan import PRESETS
 from comparisons.plan.costs import costs
 from comparisons.records import Failure, Result, Run
-from comparisons.results.store import Store
+from comparisons.results.store import Contents, Store
 from comparisons.results.text import format_cell
 from comparisons.tasks import TASKS, Task
 from unitary_zoo import Parametrization
@@ -127,6 +127,10 @@ class ProgressBars:
         """Show a note behind the bar of all runs."""
         self._progress.update(self._all, note=text)
 
+    def leave_out(self) -> None:
+        """Count a run that ended elsewhere."""
+        self._progress.advance(self._all)
+
     def finish(self, ended: Result | Failure) -> None:
         """Remove the bar of a run that ended, and print how it ended."""
         bar = self._bars.pop(ended.run.id, None)
@@ -143,12 +147,17 @@ class ProgressBars:
         get_console().print(line, highlight=False, soft_wrap=True)
 
 
-def read_finished(store: Store) -> set[str]:
-    """The ids of the finished runs of a folder; print what is wrong with its files."""
+def read_contents(store: Store) -> Contents:
+    """The contents of a folder; print what is wrong with its files."""
     contents = store.load()
     for line in (*contents.problems, *contents.notices):
         say(line)
-    return {result.run.id for result in contents.results}
+    return contents
+
+
+def read_finished(store: Store) -> set[str]:
+    """The ids of the finished runs of a folder; print what is wrong with its files."""
+    return {result.run.id for result in read_contents(store).results}
 
 
 def expected(runs: Sequence[Run], jobs: int) -> str:

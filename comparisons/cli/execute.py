@@ -6,16 +6,17 @@ import collections
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparisons.cli import console
+from comparisons.cli.sharing import SharedRuns, open_claims
 from comparisons.execution import Executor
 from comparisons.execution.executor import failure_by
 from comparisons.plan.costs import costs, section
 from comparisons.records import Failure, Result, Run
-from comparisons.results.claims import ClaimError, claimed
-from comparisons.results.store import Store, to_text
+from comparisons.results.form import to_text
+from comparisons.results.store import Store
 
 
 class Keeper:
@@ -28,10 +29,12 @@ class Keeper:
     Attributes:
         failed: Number of runs that failed.
         unsaved: What ended and is not stored.
+        on_stored: Called with a run that is stored.
     """
 
     def __init__(self, store: Store, command: str) -> None:
         self.failed = 0
+        self.on_stored: Callable[[Run], None] = lambda run: None
         self.unsaved: list[Result | Failure] = []
         self._store, self._command = store, command
 
@@ -66,6 +69,7 @@ class Keeper:
                 last = error
             else:
                 self.unsaved.remove(ended)  # only now: an interruption in between loses nothing
+                self.on_stored(ended.run)
         return last
 
     def report_unsaved(self) -> None:
@@ -96,6 +100,10 @@ class Outlook:
         self._total = sum(self._costs.values())
         self._done, self._ended, self._started = 0.0, 0, time.monotonic()
 
+    def leave_out(self, run: Run) -> None:
+        """Count a run no more, because another command trained it."""
+        self._total -= self._costs[run.id]
+
     def left(self, ended: Run) -> float | None:
         """Count a run that ended; return the seconds that are left, None if it is too early."""
         self._done += self._costs[ended.id]
@@ -115,39 +123,51 @@ def complete(
 ) -> None:
     """Train the runs that have not finished, except for those that another command trains.
 
-    Once the first section of the report is complete, a report is written, and again at the end.
+    Damaged files are set aside. Once the first section of the report is complete, a report is
+    written, and again at the end.
     """
-    with contextlib.ExitStack() as stack:
-        held: frozenset[str] = frozenset()
-        try:
-            held = stack.enter_context(claimed(store.folder, [run.id for run in runs]))
-        except ClaimError as error:
+    contents = console.read_contents(store)
+    for line in store.set_aside(contents):
+        console.say(line)
+    finished = {result.run.id for result in contents.results}
+    left = [run for run in runs if run.id not in finished]
+    missing = [run for run in left if run.id not in contents.left_alone]
+    taken = f"{len(runs) - len(left)} taken from {store.folder}"
+    console.say(f"{len(runs)} runs: {taken}, {len(missing)} to train")
+    if line := console.expected(missing, jobs):
+        console.say(f"{line}; the first runs show how long it takes on this one")
+    with open_claims(store) as claims:
+        shared = SharedRuns(missing, store, claims)
+        execute(executor, missing, shared, keeper, store.folder)
+        if shared.elsewhere:
+            console.say(f"{shared.elsewhere} runs were trained by another command meanwhile")
+        if shared.held:
             console.say(
-                f"runs cannot be claimed in {store.folder} ({error}); a second command on this "
-                "folder would train them twice"
+                f"{len(shared.held)} runs are left to another command, which is at work on this "
+                "folder; once it has ended, the same command trains what it did not"
             )
-        finished = console.read_finished(store)  # after the claim: one may have ended just now
-        left = [run for run in runs if run.id not in finished]
-        missing = [run for run in left if run.id not in held]
-        taken = f"{len(runs) - len(left)} taken from {store.folder}"
-        console.say(f"{len(runs)} runs: {taken}, {len(missing)} to train")
-        if len(missing) < len(left):
-            console.say(
-                f"{len(left) - len(missing)} runs are left to another command, which is at work "
-                "on this folder; once it has ended, the same command trains what it did not"
-            )
-        if line := console.expected(missing, jobs):
-            console.say(f"{line}; the first runs show how long it takes on this one")
-        execute(executor, missing, keeper, store.folder)
 
 
-def execute(executor: Executor, runs: Sequence[Run], keeper: Keeper, folder: Path) -> None:
-    """Train the runs, and store and print each result or failure as it comes."""
+def execute(
+    executor: Executor, runs: Sequence[Run], shared: SharedRuns, keeper: Keeper, folder: Path
+) -> None:
+    """Train those of the runs that are shared out to this command.
+
+    Each result or failure is stored and printed as it comes.
+    """
     bars, outlook = console.ProgressBars(len(runs)), Outlook(runs)
     waiting = collections.Counter(map(section, runs))
     reported = False
+
+    def leave_out(run: Run) -> None:
+        bars.leave_out()
+        outlook.leave_out(run)
+        waiting[section(run)] -= 1
+
+    shared.on_elsewhere = leave_out
+    keeper.on_stored = shared.release
     try:
-        with bars, contextlib.closing(executor.execute(runs, bars.update)) as ended_runs:
+        with bars, contextlib.closing(executor.execute(shared, bars.update)) as ended_runs:
             for ended in ended_runs:
                 bars.finish(keeper.keep(ended))
                 waiting[section(ended.run)] -= 1

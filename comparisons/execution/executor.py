@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from typing import Protocol
 
 import torch
@@ -31,8 +31,12 @@ class ExecutorError(RuntimeError):
 class Executor(Protocol):
     """An object that trains runs."""
 
-    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
-        """Train the runs; yield the result or failure of each as it ends, in any order."""
+    def execute(self, runs: Iterable[Run], on_progress: OnProgress) -> EndedRuns:
+        """Train the runs; yield the result or failure of each as it ends, in any order.
+
+        To take a run from the iterable is to claim it: an executor that takes the next one when it
+        can start it leaves the others to further commands on the same folder.
+        """
 
 
 def attempt(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -40,15 +39,14 @@ class LocalExecutor:
         self.jobs = options.jobs or usable_cpus()
         self.threads = max(1, usable_cpus() // self.jobs)
 
-    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
-        """Train the runs; closing the iterator stops the workers."""
+    def execute(self, runs: Iterable[Run], on_progress: OnProgress) -> EndedRuns:
+        """Train the runs, each taken when it can start; closing the iterator stops the workers."""
         context = _context()
-        waiting = collections.deque(runs)
+        waiting = iter(runs)
         workers: list[_Worker] = []
         try:
-            while waiting or workers:
-                while waiting and len(workers) < self.jobs:
-                    run = waiting.popleft()
+            while True:
+                while len(workers) < self.jobs and (run := next(waiting, None)) is not None:
                     try:
                         worker = _Worker(context, run, self.threads, self.options)
                         workers.append(worker)  # before it starts: Ctrl-C may come at any time
@@ -56,6 +54,8 @@ class LocalExecutor:
                     except (OSError, EOFError) as error:  # no memory or no process is left
                         workers = [worker for worker in workers if worker.run is not run]
                         yield failure_by(error, run)
+                if not workers:
+                    break
                 connection.wait([end for worker in workers for end in worker.ends], POLL_SECONDS)
                 for worker in list(workers):
                     if news := worker.news():

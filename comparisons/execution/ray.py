@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,9 @@ class RayExecutor:
         self.options = options
         self.threads = max(1, usable_cpus() // (options.jobs or usable_cpus()))
 
-    def execute(self, runs: Sequence[Run], on_progress: OnProgress) -> EndedRuns:
+    def execute(self, runs: Iterable[Run], on_progress: OnProgress) -> EndedRuns:
         """Train the runs; closing the iterator cancels what has not ended."""
-        ray = self._ray
+        ray, runs = self._ray, list(runs)
         packages = [Path(unitary_zoo.__file__).parent, Path(__file__).parents[1]]
         ray.init(
             ignore_reinit_error=True,

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -13,6 +14,29 @@ T = TypeVar("T")
 
 LARGEST_BYTES = 1 << 28
 """Size above which no file is read: the result with the longest curve has a tenth of it."""
+
+
+class LeftAloneError(ValueError):
+    """A file is whole and cannot be understood here; the message says what can understand it."""
+
+
+@dataclass
+class Findings:
+    """What is wrong with the files of a folder.
+
+    Attributes:
+        problems: A line for each file that cannot be read.
+        damaged: Those of them that nobody can read.
+        left_alone: Those that a newer version, or one with other plug-ins, can read.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+    left_alone: list[Path] = field(default_factory=list)
+
+    def add(self, path: Path, reason: str, note: str) -> None:
+        """Add a line; the path may be none of those that are listed apart."""
+        self.problems.append(f"{path.parent.name}/{path.name} cannot be read ({reason}){note}")
 
 
 def json_files(folder: Path, problems: list[str]) -> list[Path]:
@@ -28,9 +52,12 @@ def json_files(folder: Path, problems: list[str]) -> list[Path]:
 
 
 def read_records(
-    paths: Iterable[Path], parse: Callable[[dict[str, Any]], T], problems: list[str], note: str = ""
+    paths: Iterable[Path],
+    parse: Callable[[dict[str, Any]], T],
+    findings: Findings,
+    note: str = "",
 ) -> dict[Path, T]:
-    """The records in the files; one that cannot be read adds a line with the note to ``problems``.
+    """The records in the files; of one that cannot be read, a line with the note is a finding.
 
     No file is a problem where a file may be missing.
     """
@@ -40,11 +67,15 @@ def read_records(
             records[path] = parse(_json(path))
         except FileNotFoundError:
             if path.is_symlink():
-                problems.append(f"{path.name} cannot be read (a link to nothing){note}")
+                findings.add(path, "a link to nothing", note)
+                findings.damaged.append(path)
+        except LeftAloneError as error:
+            findings.add(path, str(error), "; it is left alone")
+            findings.left_alone.append(path)
         except Exception as error:
             # Whatever the file holds, it is a matter of this file: the others are read.
-            name = f"{path.parent.name}/{path.name}"
-            problems.append(f"{name} cannot be read ({_reason(error)}){note}")
+            findings.add(path, _reason(error), note)
+            findings.damaged.append(path)
     return records
 
 

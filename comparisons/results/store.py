@@ -1,44 +1,40 @@
 """Store results on disk: one JSON file per run, written so that a crash never harms one.
 
 A folder holds ``runs/<id>.json`` for what finished, ``failures/<id>.json`` for what did not, and
-``plan.json`` with the last command and the runs it asked for. The report is made from these alone;
-``claims/`` tells commands apart that share the folder.
+``plan.json`` with the last command and the runs it asked for. The report is made from these alone.
+``claims/`` tells commands apart that share the folder, and ``set_aside/`` takes damaged files.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import itertools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from comparisons.output import check_writable, write_file
-from comparisons.papers import PAPERS
 from comparisons.records import Failure, Result, Run
-from comparisons.results.reading import json_files, read_records
-from comparisons.results.schema import check
-from comparisons.tasks import TASKS
+from comparisons.results.form import (
+    Plan,
+    dumps,
+    read_failure,
+    read_plan,
+    read_result,
+    to_text,
+)
+from comparisons.results.reading import Findings, json_files, read_records
 
 R = TypeVar("R", Result, Failure)
 
-_FACTS = {"machine": ("cpu", "cores", "gpu", "platform"), "versions": ("torch", "unitary_zoo")}
-"""Keys of a result's dictionaries that the report reads."""
+_NOT_FINISHED = "; the run counts as not finished"
 
 
 class ResultsError(ValueError):
     """A folder does not hold the results that are asked for; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The last command, the ids of its runs and, if it trained a paper again, the paper's name."""
-
-    command: str
-    ids: tuple[str, ...]
-    paper: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,9 @@ class Contents:
         plan: The last command; None if none was recorded.
         problems: A line for each file that cannot be read; such a run counts as not finished.
         notices: A line for each file that holds a run which another file holds too.
+        damaged: Files among the problems that nobody can read.
+        left_alone: The ids of runs whose files a newer version, or one with other plug-ins, can
+            read: they are to be neither replaced nor set aside.
     """
 
     results: tuple[Result, ...]
@@ -58,6 +57,8 @@ class Contents:
     plan: Plan | None
     problems: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    damaged: tuple[Path, ...] = ()
+    left_alone: frozenset[str] = frozenset()
 
     @property
     def missing(self) -> int:
@@ -77,15 +78,26 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def prepare(self, command: str, runs: Iterable[Run], paper: str = "") -> None:
+    def prepare(self, command: str, runs: Iterable[Run], paper: str = "") -> list[str]:
         """Save what is about to be run, once it is certain that files can be written.
+
+        Returns:
+            A line if the file of the plan was damaged or foreign, and is set aside.
 
         Raises:
             OSError: Results could not be kept: a folder is full, not writable or no folder.
+            ResultsError: The plan there is of a newer version, which the folder is left to.
         """
+        findings = Findings()
+        path = self.folder / "plan.json"
+        read_records([path], read_plan, findings)
+        if path in findings.left_alone:
+            raise ResultsError(findings.problems[0])
         for name in ("runs", "failures"):
             check_writable(self.folder / name / "any.json")
+        lines = self._set_aside([path for path in findings.damaged if path.is_file()])
         self.save_plan(command, runs, paper)
+        return lines
 
     def save(self, result: Result) -> None:
         """Save a finished run and delete an earlier failure of it.
@@ -110,26 +122,72 @@ class Store:
     def save_plan(self, command: str, runs: Iterable[Run], paper: str = "") -> None:
         """Save what is about to be run, so that a partial report can say what is missing."""
         plan = Plan(command, tuple(run.id for run in runs), paper)
-        write_file(self.folder / "plan.json", _dumps(dataclasses.asdict(plan)))
+        write_file(self.folder / "plan.json", dumps(dataclasses.asdict(plan)))
 
     def load(self) -> Contents:
         """Read the folder; a file that cannot be read becomes a line in ``problems``."""
-        problems: list[str] = []
-        notices: list[str] = []
-        plans = read_records([self.folder / "plan.json"], _plan, problems)
-        note = "; the run counts as not finished"
-        files = json_files(self.folder / "runs", problems)
-        results = _by_run(read_records(files, _result, problems, note), notices)
-        _leave_out_cut_curves(results, problems, note)
-        files = json_files(self.folder / "failures", problems)
-        failures = _by_run(read_records(files, _failure, problems, note), notices)
+        findings, notices = Findings(), list[str]()
+        plans = read_records([self.folder / "plan.json"], read_plan, findings)
+        files = json_files(self.folder / "runs", findings.problems)
+        found = read_records(files, read_result, findings, _NOT_FINISHED)
+        results = _by_run(found, notices)
+        _leave_out_cut_curves(results, self.folder, findings)
+        left_alone = frozenset(path.stem for path in findings.left_alone if path in files)
+        files = json_files(self.folder / "failures", findings.problems)
+        failures = _by_run(read_records(files, read_failure, findings, _NOT_FINISHED), notices)
         return Contents(
             results=tuple(results.values()),
             failures=tuple(failures[id] for id in failures if id not in results),
             plan=next(iter(plans.values()), None),
-            problems=tuple(problems),
+            problems=tuple(findings.problems),
             notices=tuple(notices),
+            damaged=tuple(findings.damaged),
+            left_alone=left_alone,
         )
+
+    def ended_since(self, run: Run, time: float) -> bool:
+        """Whether the run has finished, or has failed after a time of the file system's clock."""
+        findings, path = Findings(), Path("runs", f"{run.id}.json")
+        if read_records([self.folder / path], read_result, findings) or findings.left_alone:
+            return True
+        try:
+            return (self.folder / "failures" / path.name).stat().st_mtime > time
+        except OSError:
+            return False
+
+    def set_aside(self, contents: Contents) -> list[str]:
+        """Move the damaged files to ``set_aside/``; return a line for each that says how it went.
+
+        Nothing is deleted or replaced. A file that can be read by now stays.
+        """
+        return self._set_aside(contents.damaged)
+
+    def _set_aside(self, paths: Iterable[Path]) -> list[str]:
+        lines = []
+        for path in paths:
+            target = _free_name(self.folder / "set_aside" / f"{path.parent.name}-{path.name}")
+            try:
+                if not self._still_damaged(path):
+                    continue  # another command has replaced it just now
+                target.parent.mkdir(exist_ok=True)
+                path.rename(target)
+            except FileNotFoundError:
+                continue  # another command was faster
+            except OSError as error:
+                lines.append(f"{path} could not be set aside: {error}")
+            else:
+                lines.append(f"{path.parent.name}/{path.name} is set aside as {target}")
+        return lines
+
+    def _still_damaged(self, path: Path) -> bool:
+        findings = Findings()
+        if path.parent.name == "failures":
+            return not read_records([path], read_failure, findings)
+        if path.parent == self.folder:
+            return not read_records([path], read_plan, findings)
+        found = read_records([path], read_result, findings)
+        # A whole file among them holds a curve that was cut.
+        return not found or path in self.load().damaged
 
     def require(self) -> None:
         """Check that the folder holds a comparison, be it one of which nothing finished.
@@ -147,57 +205,10 @@ class Store:
             )
 
 
-def to_text(ended: Result | Failure) -> str:
-    """The content of a file that holds the record.
-
-    Raises:
-        TypeError: A value is not of the type that the record's class says, so that it could not be
-            read back.
-        ValueError: A number is infinite or undefined.
-    """
-    text = _dumps(ended.to_dict())
-    (_failure if isinstance(ended, Failure) else _result)(json.loads(text))
-    return text
-
-
-def _dumps(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _result(data: dict[str, Any]) -> Result:
-    """The result, checked for all that the report reads of it."""
-    result = Result.from_dict(data)
-    check(result, Result, "result")
-    if not result.curve:
-        raise ValueError("result.curve has no point")
-    for name, keys in _FACTS.items():
-        if lacking := [key for key in keys if key not in getattr(result, name)]:
-            raise ValueError(f"result.{name} lacks {', '.join(lacking)}")
-    _check_run(result.run)
-    return result
-
-
-def _failure(data: dict[str, Any]) -> Failure:
-    failure = Failure.from_dict(data)
-    check(failure, Failure, "failure")
-    _check_run(failure.run)
-    return failure
-
-
-def _plan(data: dict[str, Any]) -> Plan:
-    if not isinstance(data["ids"], list):
-        raise TypeError("plan.ids is no list")
-    plan = Plan(**{**data, "ids": tuple(data["ids"])})
-    check(plan, Plan, "plan")
-    if plan.paper and plan.paper not in tuple(PAPERS):
-        raise ValueError(f"plan.paper is {plan.paper!r}, which is no paper here")
-    return plan
-
-
-def _check_run(run: Run) -> None:
-    """Raise an error if there is no such task, variant or length here, or no id can be made."""
-    TASKS.get(run.task).check_length(run.length, run.variant)
-    check(run.id, str, "run.id")
+def _free_name(path: Path) -> Path:
+    """The path, with a number if there is such a file already."""
+    paths = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in itertools.count(2))
+    return next(found for found in itertools.chain([path], paths) if not os.path.lexists(found))
 
 
 def _by_run(records: dict[Path, R], notices: list[str]) -> dict[str, R]:
@@ -216,7 +227,7 @@ def _by_run(records: dict[Path, R], notices: list[str]) -> dict[str, R]:
     return {id: records[paths[id]] for id in sorted(paths)}
 
 
-def _leave_out_cut_curves(results: dict[str, Result], problems: list[str], note: str) -> None:
+def _leave_out_cut_curves(results: dict[str, Result], folder: Path, findings: Findings) -> None:
     """Leave out results without the points that another seed of the same configuration has.
 
     A run that ended early has the first of them.
@@ -231,8 +242,11 @@ def _leave_out_cut_curves(results: dict[str, Result], problems: list[str], note:
         if results[id].stopped:
             expected = expected[: len(points[id])]
         if points[id] != expected:
-            problems.append(
-                f"runs/{id}.json has {len(points[id])} points in its curve, and another seed "
-                f"{len(longest[configuration])} at these or other iterations{note}"
+            path = folder / "runs" / f"{id}.json"
+            findings.problems.append(
+                f"{path.parent.name}/{path.name} has {len(points[id])} points in its curve, and "
+                f"another seed {len(longest[configuration])} at these or other "
+                f"iterations{_NOT_FINISHED}"
             )
+            findings.damaged.append(path)
             del results[id]

@@ -10,7 +10,7 @@ from comparisons.cli import execute
 from comparisons.cli.execute import Keeper, complete
 from comparisons.execution.executor import failure
 from comparisons.results import store as store_module
-from comparisons.results.claims import claimed
+from comparisons.results.claims import Claims
 from comparisons.results.store import Store
 
 
@@ -21,8 +21,9 @@ class Fake:
         self.endings = endings
 
     def execute(self, runs, on_progress):
-        self.asked = list(runs)
+        self.asked = []
         for run in runs:
+            self.asked.append(run)
             yield self.endings(run)
 
 
@@ -154,27 +155,108 @@ def test_complete_loses_no_result_to_an_interruption(tmp_path, runs, finish, mon
 
 
 def test_complete_leaves_runs_to_another_command(tmp_path, runs, finish, capsys):
-    with claimed(tmp_path, [run.id for run in runs[:2]]):
+    with Claims(tmp_path) as other:
+        assert all(other.take(run.id) for run in runs[:2])
         _, executor = train(runs, finish, tmp_path)
     assert executor.asked == runs[2:]
     assert "2 runs are left to another command" in capsys.readouterr().out
     _, executor = train(runs, finish, tmp_path)
     assert executor.asked == runs[:2]
+    assert list((tmp_path / "claims").iterdir()) == []
 
 
-def test_complete_takes_what_another_command_has_just_finished(tmp_path, runs, finish, capsys):
-    with claimed(tmp_path, [run.id for run in runs[:2]]):
-        Store(tmp_path).save(finish(runs[0]))
-        _, executor = train(runs[:1], finish, tmp_path)
-    assert executor.asked == []
-    assert "left to another" not in capsys.readouterr().out
+def test_complete_shares_runs_with_a_command_that_begins_later(tmp_path, runs, finish, capsys):
+    """Each claims a run when it can start it, and asks again for what the other held."""
+    other = Claims(tmp_path)
+
+    def meanwhile(run):
+        if run is runs[0]:
+            other.__enter__()
+            assert not other.take(runs[0].id)
+            assert other.take(runs[1].id)
+            assert other.take(runs[2].id)
+            assert other.take(runs[3].id)
+            Store(tmp_path).save(finish(runs[3]))
+            other.release(runs[3].id)
+            Store(tmp_path).save_failure(failure(runs[1], "ValueError: no"))
+            other.release(runs[1].id)
+        elif run is runs[2]:
+            raise AssertionError("the other command holds it")
+        return finish(run)
+
+    _, executor = train(runs, meanwhile, tmp_path)
+    other.__exit__(None, None, None)
+    assert executor.asked == runs[:1]
+    out = capsys.readouterr().out
+    assert "2 runs were trained by another command" in out
+    assert "1 runs are left to another command" in out
+    _, executor = train(runs, finish, tmp_path)  # an earlier failure is tried again
+    assert executor.asked == [runs[1], runs[2]]
 
 
-def test_complete_trains_without_locks_and_says_so(tmp_path, runs, finish, capsys):
-    (tmp_path / "claims").write_text("in the way")
+def test_complete_takes_over_from_a_command_that_ends_meanwhile(tmp_path, runs, finish):
+    other = Claims(tmp_path)
+    other.__enter__()
+    assert other.take(runs[0].id)
+
+    def ending(run):
+        if run is runs[1]:
+            other.__exit__(None, None, None)
+        return finish(run)
+
+    _, executor = train(runs, ending, tmp_path)
+    assert executor.asked == [*runs[1:], runs[0]]
+
+
+def test_complete_keeps_the_claim_of_a_run_that_is_not_stored(tmp_path, runs, finish, disk):
+    disk(lambda path: "seed1" in path.name)
+
+    def ask(run):
+        if run is runs[3]:
+            with Claims(tmp_path) as other:
+                assert [other.take(earlier.id) for earlier in runs[:2]] == [True, False]
+        return finish(run)
+
+    train(runs, ask, tmp_path)
+
+
+@pytest.mark.parametrize("blocked", ["claims", "claim"])
+def test_complete_trains_without_claims_and_says_so(
+    tmp_path, runs, finish, capsys, monkeypatch, blocked
+):
+    if blocked == "claims":
+        (tmp_path / "claims").write_text("in the way")
+    else:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        monkeypatch.setattr(Claims, "_create", lambda *arguments: throw(error))
     _, executor = train(runs, finish, tmp_path)
     assert executor.asked == runs
-    assert "runs cannot be claimed" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("runs cannot be claimed") == 1
+
+
+def throw(error):
+    raise error
+
+
+def test_complete_sets_damaged_files_aside_and_leaves_newer_ones_alone(
+    tmp_path, runs, finish, capsys
+):
+    store = Store(tmp_path)
+    for run in runs:
+        store.save(finish(run))
+    files = [tmp_path / "runs" / f"{run.id}.json" for run in runs]
+    files[0].write_text("{")
+    newer = files[1].read_text(encoding="utf-8").replace('"schema": 1', '"schema": 1000')
+    files[1].write_text(newer, encoding="utf-8")
+    _, executor = train(runs, finish, tmp_path)
+    assert executor.asked == runs[:1]
+    assert files[1].read_text(encoding="utf-8") == newer
+    (aside,) = (tmp_path / "set_aside").iterdir()
+    assert aside.read_text() == "{"
+    out = capsys.readouterr().out
+    assert f"runs/{files[0].name} is set aside as {aside}" in out
+    assert f"runs/{files[1].name} cannot be read (it is of schema 1000" in out
+    assert "update unitary_zoo" in out
 
 
 def test_complete_stores_failures_as_results(tmp_path, runs, disk):

@@ -2,13 +2,15 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from comparisons.records import Failure
 from comparisons.report import write_report
 from comparisons.report.sections import build_report
-from comparisons.results.store import Store
+from comparisons.results.form import SCHEMA
+from comparisons.results.store import ResultsError, Store
 
 
 def failure_of(run) -> Failure:
@@ -156,7 +158,9 @@ def test_store_and_report_outlive_a_wrong_result(tmp_path, make_result, kind):
     assert contents.results == (good,)
     (problem,) = contents.problems
     assert problem.startswith(f"runs/{bad.run.id}.json cannot be read (")
-    assert problem.endswith("; the run counts as not finished")
+    known = kind != "unknown task"  # which another plug-in may bring
+    assert problem.endswith("; the run counts as not finished" if known else "it is left alone")
+    assert contents.left_alone == (frozenset() if known else {bad.run.id})
     assert "\n" not in problem
     assert len(problem) < 400
     assert build_report(contents).problems == (problem,)
@@ -215,6 +219,84 @@ def test_store_keeps_the_curve_of_a_run_that_stopped_early(tmp_path, make_result
     assert results[2].run.id in problem
 
 
+def test_store_reads_a_folder_of_schema_0():
+    contents = Store(Path(__file__).with_name("folder_of_schema_0")).load()
+    assert contents.problems == ()
+    (result,), (failure,) = contents.results, contents.failures
+    assert contents.plan.ids == (result.run.id, failure.run.id)
+    assert result.final.test_loss == 2.156587779521942
+    assert failure.error == "ValueError: no"
+
+
+def test_store_leaves_files_of_a_newer_version_alone(tmp_path, make_result):
+    store = Store(tmp_path)
+    store.save(make_result())
+    store.save_failure(failure_of(make_result(seed=1).run))
+    store.save_plan("the command", [])
+    for path in tmp_path.rglob("*.json"):
+        newer = {**json.loads(path.read_text("utf-8")), "schema": SCHEMA + 1, "mood": "good"}
+        path.write_text(json.dumps(newer), encoding="utf-8")
+    contents = store.load()
+    assert contents.left_alone == {make_result().run.id}
+    assert contents.damaged == ()
+    assert len(contents.problems) == 3
+    assert all("update unitary_zoo" in line for line in contents.problems)
+    assert store.set_aside(contents) == []
+    assert store.ended_since(make_result().run, 0.0)
+    with pytest.raises(ResultsError, match="update unitary_zoo"):
+        store.prepare("the command", [])
+    assert not (tmp_path / "set_aside").exists()
+
+
+def test_store_set_aside_moves_what_is_damaged_or_foreign(tmp_path, make_result):
+    store = Store(tmp_path)
+    store.save(make_result())
+    (tmp_path / "failures").mkdir()
+    (tmp_path / "runs" / "foreign.json").write_text('{"name": "no result"}')
+    (tmp_path / "runs" / "link.json").symlink_to("nothing")
+    (tmp_path / "failures" / "foreign.json").write_text("first")
+    assert len(store.set_aside(store.load())) == 3
+    (tmp_path / "failures" / "foreign.json").write_text("second")
+    (line,) = store.set_aside(store.load())
+    assert line.endswith(str(tmp_path / "set_aside" / "failures-foreign.2.json"))
+    assert store.load().problems == ()
+    texts = {path.name: path.read_text() for path in (tmp_path / "set_aside").glob("[!r]*")}
+    assert texts == {"failures-foreign.json": "first", "failures-foreign.2.json": "second"}
+    assert {path.name for path in (tmp_path / "set_aside").glob("r*")} == {
+        "runs-foreign.json",
+        "runs-link.json",
+    }
+
+
+def test_store_set_aside_leaves_what_was_replaced_meanwhile(tmp_path, make_result):
+    store, result = Store(tmp_path), make_result()
+    path = tmp_path / "runs" / f"{result.run.id}.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    contents = store.load()
+    store.save(result)
+    assert store.set_aside(contents) == []
+    path.unlink()
+    assert store.set_aside(contents) == []
+
+
+def test_store_set_aside_names_what_cannot_be_moved(tmp_path, make_result):
+    store = Store(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "foreign.json").write_text("{")
+    (tmp_path / "set_aside").write_text("in the way")
+    (line,) = store.set_aside(store.load())
+    assert "foreign.json could not be set aside: " in line
+
+
+def test_store_prepare_sets_a_foreign_plan_aside(tmp_path):
+    (tmp_path / "plan.json").write_text('{"plan": "of another program"}')
+    (line,) = Store(tmp_path).prepare("the command", [])
+    assert "plan.json is set aside" in line
+    (aside,) = (tmp_path / "set_aside").iterdir()
+    assert "another program" in aside.read_text()
+
+
 def test_store_leaves_out_a_curve_that_was_cut(tmp_path, make_result):
     store = Store(tmp_path)
     whole, cut = make_result(seed=0), make_result(seed=1)
@@ -224,6 +306,9 @@ def test_store_leaves_out_a_curve_that_was_cut(tmp_path, make_result):
     assert contents.results == (whole,)
     (problem,) = contents.problems
     assert f"{cut.run.id}.json has 2 points" in problem
+    assert len(store.set_aside(contents)) == 1
+    assert store.load().problems == ()
+    store.save(replace(cut, curve=cut.curve[:-1]))
     assert build_report(contents).problems == (problem,)
 
 
