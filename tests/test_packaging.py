@@ -68,7 +68,7 @@ def test_torch_is_the_only_requirement():
     assert names == {"torch"}
 
 
-@pytest.mark.parametrize("extra", ["comparisons", "test", "dev", "docs", "ray"])
+@pytest.mark.parametrize("extra", ["comparisons", "test", "dev", "docs", "ray", "parquet"])
 def test_extra_is_declared(extra):
     assert extra in importlib.metadata.metadata("unitary_zoo").get_all("Provides-Extra")
 

@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -245,7 +245,8 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         return
     table = Table(title=title)
     for key, value in rows[0].items():
-        table.add_column(key, justify="left" if isinstance(value, str) else "right")
+        justify: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
+        table.add_column(key, justify=justify, overflow="fold")  # an id must not be cut
     for row in rows:
         table.add_row(*map(escape, map(format_cell, row.values())))
     get_console().print(table)

@@ -61,6 +61,11 @@ class Contents:
     left_alone: frozenset[str] = frozenset()
 
     @property
+    def ended(self) -> tuple[Result | Failure, ...]:
+        """The results, and then the failures."""
+        return (*self.results, *self.failures)
+
+    @property
     def missing(self) -> int:
         """Number of runs of the last command that neither finished nor failed."""
         asked = set(self.plan.ids) if self.plan else set()
