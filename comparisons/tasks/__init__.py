@@ -223,6 +223,16 @@ class Task(ABC):
     def accuracy(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Scalar accuracy of the read-out's outputs, a mean over the targets."""
 
+    def part(self, batch: Batch, index: int, parts: int) -> Batch:
+        """The sequences of one of ``parts`` consecutive shares of a batch, of nearly equal sizes.
+
+        Sequences are along the second dimension of the inputs, and of the targets too where every
+        step has an output; else along the first of the targets. A share may be empty.
+        """
+        inputs = batch.inputs.tensor_split(parts, dim=1)[index]
+        targets = batch.targets.tensor_split(parts, dim=1 if self.per_step else 0)[index]
+        return batch._replace(inputs=inputs.contiguous(), targets=targets.contiguous())
+
     def metric(self, loss: float, accuracy: float) -> float:
         """The value that tables show, from the mean loss and accuracy over the test set."""
         return 100 * accuracy

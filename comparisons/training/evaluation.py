@@ -9,6 +9,7 @@ import torch
 from comparisons.models import SequenceModel, State
 from comparisons.records import Run
 from comparisons.tasks import TASKS, Batch, Task, stream
+from comparisons.training.replicas import ALONE, Replicas
 
 OnBatch = Callable[[], None]
 """Called after every evaluated batch, as a sign of life."""
@@ -30,21 +31,25 @@ def make_task(run: Run) -> Task:
 
 
 def measured_on_test(
-    model: SequenceModel, task: Task, run: Run, on_batch: OnBatch
+    model: SequenceModel, task: Task, run: Run, on_batch: OnBatch, replicas: Replicas = ALONE
 ) -> tuple[float, float]:
     """Mean loss and accuracy on the test set."""
     size, count = _sizes(run)
     batches = task.test_batches(size, count, run_stream(run, "test"))
-    return measure(model, task, run.device, batches, on_batch)
+    return measure(model, task, run.device, batches, on_batch, replicas)
 
 
-def validation_loss(model: SequenceModel, task: Task, run: Run, on_batch: OnBatch) -> float | None:
+def validation_loss(
+    model: SequenceModel, task: Task, run: Run, on_batch: OnBatch, replicas: Replicas = ALONE
+) -> float | None:
     """Mean loss on the validation set; None if there is none."""
     size, count = _sizes(run)
     batches = task.valid_batches(size, count)
     if batches is None and run.setting.evaluation.validation_size:
         batches = task.held_out_batches(size)
-    return None if batches is None else measure(model, task, run.device, batches, on_batch)[0]
+    if batches is None:
+        return None
+    return measure(model, task, run.device, batches, on_batch, replicas)[0]
 
 
 def _sizes(run: Run) -> tuple[int, int]:
@@ -60,18 +65,21 @@ def measure(
     device: str,
     batches: Iterable[Batch],
     on_batch: OnBatch = lambda: None,
+    replicas: Replicas = ALONE,
 ) -> tuple[float, float]:
-    """Mean loss and accuracy over the targets of all batches."""
+    """Mean loss and accuracy over the targets of all batches, of which each process has a share."""
     model.eval()
     loss = accuracy = count = 0.0
     state: State | None = None
-    for batch in batches:
+    for whole in batches:
+        batch, share = replicas.part(task, whole)
         batch = batch.to(device)
         outputs, state = model(batch.inputs, state if batch.continues else None)
-        weight = batch.targets.numel()
+        weight = batch.targets.numel() if share else 0
         loss += task.loss(outputs, batch.targets).item() * weight
         accuracy += task.accuracy(outputs, batch.targets).item() * weight
         count += weight
         on_batch()
     model.train()
+    loss, accuracy, count = replicas.totals([loss, accuracy, count])
     return loss / count, accuracy / count

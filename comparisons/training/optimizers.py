@@ -38,6 +38,10 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer], torch.optim.Op
 """Builders ``(parameter groups, record) -> optimizer``, by the kind that an `Optimizer` names."""
 
 
+Average = Callable[[Tensor], Tensor]
+"""The mean of a tensor over the processes that train a model together."""
+
+
 class NormalizedGradient:
     """A hook before the steps of an optimizer that normalises G, the gradient in W.
 
@@ -51,12 +55,21 @@ class NormalizedGradient:
         scheme: A complex scheme that is rebased after every step.
         decay: Decay of the running mean square.
         eps: Number added to the root.
+        average: Average of G over the processes that train the model: the gradient in the
+            coordinates is averaged at the end of the backward pass, and a hook on W sees G before.
     """
 
-    def __init__(self, scheme: Rebased, decay: float = 0.9, eps: float = 1e-8) -> None:
+    def __init__(
+        self,
+        scheme: Rebased,
+        decay: float = 0.9,
+        eps: float = 1e-8,
+        average: Average = lambda g: g,
+    ) -> None:
         self._scheme, self._decay, self._eps = scheme, decay, eps
         self._square_average = torch.zeros_like(torch.view_as_real(scheme.matrix().detach()))
         self._gradient: Tensor | None = None
+        self._average = average
         self._prepare = scheme.prepare
         # W is made anew at every reading, so the hook on it has to be set where it is made: by a
         # method in the place of this one scheme's, which mypy does not allow.
@@ -91,6 +104,7 @@ class NormalizedGradient:
         grad, g = self._scheme.theta.grad, self._gradient
         if grad is None or g is None:
             return
+        g = self._average(g)
         w = self._prepare().matrix()
         raw = _coordinates(g, w)
         x = torch.view_as_real((g * ((grad @ raw) / (raw @ raw))).resolve_conj())
@@ -105,8 +119,15 @@ def _coordinates(g: Tensor, w: Tensor) -> Tensor:
     return 2 * skew_to_coordinates(g @ w.mH)
 
 
-def build_optimizers(model: SequenceModel, setting: Setting) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: SequenceModel, setting: Setting, average: Average = lambda g: g
+) -> list[torch.optim.Optimizer]:
     """One optimizer for the free parameters and, in a scheme, one for the unitary weight.
+
+    Args:
+        model: The model.
+        setting: How it is trained.
+        average: Average over the processes, for what DistributedDataParallel does not average.
 
     Raises:
         ValueError: The option ``rms_normalize`` is set for something that it is not made for.
@@ -120,13 +141,15 @@ def build_optimizers(model: SequenceModel, setting: Setting) -> list[torch.optim
         OPTIMIZERS[spec.kind]([group], spec) for spec, group in zip(specs, groups, strict=False)
     ]
     if dict(setting.model.options).get(NORMALIZE):
-        _normalized_gradient(model, settings).attach_to(optimizers[-1])
+        _normalized_gradient(model, settings, average).attach_to(optimizers[-1])
     if any(model.schemes()):
         unitary_zoo.attach(model, *optimizers)
     return optimizers
 
 
-def _normalized_gradient(model: SequenceModel, settings: TrainingSettings) -> NormalizedGradient:
+def _normalized_gradient(
+    model: SequenceModel, settings: TrainingSettings, average: Average
+) -> NormalizedGradient:
     schemes = [scheme for scheme in model.schemes() if isinstance(scheme, Rebased)]
     fit = [scheme for scheme in schemes if scheme.field == "complex" and scheme.rebase_every == 1]
     if len(fit) != 1 or settings.clip is not None:
@@ -134,7 +157,7 @@ def _normalized_gradient(model: SequenceModel, settings: TrainingSettings) -> No
             f"the option {NORMALIZE} needs one complex scheme that is rebased after every step and "
             "gradients that are not clipped entry by entry; change the setting or leave it out"
         )
-    return NormalizedGradient(fit[0])
+    return NormalizedGradient(fit[0], average=average)
 
 
 def clip_gradients(model: SequenceModel, settings: TrainingSettings) -> None:

@@ -20,13 +20,20 @@ from comparisons.training.checkpoints import CheckpointFile
 from comparisons.training.interruption import StoppedError, TerminationRequest
 from comparisons.training.logs import Logs
 from comparisons.training.machine import PeakMemory, describe_machine, versions
+from comparisons.training.replicas import ALONE, Replicas
+from comparisons.training.shared_checkpoint import SharedCheckpoint
 from comparisons.training.training import DIVERGED, DivergedError, Progress, Training
 from unitary_zoo.errors import NotFiniteError
 
 __all__ = ["DivergedError", "Progress", "StoppedError", "train", "train_model"]
 
 
-def train(run: Run, progress: Progress | None = None, artifacts: Artifacts = NOTHING) -> Result:
+def train(
+    run: Run,
+    progress: Progress | None = None,
+    artifacts: Artifacts = NOTHING,
+    replicas: Replicas = ALONE,
+) -> Result:
     """Train one run and measure it.
 
     Training data come from a generator seeded by the run, the test set from another stream of the
@@ -39,19 +46,23 @@ def train(run: Run, progress: Progress | None = None, artifacts: Artifacts = NOT
         run: What to train.
         progress: Told after every iteration and after every evaluated batch.
         artifacts: What to keep beside the result.
+        replicas: The processes that train the model together.
 
     Raises:
         DivergedError: A loss is no longer finite.
         StoppedError: The process was asked to end; a checkpoint has been saved.
     """
-    return train_model(run, progress, artifacts)[1]
+    return train_model(run, progress, artifacts, replicas)[1]
 
 
 def train_model(
-    run: Run, progress: Progress | None = None, artifacts: Artifacts = NOTHING
+    run: Run,
+    progress: Progress | None = None,
+    artifacts: Artifacts = NOTHING,
+    replicas: Replicas = ALONE,
 ) -> tuple[SequenceModel, Result]:
     """Do what :func:`train` does, and return the trained model too."""
-    session = _Session(run, progress, artifacts)
+    session = _Session(run, progress, artifacts, replicas)
     training = session.training
     with session.under_way():
         if not training.curve:
@@ -68,27 +79,32 @@ def train_model(
 class _Session:
     """The part of a training that one process does: from its start or checkpoint to its end."""
 
-    def __init__(self, run: Run, progress: Progress | None, artifacts: Artifacts) -> None:
+    def __init__(
+        self, run: Run, progress: Progress | None, artifacts: Artifacts, replicas: Replicas
+    ) -> None:
         self._started = self._last_saved = time.monotonic()
         self._memory = PeakMemory(run.device)
         self._every = artifacts.checkpoint_every
         self._termination: TerminationRequest | None = None
         self._seconds_before, self._peak_before = 0.0, None
         self._resumed_at: tuple[int, ...] = ()
+        self._replicas = replicas
         path = artifacts.checkpoint(run.id)
-        self._checkpoint = None if path is None else CheckpointFile(path, run)
-        self._weights = artifacts.model(run.id)
+        file = None if path is None else CheckpointFile(path, run)
+        self._checkpoint = None if file is None else SharedCheckpoint(file, replicas)
+        self._weights = artifacts.model(run.id) if replicas.is_first else None
         if self._weights is not None:
             check_safetensors()  # now, and not after hours
         self.training = self._begin(run, progress)
-        self._logs = Logs(artifacts.logs, artifacts.log(run.id), run)
+        logs = artifacts.logs if replicas.is_first else ()
+        self._logs = Logs(logs, artifacts.log(run.id), run)
 
     def _begin(self, run: Run, progress: Progress | None) -> Training:
         content = None if self._checkpoint is None else self._checkpoint.read()
         if self._checkpoint is None or content is None:
-            return Training(run, progress)
+            return Training(run, progress, replicas=self._replicas)
         try:
-            training = Training(run, progress, content["training"])
+            training = Training(run, progress, content["training"], self._replicas)
             self._seconds_before = float(content["seconds"])
             self._peak_before = content["peak_memory_mb"]
             self._resumed_at = (*content["resumed_at"], training.iteration)
@@ -96,7 +112,7 @@ class _Session:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             self._checkpoint.set_aside(" ".join(f"{type(error).__name__}: {error}".split()))
-            return Training(run, progress)
+            return Training(run, progress, replicas=self._replicas)
         return training
 
     @contextlib.contextmanager
@@ -129,8 +145,10 @@ class _Session:
         self._logs.update(self.training.curve, self.training.rates)
         if self._checkpoint is None or self._every is None or self.training.finished:
             return
-        asked = self._termination is not None and self._termination.received
-        if not asked and time.monotonic() - self._last_saved < self._every:
+        asked: float = self._termination is not None and self._termination.received
+        due: float = time.monotonic() - self._last_saved >= self._every
+        asked, due = self._replicas.totals([asked, due])  # one process is enough
+        if not asked and not due:
             return
         kept = self._checkpoint.write(self._content())
         self._last_saved = time.monotonic()

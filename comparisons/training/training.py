@@ -22,6 +22,7 @@ from comparisons.training.optimizers import (
     decay_rates,
     lower_rates_on_plateau,
 )
+from comparisons.training.replicas import ALONE, Replicas
 from unitary_zoo.errors import NotFiniteError
 
 Progress = Callable[[int, float], None]
@@ -43,6 +44,7 @@ class Training:
         run: What to train.
         progress: Told after every iteration and after every evaluated batch.
         saved: What :meth:`state_dict` gave; None begins anew.
+        replicas: The processes that train the model together.
 
     Attributes:
         task: The task.
@@ -50,7 +52,8 @@ class Training:
         optimizers: Its optimizers.
         defect_start: Its unitarity defect at the start.
         iteration: Number of steps taken.
-        state: Last recurrent states, without their graph; None before the first step.
+        state: Last recurrent states of this process's sequences, without their graph; None before
+            the first step.
         curve: The evaluations so far.
         rates: The learning rates of the optimizers at each of them.
         durations: Seconds of every step.
@@ -62,9 +65,14 @@ class Training:
     """
 
     def __init__(
-        self, run: Run, progress: Progress | None = None, saved: dict[str, Any] | None = None
+        self,
+        run: Run,
+        progress: Progress | None = None,
+        saved: dict[str, Any] | None = None,
+        replicas: Replicas = ALONE,
     ) -> None:
         self.run = run
+        self._replicas = replicas
         self._settings = run.setting.training
         self._progress = progress
         self.task = make_task(run)
@@ -73,7 +81,10 @@ class Training:
         if saved is not None:
             # Before optimizers are attached, which note the weights to find changes without a step.
             load_exactly_(self.model, saved["model"])
-        self.optimizers = build_optimizers(self.model, run.setting)
+        # A learned initial state is not used where the state is carried over from a batch.
+        self._averaging_model = replicas.wrap(self.model, run.setting.model.learn_h0)
+        self.optimizers = build_optimizers(self.model, run.setting, replicas.mean)
+        replicas.seed_own_stream(run.seed)
         self._stream = DataStream(run, self.task)
         self.iteration = 0
         self.state: State | None = None
@@ -154,11 +165,12 @@ class Training:
             self.stopped = DIVERGED
 
     def _step(self) -> None:
-        batch = self._stream.next().to(self.run.device)
+        batch, share = self._replicas.part(self.task, self._stream.next())
+        batch = batch.to(self.run.device)
         self.iteration += 1
         started = time.perf_counter()
         try:
-            self._last_loss = self._update(batch, self.state if batch.continues else None)
+            self._last_loss = self._update(batch, share, self.state if batch.continues else None)
         finally:
             self.durations.append(time.perf_counter() - started)
         self.losses.append(self._last_loss)
@@ -178,10 +190,12 @@ class Training:
             DivergedError: A loss is not finite.
         """
         train_loss = statistics.fmean(self.losses) if self.losses else None
-        valid_loss = validation_loss(self.model, self.task, self.run, self._report)
+        self._replicas.check_equal(self.model)
+        measured = (self.model, self.task, self.run, self._report, self._replicas)
+        valid_loss = validation_loss(*measured)
         if valid_loss is not None:
             self._check_finite("validation", valid_loss)
-        loss, accuracy = measured_on_test(self.model, self.task, self.run, self._report)
+        loss, accuracy = measured_on_test(*measured)
         self._check_finite("test", loss)
         seconds = math.fsum(self.durations)
         point = Point(self.iteration, seconds, train_loss, loss, accuracy, valid_loss)
@@ -193,20 +207,21 @@ class Training:
             lower_rates_on_plateau(self.optimizers, self._settings, self.curve, point)
         self.curve.append(point)
 
-    def _update(self, batch: Batch, state: State | None) -> float:
-        """Change the model once; return the loss, once the device has finished."""
-        outputs, state = self.model(batch.inputs, state)
+    def _update(self, batch: Batch, share: float, state: State | None) -> float:
+        """Change the model once; return the loss of all processes, once the device has finished."""
+        outputs, state = self._averaging_model(batch.inputs, state)
         loss = self.task.loss(outputs, batch.targets)
         self.model.zero_grad()
         weights = self._settings.penalty
-        (loss if weights is None else loss + _penalty(self.model, weights)).backward()
+        weighted = self._replicas.weighted(loss, share)
+        (weighted if weights is None else weighted + _penalty(self.model, weights)).backward()
         clip_gradients(self.model, self._settings)
         for optimizer in self.optimizers:
             optimizer.step()
         if loss.is_cuda:
             torch.cuda.synchronize(loss.device)
         self.state = _detached(state)
-        return loss.item()
+        return self._replicas.totals([share * loss.item()])[0]
 
     def _report(self) -> None:
         if self._progress is not None:

@@ -70,3 +70,25 @@ def test_task_describes_itself(name):
 def test_task_registry_suggests_nearest_name():
     with pytest.raises(LookupError, match="copying"):
         TASKS.get("copyng")
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_task_parts_of_batch_are_its_sequences_in_order(name):
+    task = TASKS.get(name)(LENGTHS.get(name, 12))
+    batch = next(task.train_batches(5, generator(0)))
+    parts = [task.part(batch, index, 7) for index in range(7)]
+    assert [part.inputs.shape[1] for part in parts] == [1, 1, 1, 1, 1, 0, 0]
+    assert torch.equal(torch.cat([part.inputs for part in parts], 1), batch.inputs)
+    dim = int(task.per_step)
+    assert torch.equal(torch.cat([part.targets for part in parts], dim), batch.targets)
+    # the weighted losses of shares are those of the whole
+    outputs = torch.randn(*batch.targets.shape[: dim + 1], task.output_size)
+    shares = [
+        (x.targets.numel() / batch.targets.numel(), x)
+        for x in (task.part(batch, i, 2) for i in (0, 1))
+    ]
+    losses = [
+        share * task.loss(own, part.targets)
+        for (share, part), own in zip(shares, outputs.tensor_split(2, dim), strict=True)
+    ]
+    assert sum(losses).item() == pytest.approx(task.loss(outputs, batch.targets).item(), rel=1e-5)

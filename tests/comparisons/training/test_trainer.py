@@ -107,9 +107,9 @@ def test_train_carries_states_only_where_batch_continues(make_run, task, monkeyp
     seen = []
     update = Training._update
 
-    def spy(training, batch, state):
+    def spy(training, batch, share, state):
         seen.append((batch.continues, state is not None))
-        loss = update(training, batch, state)
+        loss = update(training, batch, share, state)
         assert not training.state.requires_grad  # or gradients would reach back over all batches
         return loss
 
