@@ -17,6 +17,7 @@ from comparisons.cli import console
 from comparisons.cli.arguments import parser, planned_runs
 from comparisons.cli.execute import Keeper, complete
 from comparisons.cli.execution_flags import execution_options
+from comparisons.cli.follow import follow, is_follower
 from comparisons.data import DataError
 from comparisons.execution import EXECUTORS, ExecutorError
 from comparisons.output import tolerate_encoding
@@ -31,6 +32,8 @@ def main(argv: list[str]) -> int:
     command = shlex.join(["python", "comparisons/run_all.py", *argv])
     p = parser(__doc__ or "")
     args = p.parse_args(argv)
+    if is_follower(args):
+        return follow(args)
     if args.list:
         console.print_catalogue()
         return 0

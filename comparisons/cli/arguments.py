@@ -9,6 +9,7 @@ from typing import NoReturn
 from comparisons.cli.execution_flags import add_execution_flags
 from comparisons.cli.values import device, positive
 from comparisons.data import files
+from comparisons.execution.ddp import rank, started_by_torchrun
 from comparisons.plan import DEFAULT_PRESET, PRESETS, plan
 from comparisons.records import Run
 from comparisons.tasks import TASKS
@@ -18,7 +19,12 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line: the usage text would hide the reason."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the reason on standard error, and exit with 2."""
+        """Print the reason on standard error, and exit with 2.
+
+        Of the processes that torchrun started, the first alone does so, and ends the others.
+        """
+        if started_by_torchrun() and rank() > 0:
+            self.exit(0)
         self.exit(2, f"{self.prog}: {message}\n")
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 from comparisons.cli.values import non_negative, pair, positive, seconds
 from comparisons.execution import EXECUTORS, ExecutionOptions, ExecutorError, SlurmOptions
+from comparisons.execution.ddp import COMMAND, local_rank, started_by_torchrun
 from comparisons.models import ModelFileError, check_safetensors
 from comparisons.training.artifacts import Artifacts
 from comparisons.training.logs import LOGS, LogError, check_logs
@@ -18,6 +21,11 @@ def add_execution_flags(p: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--executor", default="local", choices=EXECUTORS, help="where runs are trained; %(default)s"
     )
+    where.add_argument(
+        "--ddp", dest="executor", action="store_const", const="ddp",
+        help=f"train each run in all processes that torchrun starts, on shares of its batches: "
+        f"{COMMAND}",
+    )  # fmt: skip
     where.add_argument(
         "--jobs", type=_jobs, default="auto", metavar="N",
         help="runs trained at the same time on a machine, which share its CPUs; 'auto' chooses by "
@@ -73,7 +81,8 @@ def execution_options(args: argparse.Namespace, folder: Path) -> ExecutionOption
     """The options that the flags ask for; ``folder`` is that of the comparison.
 
     Raises:
-        ExecutorError: They need a library that is not installed.
+        ExecutorError: They need a library that is not installed, or do not fit the processes that
+            torchrun has started.
     """
     try:
         check_logs(args.log)
@@ -81,6 +90,7 @@ def execution_options(args: argparse.Namespace, folder: Path) -> ExecutionOption
             check_safetensors()
     except (LogError, ModelFileError) as error:
         raise ExecutorError(str(error)) from None
+    _check_processes(args)
     return ExecutionOptions(
         jobs=args.jobs,
         timeout=args.timeout,
@@ -103,3 +113,25 @@ def execution_options(args: argparse.Namespace, folder: Path) -> ExecutionOption
 
 def _jobs(text: str) -> int | None:
     return None if text == "auto" else positive(text)
+
+
+def _check_processes(args: argparse.Namespace) -> None:
+    if args.executor != "ddp":
+        if started_by_torchrun():
+            raise ExecutorError(
+                "torchrun starts several processes, of which each would train every run; add "
+                "--ddp, so that they train each run together, or leave torchrun out"
+            )
+        return
+    if args.device.startswith("cuda"):
+        place, count = local_rank(), torch.cuda.device_count()
+        if ":" in args.device:
+            raise ExecutorError(
+                f"--device {args.device} is one GPU, but with --ddp each process takes one of its "
+                "own; give --device cuda, and choose GPUs by CUDA_VISIBLE_DEVICES"
+            )
+        if place >= count:
+            raise ExecutorError(
+                f"process {place} of this machine has no GPU of its own, for there are {count}; "
+                f"give torchrun --nproc-per-node {count}"
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from comparisons.execution.ddp import DdpExecutor
 from comparisons.execution.executor import EndedRuns, Executor, ExecutorError, OnProgress, attempt
 from comparisons.execution.local import LocalExecutor
 from comparisons.execution.options import ExecutionOptions, SlurmOptions
@@ -26,6 +27,7 @@ __all__ = [
 
 EXECUTORS: dict[str, Callable[[ExecutionOptions], Executor]] = {
     "local": LocalExecutor,
+    "ddp": DdpExecutor,
     "ray": RayExecutor,
 }
 """Builders by the names of ``--executor``."""

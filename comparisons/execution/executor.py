@@ -12,6 +12,7 @@ import torch
 from comparisons import plugins
 from comparisons.execution.options import DEFAULT, ExecutionOptions
 from comparisons.records import Failure, Result, Run
+from comparisons.training.replicas import ALONE, Replicas
 from comparisons.training.trainer import Progress, train
 
 POLL_SECONDS = 0.2
@@ -44,8 +45,11 @@ def attempt(
     threads: int,
     progress: Progress | None = None,
     options: ExecutionOptions = DEFAULT,
+    replicas: Replicas = ALONE,
 ) -> Result | Failure:
     """Train one run with that many CPU threads; whatever is raised becomes a `Failure`.
+
+    With ``replicas``, this process is one of several that train the run together.
 
     It is called in workers only, where no Ctrl-C of the user arrives: a ``KeyboardInterrupt`` or a
     ``SystemExit`` there is the run's own.
@@ -53,7 +57,7 @@ def attempt(
     torch.set_num_threads(threads)
     try:
         plugins.load(options.plugins)
-        return train(run, progress, options.artifacts)
+        return train(run, progress, options.artifacts, replicas)
     except BaseException as error:
         # Whatever a scheme raises ends its own run; the others must go on.
         return failure_by(error, run)
