@@ -19,7 +19,7 @@ from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN, orthogonal
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-EXECUTED = ("index", "layers", "migrating", "theory", "theory_bounds")
+EXECUTED = ("index", "layers", "long_runs", "migrating", "theory", "theory_bounds")
 """Pages whose examples all run as they stand; those of extending.md have tests of their own."""
 
 
