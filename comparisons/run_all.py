@@ -55,6 +55,8 @@ def main(argv: list[str]) -> int:
     try:
         complete(executor, runs, store, keeper, args.jobs or usable_cpus())
         reported = _report(store.folder)
+    except ExecutorError as error:
+        p.error(str(error))
     except KeyboardInterrupt:
         keeper.report_unsaved()
         console.say(f"interrupted; what finished is kept, and the same command goes on: {command}")

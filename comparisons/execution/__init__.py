@@ -1,4 +1,4 @@
-"""Executors, which train runs: in worker processes of this machine, or on a Ray cluster.
+"""Executors, which train runs: in worker processes of this machine, on Ray, or on SLURM.
 
 An executor takes runs and yields a `Result` or a `Failure` for each, as they end. A run that
 raises, crashes or is killed is a failure of its own and of no other.
@@ -13,6 +13,7 @@ from comparisons.execution.executor import EndedRuns, Executor, ExecutorError, O
 from comparisons.execution.local import LocalExecutor
 from comparisons.execution.options import ExecutionOptions, SlurmOptions
 from comparisons.execution.ray import RayExecutor
+from comparisons.execution.slurm import SlurmExecutor
 
 __all__ = [
     "EXECUTORS",
@@ -29,5 +30,6 @@ EXECUTORS: dict[str, Callable[[ExecutionOptions], Executor]] = {
     "local": LocalExecutor,
     "ddp": DdpExecutor,
     "ray": RayExecutor,
+    "slurm": SlurmExecutor,
 }
 """Builders by the names of ``--executor``."""

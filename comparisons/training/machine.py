@@ -16,9 +16,11 @@ import unitary_zoo
 
 def usable_cpus() -> int:
     """The number of CPUs that this process may use, perhaps fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affine = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if affine else os.cpu_count() or 1
+    # SLURM does not bind a job to its CPUs on every cluster.
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(count, int(given)) if given.isdecimal() and int(given) else count
 
 
 _NUMBERS = ("cpu family", "model")  # keys of /proc/cpuinfo on x86 processors
