@@ -83,14 +83,16 @@ class SlurmExecutor:
                 _report(jobs, on_progress)
                 if time.monotonic() - asked >= self._ask_every:
                     asked = time.monotonic()
+                    again: list[tuple[Run, ...]] = []
                     for job, state in self._gone(jobs):
                         jobs.remove(job)
                         failed, groups = self._lost(job, state, attempts)
                         yield from failed
-                        try:
-                            jobs += self._queue.submit(own, groups)
-                        except RefusedError as error:
-                            yield from (failure_by(error, run) for group in groups for run in group)
+                        again += groups
+                    try:
+                        jobs += self._queue.submit(own, again)
+                    except RefusedError as error:
+                        yield from (failure_by(error, run) for group in again for run in group)
                 time.sleep(self._poll if jobs else 0)
             self._close(own, earlier)
         finally:
@@ -146,7 +148,9 @@ class SlurmExecutor:
     ) -> tuple[list[Failure], list[tuple[Run, ...]]]:
         """The failures by a job that ended too early, and the groups of runs to submit again."""
         waiting = list(job.waiting.values())
-        if state == "PREEMPTED":  # it costs no attempt, as often as it may happen
+        # A job that ends in order within its time of grace is FAILED to SLURM, too.
+        stopped = state != "CANCELLED" and job.spool.was_stopped(job.name)
+        if stopped or state == "PREEMPTED":  # it costs no attempt, as often as it may happen
             return [], [tuple(waiting)]
         kind = LOST if state in _NODE_LOST else CANCELLED if state == "CANCELLED" else DIED
         tried = waiting

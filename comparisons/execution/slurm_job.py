@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -52,7 +52,7 @@ class Job:
     def __call__(self) -> None:
         """Train what has not ended."""
         news: dict[str, tuple[int, float]] = {}
-        self.spool.note(self.name, news)
+        self.spool.start(self.name)
         last = -PROGRESS_SECONDS  # the first news is saved at once
 
         def on_progress(run: Run, iteration: int, loss: float) -> None:
@@ -65,7 +65,10 @@ class Job:
         done = self.spool.done()
         left = [run for run in self.runs if run.id not in done]
         executor = LocalExecutor(self.options)
-        with _signals(), contextlib.closing(executor.execute(left, on_progress)) as ended_runs:
+        with (
+            _signals(self._stop),
+            contextlib.closing(executor.execute(left, on_progress)) as ended_runs,
+        ):
             for ended in ended_runs:
                 if isinstance(ended, Failure):
                     time.sleep(SIGNAL_SECONDS)  # a worker that was told to end has not failed
@@ -82,6 +85,12 @@ class Job:
         _end_workers()
         return DelayedSubmission(self)
 
+    def _stop(self, number: int, frame: Any) -> NoReturn:
+        """End at SIGTERM; the command then knows that it was no fault of the runs."""
+        self.spool.stop(self.name)
+        _end_workers()
+        sys.exit(128 + number)
+
 
 def _end_workers() -> None:
     """Ask the workers to save their checkpoints and end, and wait until they have."""
@@ -93,17 +102,12 @@ def _end_workers() -> None:
         worker.join(max(0.0, until - time.monotonic()))
 
 
-def _stop(number: int, frame: Any) -> NoReturn:
-    _end_workers()
-    sys.exit(128 + number)
-
-
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
+def _signals(stop: Callable[[int, Any], NoReturn]) -> Iterator[None]:
     """Take the signals of SLURM, which it sends to every process of a job, on behalf of all.
 
-    SIGTERM, which precedes the end of a job, ends it in order. The signal of preemption, for which
-    submitit has a handler, would kill a worker: it is blocked in this thread, from which the
+    At SIGTERM, which precedes the end of a job, ``stop`` is called. The signal of preemption, for
+    which submitit has a handler, would kill a worker: it is blocked in this thread, from which the
     workers inherit that, and received by another.
     """
     preemption = [signal.SIGUSR2]  # submitit's choice
@@ -113,7 +117,7 @@ def _signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, preemption)
         over.wait()
 
-    term = signal.signal(signal.SIGTERM, _stop)
+    term = signal.signal(signal.SIGTERM, stop)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, preemption)
     receiver = threading.Thread(target=receive, daemon=True)
     receiver.start()

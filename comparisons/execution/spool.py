@@ -21,8 +21,9 @@ class Spool:
     """A folder that all machines see; every file in it is JSON and is replaced in one step.
 
     ``ended/<run id>.json`` holds what came of a run until the command has stored it, ``taken/``
-    the same files afterwards, ``progress/<job>.json`` how far the runs of a job are, and
-    ``jobs.json`` the runs of each job. ``logs/`` belongs to the library that submits the jobs.
+    the same files afterwards, ``progress/<job>.json`` how far the runs of a job are,
+    ``stopped/<job>.json`` that it was told to end, and ``jobs.json`` the runs of each job.
+    ``logs/`` belongs to the library that submits the jobs.
     """
 
     folder: Path
@@ -64,6 +65,19 @@ class Spool:
         with contextlib.suppress(FileNotFoundError):
             os.replace(self.folder / "ended" / f"{id}.json", self.folder / "taken" / f"{id}.json")
 
+    def start(self, job: str) -> None:
+        """Note that a job has started, perhaps again."""
+        (self.folder / "stopped" / f"{job}.json").unlink(missing_ok=True)
+        self.note(job, {})
+
+    def stop(self, job: str) -> None:
+        """Note that a job was told to end."""
+        write_file(self.folder / "stopped" / f"{job}.json", "{}")
+
+    def was_stopped(self, job: str) -> bool:
+        """Whether a job was told to end since it started."""
+        return (self.folder / "stopped" / f"{job}.json").exists()
+
     def note(self, job: str, progress: Mapping[str, tuple[int, float]]) -> None:
         """Save the iterations done and the last loss of a job's runs, by their ids."""
         write_file(self.folder / "progress" / f"{job}.json", json.dumps(progress))
@@ -85,7 +99,7 @@ class Spool:
     def close(self) -> None:
         """Delete all but the logs, if nothing is left to take."""
         if not self.ended():
-            for name in ("ended", "taken", "progress"):
+            for name in ("ended", "taken", "progress", "stopped"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
             (self.folder / "jobs.json").unlink(missing_ok=True)
 

@@ -164,10 +164,28 @@ def test_job_that_was_cancelled_is_not_submitted_again(make_executor, make_run, 
     assert len(executor._queue.groups) == count
 
 
-def test_preemption_costs_no_attempt(make_executor, answer, make_run):
-    executor = make_executor(lambda job, count: "PREEMPTED" if count < 5 else answer(job))
-    (ended,) = executor.execute([make_run()], silent)
+@pytest.mark.parametrize("state", ["PREEMPTED", "FAILED"])
+def test_preemption_costs_no_attempt(make_executor, answer, make_run, state):
+    def work(job, count):
+        if count == 5:
+            return answer(job)
+        job.spool.start(job.name)
+        if state == "FAILED":  # so SLURM calls it where the job ended within its time of grace
+            job.spool.stop(job.name)
+        return state
+
+    (ended,) = make_executor(work).execute([make_run()], silent)
     assert isinstance(ended, Result)
+
+
+def test_job_that_died_after_it_was_started_again_was_not_stopped(make_executor, make_run):
+    def work(job, count):
+        job.spool.stop(job.name)
+        job.spool.start(job.name)
+        return "FAILED"
+
+    (failed,) = make_executor(work).execute([make_run()], silent)
+    assert failed.kind == DIED
 
 
 def test_slurm_executor_cancels_jobs_when_it_is_closed(make_executor, answer, make_run):
