@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import logging
+import collections
+import contextlib
+import math
+import os
 import time
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import unitary_zoo
+from comparisons.execution import faults, ray_cluster, ray_task
 from comparisons.execution.executor import (
     POLL_SECONDS,
     EndedRuns,
     ExecutorError,
     OnProgress,
-    attempt,
+    failure,
     failure_by,
 )
 from comparisons.execution.options import ExecutionOptions
+from comparisons.execution.ray_task import Answer, Note, Orders
 from comparisons.records import Failure, Result, Run
 from comparisons.training.machine import usable_cpus
 
+CANCEL_SECONDS = 10.0
+"""Time that Ray has to cancel a run that hangs, before its process is killed."""
+BOARD_SECONDS = 10.0
+"""Time that the board has to tell its notes."""
+WINDOW = 128
+"""Least number of tasks that are handed to Ray at the same time; a larger cluster gets more."""
+
 
 class RayExecutor:
-    """One Ray task per run, on the cluster that Ray finds or on this machine.
+    """One Ray task per run, on the cluster of an address, or that Ray finds, or on this machine.
 
-    The library and this package are sent to the workers, which need the rest (torch) installed.
-    Each run asks the cluster for its share of this machine's CPUs, which ``jobs`` runs at a time
-    share (and for one GPU if it trains on CUDA).
+    The library, this package and plug-ins are sent to the workers, which need the rest (torch)
+    installed. Each run asks the cluster for its share of a node's CPUs, which ``jobs`` runs at a
+    time share, and for a slot of a GPU if it trains on CUDA. A cluster that was not started here
+    is left as it was.
 
     Raises:
-        ExecutorError: Ray is not installed.
+        ExecutorError: Ray is not installed, or there is no cluster at the address.
     """
 
     def __init__(self, options: ExecutionOptions) -> None:
@@ -43,71 +57,215 @@ class RayExecutor:
             ) from None
         self._ray = ray
         self.options = options
-        self.threads = max(1, usable_cpus() // (options.jobs or usable_cpus()))
+        self._connected = False
+        if options.ray_address not in (None, ray_cluster.THIS_MACHINE):
+            self._connect()  # now: an address that is wrong is said before anything is written
 
     def execute(self, runs: Iterable[Run], on_progress: OnProgress) -> EndedRuns:
         """Train the runs; closing the iterator cancels what has not ended."""
-        ray, runs = self._ray, list(runs)
-        packages = [Path(unitary_zoo.__file__).parent, Path(__file__).parents[1]]
-        ray.init(
-            ignore_reinit_error=True,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"py_modules": [str(path) for path in packages]},
-        )
+        self._connect()
         try:
-            board = ray.remote(num_cpus=0)(_Board).remote()
-            # A process of its own for each run, as locally; a failed run is not tried again here.
-            task = ray.remote(num_cpus=self.threads, max_calls=1, max_retries=0)(_work_on_ray)
-            pending = {
-                task.options(num_gpus=int(run.device.startswith("cuda"))).remote(
-                    index, run, self.threads, board
-                ): run
-                for index, run in enumerate(runs)
-            }
-            while pending:
-                done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-                for index, (iteration, loss) in self._news(board).items():
-                    on_progress(runs[index], iteration, loss)
-                for reference in done:
-                    run = pending.pop(reference)
-                    try:
-                        yield ray.get(reference)
-                    except Exception as error:
-                        # A worker that died, with any exit code, or what cannot be read back here.
-                        yield failure_by(error, run)
+            with _token(self.options.artifacts.folder) as token:
+                files = tuple(
+                    (name, Path(name).read_bytes())
+                    for name in self.options.plugins
+                    if name.endswith(".py")
+                )
+                cores, threads = self._share()
+                orders = Orders(self.options, threads, token, files)
+                with contextlib.closing(_Execution(self._ray, runs, orders, cores)) as execution:
+                    yield from execution.ended_runs(on_progress)
         finally:
-            ray.shutdown()
+            if self._connected:
+                self._connected = False
+                self._ray.shutdown()
 
-    def _news(self, board: Any) -> dict[int, tuple[int, float]]:
+    def _connect(self) -> None:
+        self._connected |= ray_cluster.connect(
+            self._ray, self.options.ray_address, self.options.plugins
+        )
+
+    def _share(self) -> tuple[float, int]:
+        """The share of a node's CPUs that a run asks for, and its threads."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        # Of the smallest node that trains: each run has the same threads, and so the same digits.
+        cpus = min((node["CPU"] for node in nodes if node.get("CPU")), default=usable_cpus())
+        jobs = self.options.jobs or max(1, int(cpus))
+        threads = max(1, int(cpus / jobs))
+        return (float(threads) if jobs <= cpus else _part(cpus / jobs)), threads
+
+
+@dataclass
+class _Task:
+    """A run that was handed to Ray; ``note`` is the last that was heard of it."""
+
+    run: Run
+    note: Note | None = None
+    heard: float = field(default_factory=time.monotonic)
+    cancelled: float | None = None
+    killed: bool = False
+
+
+class _Execution:
+    """The tasks of runs on a cluster."""
+
+    def __init__(self, ray: Any, runs: Iterable[Run], orders: Orders, cores: float) -> None:
+        self._ray, self._orders, self._cores = ray, orders, cores
+        self._runs = iter(runs)
+        self._again: collections.deque[Run] = collections.deque()
+        self._attempts = faults.Attempts(orders.options.retries)
+        self._tickets = 0
+        self._tasks: dict[int, _Task] = {}
+        self._references: dict[Any, int] = {}
+        self._here = ray.get_runtime_context().get_node_id()
+        # With the node of this process the command ends too; no other can take the board along.
+        self._board = ray.remote(ray_task.Board).options(**self._on(self._here)).remote()
+
+        # A process of its own for each run, as locally, unless it is short. Ray tries nothing
+        # again, because attempts are counted here.
+        once = {"max_retries": 0, "retry_exceptions": False}
+        self._fresh = ray.remote(max_calls=1, **once)(ray_task.work)
+        self._reused = ray.remote(max_calls=0, **once)(ray_task.work)
+
+    def ended_runs(self, on_progress: OnProgress) -> EndedRuns:
+        """Yield a result or a failure for each run."""
+        looked = resized = -math.inf
+        window = WINDOW
+        while True:
+            now = time.monotonic()
+            if now - resized > 5.0:  # nodes come and go
+                resized = now
+                slots = self._ray.cluster_resources().get("CPU", 0.0) / self._cores
+                window = max(WINDOW, int(2 * slots))
+            while len(self._references) < window and (run := self._next()) is not None:
+                self._submit(run)
+            if not self._references:
+                return
+            self._ray.wait(list(self._references), timeout=POLL_SECONDS)
+            if now - looked > POLL_SECONDS:
+                looked = now
+                self._read_board(on_progress)
+                self._cancel_hung()
+            unfinished = list(self._references)
+            done, _ = self._ray.wait(unfinished, num_returns=len(unfinished), timeout=0)
+            for reference in done:
+                ended = self._ended(reference)
+                if ended is not None:
+                    yield ended
+
+    def close(self) -> None:
+        """Cancel what has not ended."""
+        for reference in self._references:
+            with contextlib.suppress(Exception):
+                self._ray.cancel(reference, force=True)
+        with contextlib.suppress(Exception):
+            self._ray.kill(self._board)
+
+    def _next(self) -> Run | None:
+        return self._again.popleft() if self._again else next(self._runs, None)
+
+    def _submit(self, run: Run) -> None:
+        self._tickets += 1
+        self._tasks[self._tickets] = _Task(run)
+        options: dict[str, Any] = {"num_cpus": self._cores}
+        if run.device.startswith("cuda"):
+            options["num_gpus"] = _part(1 / self._orders.options.gpu_slots)
+        task = self._reused if ray_task.is_tiny(run) else self._fresh
+        reference = task.options(**options).remote(self._tickets, run, self._orders, self._board)
+        self._references[reference] = self._tickets
+
+    def _read_board(self, on_progress: OnProgress) -> None:
         try:
-            news: dict[int, tuple[int, float]] = self._ray.get(board.take.remote())
+            notes = self._ray.get(self._board.take.remote(), timeout=BOARD_SECONDS)
         except self._ray.exceptions.RayError:
-            return {}  # the board's process died: the runs go on without bars
-        return news
+            return  # the board's process died: the runs go on without bars
+        for ticket, note in notes.items():
+            task = self._tasks.get(ticket)
+            if task is not None:  # a task that has ended may have sent a last note
+                task.note, task.heard = note, time.monotonic()
+                if note.iteration:
+                    on_progress(task.run, note.iteration, note.loss)
+
+    def _cancel_hung(self) -> None:
+        timeout = self._orders.options.timeout
+        if timeout is None:
+            return
+        now = time.monotonic()
+        for reference, ticket in self._references.items():
+            task = self._tasks[ticket]
+            if task.note is None or now - task.heard < timeout:
+                continue  # what has sent no note waits for its turn
+            if task.cancelled is None:
+                task.cancelled = now
+                self._ray.cancel(reference, force=True)
+            elif not task.killed and now - task.cancelled > CANCEL_SECONDS:
+                task.killed = True  # a stopped process does not hear that it is cancelled
+                options = {"max_retries": 0, "num_cpus": 0, **self._on(task.note.node)}
+                self._ray.remote(ray_task.kill).options(**options).remote(task.note.pid)
+
+    def _ended(self, reference: Any) -> Result | Failure | None:
+        """The result or failure of a task that has ended; None if the run is to be tried again."""
+        task = self._tasks.pop(self._references.pop(reference))
+        try:
+            answer: Answer = self._ray.get(reference)
+            ended = answer.ended
+            _write(answer.files, self._orders.options.artifacts.folder)
+        except Exception as error:
+            ended = self._fault(error, task)
+        if isinstance(ended, Failure):
+            if self._attempts.again(ended):
+                self._again.append(task.run)
+                return None
+            ended = self._attempts.counted(ended)
+        return ended
+
+    def _fault(self, error: Exception, task: _Task) -> Failure:
+        """The failure of a run of which no answer came."""
+        errors = self._ray.exceptions
+        if task.cancelled is not None:
+            limit = f"{self._orders.options.timeout:g} seconds (--timeout)"
+            return failure(task.run, f"no step was finished in {limit}", str(error), faults.HUNG)
+        if isinstance(error, (errors.NodeDiedError, errors.ObjectLostError)):
+            return failure(task.run, "the node of the run was lost", str(error), faults.LOST)
+        if isinstance(error, (errors.WorkerCrashedError, errors.LocalRayletDiedError)):
+            return failure(task.run, "the worker process died", str(error), faults.DIED)
+        return failure_by(error, task.run)
+
+    def _on(self, node: str) -> dict[str, Any]:
+        """The options that bind a task or an actor to a node."""
+        strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        return {"scheduling_strategy": strategy(node, soft=False)}
 
 
-class _Board:
-    """The Ray actor to which runs report their progress."""
-
-    def __init__(self) -> None:
-        self.news: dict[int, tuple[int, float]] = {}
-
-    def note(self, index: int, iteration: int, loss: float) -> None:
-        self.news[index] = (iteration, loss)
-
-    def take(self) -> dict[int, tuple[int, float]]:
-        news, self.news = self.news, {}
-        return news
+def _part(x: float) -> float:
+    """A share that Ray can count: rounded down to its unit, so that all shares fit."""
+    return math.floor(1e4 * x) / 1e4
 
 
-def _work_on_ray(index: int, run: Run, threads: int, board: Any) -> Result | Failure:
-    last = time.monotonic()
+@contextlib.contextmanager
+def _token(folder: Path | None) -> Iterator[str]:
+    """The name of a file in the folder, by which a worker sees whether its node shares it."""
+    token = f".shared-{uuid.uuid4().hex}"
+    if folder is None:
+        yield token
+        return
+    path = folder / token
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    try:
+        yield token
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
-    def progress(iteration: int, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last > POLL_SECONDS:  # every note is a message over the network
-            last = time.monotonic()
-            board.note.remote(index, iteration, loss)
 
-    return attempt(run, threads, progress)
+def _write(files: Sequence[tuple[str, bytes]], folder: Path | None) -> None:
+    """Write the files that a run left on its node into the folder, each at once."""
+    for name, content in files:
+        assert folder is not None  # without a folder, a run leaves no files
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+        part.write_bytes(content)
+        os.replace(part, path)
