@@ -266,6 +266,15 @@ def test_ray_executor_refuses_address_without_cluster():
     assert time.monotonic() - started < 20
 
 
+def test_ray_cluster_example_fits_schema_of_ray():
+    pytest.importorskip("ray", reason="Ray is an extra")
+    yaml = pytest.importorskip("yaml", reason="Ray brings it")
+    util = importlib.import_module("ray.autoscaler._private.util")
+    path = Path(__file__).parents[3] / "docs" / "examples" / "ray_cluster.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    util.validate_config(util.prepare_config(config))
+
+
 @pytest.fixture
 def two_nodes(monkeypatch):
     """A cluster of two raylets with one CPU each, of which this process is on the first."""
