@@ -30,6 +30,7 @@ NAMES = (
     "expm_cost",
     "silent_failures",
     "change",
+    "engine_overhead",
 )
 
 
