@@ -5,13 +5,15 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from comparisons.cli import console
 from comparisons.cli.sharing import SharedRuns, open_claims
-from comparisons.execution import Executor
+from comparisons.execution import Divides, Executor
 from comparisons.execution.executor import failure_by
 from comparisons.plan.costs import costs, section
 from comparisons.records import Failure, Result, Run
@@ -134,9 +136,14 @@ def complete(
     missing = [run for run in left if run.id not in contents.left_alone]
     taken = f"{len(runs) - len(left)} taken from {store.folder}"
     console.say(f"{len(runs)} runs: {taken}, {len(missing)} to train")
-    if line := console.expected(missing, jobs):
-        console.say(f"{line}; the first runs show how long it takes on this one")
-    with open_claims(store) as claims:
+    with ended_like_ctrl_c(), open_claims(store) as claims:
+        if isinstance(executor, Divides) and missing:
+            division = executor.divide(missing)
+            jobs = division.jobs
+            if division.reason:
+                console.say(division.reason)
+        if line := console.expected(missing, jobs):
+            console.say(f"{line}; the first runs show how long it takes on this one")
         shared = SharedRuns(missing, store, claims)
         execute(executor, missing, shared, keeper, store.folder)
         if shared.elsewhere:
@@ -146,6 +153,22 @@ def complete(
                 f"{len(shared.held)} runs are left to another command, which is at work on this "
                 "folder; once it has ended, the same command trains what it did not"
             )
+
+
+@contextlib.contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: runs save their checkpoints, and the command ends in order.
+
+    A batch system sends it before it takes the machine back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may choose what a signal does
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def execute(

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from comparisons.execution.ddp import DdpExecutor
-from comparisons.execution.executor import EndedRuns, Executor, ExecutorError, OnProgress, attempt
+from comparisons.execution.executor import (
+    Divides,
+    Division,
+    EndedRuns,
+    Executor,
+    ExecutorError,
+    OnProgress,
+    attempt,
+)
 from comparisons.execution.local import LocalExecutor
 from comparisons.execution.options import ExecutionOptions, SlurmOptions
 from comparisons.execution.ray import RayExecutor
@@ -17,6 +25,8 @@ from comparisons.execution.slurm import SlurmExecutor
 
 __all__ = [
     "EXECUTORS",
+    "Divides",
+    "Division",
     "EndedRuns",
     "ExecutionOptions",
     "Executor",

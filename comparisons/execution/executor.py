@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import traceback
-from collections.abc import Callable, Generator, Iterable
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -25,6 +26,21 @@ EndedRuns = Generator[Result | Failure, None, None]
 """The result or the failure of each run, as it ends."""
 
 
+@dataclass(frozen=True)
+class Division:
+    """How runs share a machine.
+
+    Attributes:
+        jobs: Runs at a time.
+        threads: CPU threads of each run by its id.
+        reason: One line on what was chosen and why; "" if there was nothing to choose.
+    """
+
+    jobs: int
+    threads: dict[str, int]
+    reason: str = ""
+
+
 class ExecutorError(RuntimeError):
     """An executor cannot be used here; the message says what is missing."""
 
@@ -38,6 +54,14 @@ class Executor(Protocol):
         To take a run from the iterable is to claim it: an executor that takes the next one when it
         can start it leaves the others to further commands on the same folder.
         """
+
+
+@runtime_checkable
+class Divides(Protocol):
+    """An executor that chooses how runs share the machine."""
+
+    def divide(self, runs: Sequence[Run]) -> Division:
+        """Choose for these runs, if need be by a measurement; :meth:`execute` does as it says."""
 
 
 def attempt(

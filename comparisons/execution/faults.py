@@ -13,10 +13,12 @@ HUNG = "TimedOut"
 """The run finished no step for as long as ``--timeout`` allows."""
 LOST = "NodeLost"
 """The machine of the run was lost, or took it back."""
+STOPPED = "StoppedError"
+"""The run was asked to end by SIGTERM, and has saved a checkpoint."""
 NO_MEMORY = ("MemoryError", "OutOfMemoryError")
 """There was not enough memory, perhaps because of other runs."""
 
-RETRIED = frozenset({DIED, HUNG, LOST, *NO_MEMORY})
+RETRIED = frozenset({DIED, HUNG, LOST, STOPPED, *NO_MEMORY})
 """The kinds of failures after which another attempt can help: an error of the run's own recurs."""
 
 

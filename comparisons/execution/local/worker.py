@@ -1,76 +1,49 @@
-"""Train runs in worker processes of this machine, a fresh one for each run."""
+"""A process that trains one run, and the command's hold on it."""
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import math
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable
-from multiprocessing import connection, forkserver, resource_tracker
+import time
+from collections import deque
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
-from pathlib import Path
 from typing import Any
 
-from comparisons.execution.executor import (
-    POLL_SECONDS,
-    EndedRuns,
-    OnProgress,
-    attempt,
-    failure,
-    failure_by,
-)
+from comparisons.execution import faults
+from comparisons.execution.executor import attempt, failure, failure_by
+from comparisons.execution.local.memory import own_mb
 from comparisons.execution.options import ExecutionOptions
 from comparisons.records import Failure, Result, Run
-from comparisons.training.machine import usable_cpus
-from unitary_zoo._torch import COMPILER
 
-STOP_SECONDS = 3.0
-"""Time that a worker has to end by itself, and again after it was asked to, before it is killed."""
-
-
-class LocalExecutor:
-    """A fresh process per run, ``jobs`` at a time, the CPUs shared out among them."""
-
-    def __init__(self, options: ExecutionOptions) -> None:
-        self.options = options
-        self.jobs = options.jobs or usable_cpus()
-        self.threads = max(1, usable_cpus() // self.jobs)
-
-    def execute(self, runs: Iterable[Run], on_progress: OnProgress) -> EndedRuns:
-        """Train the runs, each taken when it can start; closing the iterator stops the workers."""
-        context = _context()
-        waiting = iter(runs)
-        workers: list[_Worker] = []
-        try:
-            while True:
-                while len(workers) < self.jobs and (run := next(waiting, None)) is not None:
-                    try:
-                        worker = _Worker(context, run, self.threads, self.options)
-                        workers.append(worker)  # before it starts: Ctrl-C may come at any time
-                        worker.start()
-                    except (OSError, EOFError) as error:  # no memory or no process is left
-                        workers = [worker for worker in workers if worker.run is not run]
-                        yield failure_by(error, run)
-                if not workers:
-                    break
-                connection.wait([end for worker in workers for end in worker.ends], POLL_SECONDS)
-                for worker in list(workers):
-                    if news := worker.news():
-                        on_progress(worker.run, *news)
-                    if connection.wait(worker.ends, 0):
-                        ended = worker.ended()
-                        workers.remove(worker)
-                        yield ended
-        finally:
-            for worker in workers:
-                worker.stop()
+STOP_SECONDS = 10.0
+"""Time that a worker has to save a checkpoint after SIGTERM, before it is killed."""
+EXIT_SECONDS = 3.0
+"""Time that a worker has to end by itself after its answer."""
+TRACE_SECONDS = 0.1
+"""Time that a worker has to write where it is, before it is ended."""
+SERVER_GONE = 255
+"""Exit code of a worker whose server died: nobody knows whether the worker did."""
+TRACE_SIGNAL = getattr(signal, "SIGUSR1", None)  # not on Windows
 
 
-class _Worker:
-    """A process that trains one run and sends what came of it."""
+class Worker:
+    """A process that trains one run and sends what came of it.
+
+    Args:
+        context: How processes are started.
+        run: What it trains.
+        threads: CPU threads of the run.
+        options: Those of the executor.
+        gpu: The GPU that the process sees, as ``CUDA_VISIBLE_DEVICES`` names it; None leaves all.
+        share_mb: Memory that the run may take; None watches nothing.
+    """
 
     def __init__(
         self,
@@ -78,29 +51,47 @@ class _Worker:
         run: Run,
         threads: int,
         options: ExecutionOptions,
+        gpu: str | None = None,
+        share_mb: float | None = None,
     ) -> None:
-        self.run = run
-        # Iteration and loss, written there and read here. It is plain shared memory because a
-        # queue or a lock would stay locked if its holder were killed.
-        self._counters = context.RawArray("d", 2)
+        self.run, self.threads, self.gpu, self.share_mb = run, threads, gpu, share_mb
+        self._timeout = options.timeout or math.inf
+        # Iteration, loss and time of the last step, written there and read here. It is plain shared
+        # memory because a queue or a lock would stay locked if its holder were killed.
+        self._counters = context.RawArray("d", 3)
         self._seen = 0
         self._answers, self._answer = context.Pipe(duplex=False)
+        # Tracebacks go through a pipe too, which needs no disk.
+        self._traces, self._trace = context.Pipe(duplex=False)
         self._process = context.Process(
             target=_work,
-            args=(self._answer, self._counters, run, threads, options),
+            args=(self._answer, self._trace, self._counters, run, threads, options, gpu),
             name=str(run),
         )
+        self._signals: deque[tuple[float, int]] = deque()
+        self._reason: tuple[str, str] | None = None
+        self._begun = math.nan
+        self._before_mb = 0.0
 
     def start(self) -> None:
         """Start the process."""
-        with self._answer:  # closed here at once, so that the pipe ends when the process does
+        # Closed here at once, so that the pipes end when the process does.
+        with self._answer, self._trace:
             self._process.start()
+        self._begun = time.monotonic()
+        # A forked process shares what its server holds.
+        self._before_mb = own_mb(self._process.pid) or 0.0
 
     @property
     def ends(self) -> tuple[Connection, int]:
         """What to wait for: one of them is ready once the run or its process ended."""
         # Not the pipe alone: a process forked by the run may outlive it and hold the pipe open.
         return self._answers, self._process.sentinel
+
+    @property
+    def steps(self) -> tuple[int, float]:
+        """Iterations done, and the time at the end of the last one (``time.monotonic``)."""
+        return int(self._counters[0]), self._counters[2]
 
     def news(self) -> tuple[int, float] | None:
         """Iterations done and the last training loss; None if there were none since last time."""
@@ -109,6 +100,40 @@ class _Worker:
             return None
         self._seen = iteration
         return iteration, loss
+
+    def watch(self) -> None:
+        """End the run if it hangs or takes more than its share; call it many times a second."""
+        now = time.monotonic()
+        while self._signals and self._signals[0][0] <= now:
+            self._send(self._signals.popleft()[1])
+        if self._reason is not None:
+            return
+        used = 0.0 if self.share_mb is None else (own_mb(self._process.pid) or 0.0)
+        used -= self._before_mb
+        if self.share_mb is not None and used > self.share_mb:
+            kind = faults.NO_MEMORY[0]
+            text = (
+                f"{kind}: the run used {used:,.0f} MB, and its share of this machine's memory is "
+                f"{self.share_mb:,.0f} MB; fewer --jobs leave each a larger share"
+            )
+            # It has no time to save a checkpoint, for which it would need more memory.
+            self._reason = kind, text
+            self._end(now, signal.SIGKILL)
+        elif now - max(self._begun, self._counters[2]) > self._timeout:
+            text = (
+                f"{faults.HUNG}: no step was finished for {self._timeout:g} s, after iteration "
+                f"{self.steps[0]}; if it is only slow, allow more with --timeout"
+            )
+            self._reason = faults.HUNG, text
+            self._end(now, signal.SIGTERM)
+
+    def _end(self, now: float, how: int) -> None:
+        """Ask the process where it is, then end it."""
+        if TRACE_SIGNAL is not None:
+            self._send(TRACE_SIGNAL)
+        self._signals.append((now + TRACE_SECONDS, how))
+        if how != signal.SIGKILL:
+            self._signals.append((now + TRACE_SECONDS + STOP_SECONDS, signal.SIGKILL))
 
     def ended(self) -> Result | Failure:
         """The result or failure of a run that has ended."""
@@ -120,60 +145,80 @@ class _Worker:
         except Exception as error:
             # What was sent cannot be read back here.
             ended = failure_by(error, self.run)
-        self._process.join(STOP_SECONDS)  # for its own exit code
-        self.stop()
-        if ended is None:
-            ended = failure(self.run, f"the worker process died ({_death(self._process.exitcode)})")
+        self._process.join(EXIT_SECONDS)  # for its own exit code
+        self.kill()
+        if self._reason is not None and not isinstance(ended, Result):
+            kind, text = self._reason
+            ended = failure(self.run, text, self._traceback(), kind)
+        elif ended is None:
+            text = f"the worker process died ({_death(self._process.exitcode)})"
+            ended = failure(self.run, text, self._traceback(), faults.DIED)
+        self.close()
         return ended
 
-    def stop(self) -> None:
-        """End the process if it has not ended."""
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(STOP_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
+    def terminate(self) -> None:
+        """Ask the process to end, after it has saved a checkpoint."""
+        self._send(signal.SIGTERM)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the process to end."""
+        if self._process.pid is not None:
+            self._process.join(max(0.0, seconds))
+
+    def kill(self) -> None:
+        """End the process, if it has not ended."""
+        if self._process.is_alive() or self._process.exitcode == SERVER_GONE:
+            self._send(signal.SIGKILL)
             self._process.join()
-        self._answers.close()
+
+    def close(self) -> None:
+        """Close the pipes."""
+        for end in (self._answers, self._traces, self._answer, self._trace):
+            end.close()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether somebody else killed the process: the system, if memory ran out."""
+        return self._process.exitcode == -signal.SIGKILL and self._reason is None
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody else asked the process to end before it could save anything."""
+        return self._process.exitcode == -signal.SIGTERM and self._reason is None
+
+    def _send(self, number: int) -> None:
+        if self._process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    def _traceback(self) -> str:
+        """What the process wrote about where it crashed or was."""
+        parts = []
+        with contextlib.suppress(OSError):
+            while connection.wait([self._traces], 0):
+                part = os.read(self._traces.fileno(), 1 << 16)
+                if not part:
+                    break
+                parts.append(part)
+        return b"".join(parts).decode(errors="replace")
 
 
-def _context() -> ForkServerContext | SpawnContext:
-    """A context that forks from a clean server with torch loaded; fresh processes without fork."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_preload())
-    _start_server()
-    return context
-
-
-def _start_server() -> None:
-    """Start the server with Ctrl-C blocked, which it and its workers inherit.
-
-    The terminal sends Ctrl-C to all processes; the command alone decides what comes of it. A worker
-    would print a traceback if it were interrupted before it can ignore the signal.
-    """
-    with contextlib.suppress(OSError):
-        resource_tracker.ensure_running()  # it would unblock the signal if the server started it
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def stop_all(workers: list[Worker]) -> None:
+    """End processes, after all have had the time to save their checkpoints."""
+    deadline = time.monotonic() + STOP_SECONDS
     try:
-        with contextlib.suppress(OSError):  # the first worker tries again, and reports it
-            forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _preload() -> list[str]:
-    """Modules that the server imports once, so that no worker spends seconds on them again."""
-    # Every optimizer imports the compiler, and the embedded digits come with scikit-learn.
-    modules = [COMPILER, "sklearn.datasets"]
-    # The server imports from its working directory first, where another copy of this may lie.
-    here = Path(__file__).resolve().parents[2]
-    return [__name__, *modules] if Path.cwd().resolve() == here else modules
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join(deadline - time.monotonic())
+    finally:  # a second Ctrl-C waits for nothing
+        for worker in workers:
+            worker.kill()
+            worker.close()
 
 
 def _death(exitcode: int | None) -> str:
-    if exitcode is None:
+    if exitcode is None or exitcode == SERVER_GONE:
         return "its exit code is not known"
     if exitcode >= 0:
         return f"exit code {exitcode} before the run was finished"
@@ -183,14 +228,26 @@ def _death(exitcode: int | None) -> str:
 
 
 def _work(
-    answer: Connection, counters: Any, run: Run, threads: int, options: ExecutionOptions
+    answer: Connection,
+    trace: Connection,
+    counters: Any,
+    run: Run,
+    threads: int,
+    options: ExecutionOptions,
+    gpu: str | None,
 ) -> None:
     """Train the run and send what came of it; the whole life of a worker process."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA starts in this process
+    _tell_crashes(trace)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where no server has blocked it
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     _follow_parent()
 
     def progress(iteration: int, loss: float) -> None:
         counters[1] = loss
+        counters[2] = time.monotonic()
         counters[0] = iteration
 
     try:
@@ -198,6 +255,15 @@ def _work(
     except Exception as error:
         # Nothing was sent, for instance of a result that cannot be pickled.
         answer.send(failure_by(error, run))
+
+
+def _tell_crashes(trace: Connection) -> None:
+    """Write the tracebacks of all threads there at a crash, and whenever the signal comes."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.set_blocking(trace.fileno(), False)  # nobody reads it before the end
+    faulthandler.enable(trace.fileno())
+    if TRACE_SIGNAL is not None:
+        faulthandler.register(TRACE_SIGNAL, trace.fileno())
 
 
 def _follow_parent() -> None:

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import signal
 from dataclasses import replace
 
 import pytest
 
 from comparisons.cli import execute
 from comparisons.cli.execute import Keeper, complete
-from comparisons.execution.executor import failure
+from comparisons.execution.executor import Division, failure
 from comparisons.results import store as store_module
 from comparisons.results.claims import Claims
 from comparisons.results.store import Store
@@ -291,3 +292,27 @@ def test_outlook_weighs_runs_by_their_cost(make_run, monkeypatch):
     runs = [make_run("expm", seed=seed) for seed in range(4)]
     outlook = execute.Outlook([*runs, make_run("expm", iterations=48)])  # of 6 each, 24 of 72
     assert [outlook.left(run) for run in runs] == [None, None, None, pytest.approx(20.0)]
+
+
+def test_complete_takes_sigterm_as_ctrl_c(tmp_path, runs, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    class Terminated:
+        def execute(self, runs, on_progress):
+            signal.raise_signal(signal.SIGTERM)
+            yield
+
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        complete(Terminated(), runs, store, Keeper(store, "the command"))
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_complete_says_how_the_machine_is_divided(tmp_path, runs, finish, capsys):
+    class Dividing(Fake):
+        def divide(self, runs):
+            return Division(7, {}, "7 runs at a time, as measured")
+
+    store = Store(tmp_path)
+    complete(Dividing(finish), runs, store, Keeper(store, "the command"))
+    assert "7 runs at a time, as measured" in capsys.readouterr().out

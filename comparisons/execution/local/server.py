@@ -1,0 +1,74 @@
+"""The server that workers are forked from."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
+
+import torch
+
+from unitary_zoo._torch import COMPILER
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The folder of the packages."""
+
+BLOCKED = {signal.SIGINT, signal.SIGTERM}
+"""Signals that the server and its workers are born with blocked.
+
+The terminal sends Ctrl-C, and a batch system sends SIGTERM, to all processes; the command alone
+decides what comes of it. A worker lets SIGTERM through when it begins.
+"""
+
+
+def worker_context() -> ForkServerContext | SpawnContext:
+    """A context that forks from a server with all loaded; fresh processes where it cannot fork."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(preloaded())
+    with contextlib.suppress(OSError):
+        resource_tracker.ensure_running()  # it would unblock signals if the server started it
+    # An error is left to the first worker, which tries again and reports it.
+    with _in_folder(ROOT), _blocked(), contextlib.suppress(OSError):
+        forkserver.ensure_running()
+    return context
+
+
+def preloaded() -> list[str]:
+    """Modules that the server imports once, so that no worker spends time on them again."""
+    # Every optimizer imports the compiler, and the embedded digits come with scikit-learn. A worker
+    # imports the script that was started, and with it whatever this process has imported of ours.
+    modules = [COMPILER, "sklearn.datasets"]
+    modules += sorted(name for name in sys.modules if name.startswith("comparisons."))
+    # A backward pass asks for the GPUs, after which forked processes could not use them; on macOS
+    # the system's linear algebra cannot be used on both sides of a fork.
+    warm = sys.platform == "linux" and not torch.cuda.is_available()
+    return [*modules, "comparisons.execution.local.warm"] if warm else modules
+
+
+@contextlib.contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Work in the folder: the server imports from there first, and must find this package."""
+    before = Path.cwd()
+    with contextlib.suppress(OSError):  # without it, workers import for themselves
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
