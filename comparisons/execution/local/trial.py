@@ -18,10 +18,10 @@ from comparisons.training.artifacts import NOTHING
 
 WINDOW_SECONDS = 0.7
 """Least time in which the steps of one share are counted."""
-WINDOW_STEPS = 3
+WINDOW_STEPS = 2
 """Least number of steps of each run in that time."""
-LIMIT_SECONDS = 60.0
-"""Time after which a share that has not made these steps is given up."""
+LIMIT_SECONDS = 15.0
+"""Time after which a share that has not made its first step, or these, is given up."""
 SHORT_SECONDS = 60.0
 """Runs that take no longer than this in all are not worth a measurement."""
 WORSE = 1.1

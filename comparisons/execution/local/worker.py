@@ -30,7 +30,8 @@ TRACE_SECONDS = 0.1
 """Time that a worker has to write where it is, before it is ended."""
 SERVER_GONE = 255
 """Exit code of a worker whose server died: nobody knows whether the worker did."""
-TRACE_SIGNAL = getattr(signal, "SIGUSR1", None)  # not on Windows
+TRACE_SIGNAL: int | None = getattr(signal, "SIGUSR1", None)  # not on Windows
+KILL_SIGNAL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, both end it at once
 
 
 class Worker:
@@ -118,7 +119,7 @@ class Worker:
             )
             # It has no time to save a checkpoint, for which it would need more memory.
             self._reason = kind, text
-            self._end(now, signal.SIGKILL)
+            self._end(now, KILL_SIGNAL)
         elif now - max(self._begun, self._counters[2]) > self._timeout:
             text = (
                 f"{faults.HUNG}: no step was finished for {self._timeout:g} s, after iteration "
@@ -132,8 +133,8 @@ class Worker:
         if TRACE_SIGNAL is not None:
             self._send(TRACE_SIGNAL)
         self._signals.append((now + TRACE_SECONDS, how))
-        if how != signal.SIGKILL:
-            self._signals.append((now + TRACE_SECONDS + STOP_SECONDS, signal.SIGKILL))
+        if how != KILL_SIGNAL:
+            self._signals.append((now + TRACE_SECONDS + STOP_SECONDS, KILL_SIGNAL))
 
     def ended(self) -> Result | Failure:
         """The result or failure of a run that has ended."""
@@ -168,7 +169,7 @@ class Worker:
     def kill(self) -> None:
         """End the process, if it has not ended."""
         if self._process.is_alive() or self._process.exitcode == SERVER_GONE:
-            self._send(signal.SIGKILL)
+            self._send(KILL_SIGNAL)
             self._process.join()
 
     def close(self) -> None:
@@ -179,7 +180,7 @@ class Worker:
     @property
     def was_killed(self) -> bool:
         """Whether somebody else killed the process: the system, if memory ran out."""
-        return self._process.exitcode == -signal.SIGKILL and self._reason is None
+        return self._process.exitcode == -KILL_SIGNAL and self._reason is None
 
     @property
     def was_stopped(self) -> bool:
