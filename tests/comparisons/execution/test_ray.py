@@ -293,7 +293,7 @@ def two_nodes(monkeypatch):
 
 def kill_node(node):
     """Kill the raylet and all that it has started, at once."""
-    psutil = pytest.importorskip("psutil", reason="Ray brings it")
+    psutil = pytest.importorskip("psutil", reason="it finds the processes of a node")
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
     for process in [raylet, *raylet.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
