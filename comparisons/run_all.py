@@ -14,14 +14,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from comparisons.cli import console
-from comparisons.cli.arguments import parser, planned_runs
+from comparisons.cli.arguments import parser, planned_runs, results_folder
+from comparisons.cli.conformance import NotConformingError
 from comparisons.cli.execute import Keeper, complete
 from comparisons.cli.execution_flags import execution_options
 from comparisons.cli.follow import follow, is_follower
 from comparisons.data import DataError
 from comparisons.execution import EXECUTORS, ExecutorError
 from comparisons.output import tolerate_encoding
-from comparisons.plan import DEFAULT_PRESET, PlanError
+from comparisons.plan import PlanError
 from comparisons.results.store import ResultsError, Store
 from comparisons.training.machine import usable_cpus
 
@@ -39,15 +40,15 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         runs = planned_runs(args)
-        store = Store(args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET))
+        store = Store(results_folder(args))
         executor = EXECUTORS[args.executor](execution_options(args, store.folder))
-    except (PlanError, DataError, ExecutorError) as error:
+    except (PlanError, DataError, NotConformingError, ExecutorError) as error:
         p.error(str(error))
     if args.dry_run:
         console.print_runs(runs, console.read_finished(store), args.jobs or usable_cpus())
         return 0
     try:
-        for line in store.prepare(command, runs, args.paper or ""):
+        for line in store.prepare(command, runs, args.paper or "", args.plugin):
             console.say(line)
     except (OSError, ResultsError) as error:
         p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from comparisons.cli.conformance import require_conformance
 from comparisons.cli.execution_flags import add_execution_flags
+from comparisons.cli.own_parts import plugin
 from comparisons.cli.values import device, positive
 from comparisons.data import files
 from comparisons.execution.ddp import rank, started_by_torchrun
-from comparisons.plan import DEFAULT_PRESET, PRESETS, plan
+from comparisons.plan import DEFAULT_PRESET, plan
 from comparisons.records import Run
 from comparisons.tasks import TASKS
 
@@ -35,7 +37,7 @@ def parser(description: str) -> Parser:
     # No default here: argparse would not see that a value equal to it was given beside --paper.
     what.add_argument(
         "--preset",
-        choices=PRESETS,
+        metavar="NAME",
         help=f"sizes and settings; {DEFAULT_PRESET}, if no paper is named",
     )
     what.add_argument(
@@ -75,8 +77,12 @@ def parser(description: str) -> Parser:
         "--results", type=Path, metavar="DIR", help="where they are kept; results/PRESET or /PAPER"
     )
     p.add_argument(
-        "--plugin", nargs="+", default=[], metavar="FILE",
+        "--plugin", nargs="+", type=plugin, default=[], metavar="FILE",
         help="files or modules with schemes, models, tasks, papers or presets of your own",
+    )  # fmt: skip
+    p.add_argument(
+        "--skip-conformance", action="store_true",
+        help="train schemes of plug-ins without the checks that they have to pass first",
     )  # fmt: skip
     add_execution_flags(p)
     p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
@@ -84,12 +90,20 @@ def parser(description: str) -> Parser:
     return p
 
 
+def results_folder(args: argparse.Namespace) -> Path:
+    """The folder of the comparison: as given, or that of the paper or preset."""
+    return args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET)
+
+
 def planned_runs(args: argparse.Namespace) -> list[Run]:
-    """The runs that the flags ask for, whose data are checked to be there except in a dry run.
+    """The runs that the flags ask for.
+
+    Except in a dry run, their data are checked to be there, and schemes of plug-ins to conform.
 
     Raises:
         PlanError: The flags ask for something that does not exist.
         DataError: Data are missing or damaged.
+        NotConformingError: A scheme of a plug-in fails the conformance kit.
     """
     if args.data_dir is not None:
         files.use_folder(args.data_dir)
@@ -109,4 +123,5 @@ def planned_runs(args: argparse.Namespace) -> list[Run]:
     if not args.dry_run:
         for task, variant in sorted({(run.task, run.variant) for run in runs}):
             TASKS.get(task).prepare(variant, args.download)
+        require_conformance(runs, results_folder(args), args.skip_conformance)
     return runs

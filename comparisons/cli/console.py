@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
 import math
 import sys
@@ -23,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from comparisons.models import BASELINES, relevant_setting
+from comparisons.models import BASELINES, MODELS, Builder, relevant_setting
 from comparisons.papers import paper_titles
 from comparisons.plan import PRESETS
 from comparisons.plan.costs import costs
@@ -207,17 +208,25 @@ def print_catalogue() -> None:
     entries = {
         "tasks": {name: _task(TASKS.get(name)) for name in TASKS.names()},
         "schemes": {name: Parametrization.get(name).info.title for name in Parametrization.names()},
-        "baselines": {name: BASELINES.get(name).__doc__ or "" for name in BASELINES.names()},
-        "presets": {name: preset.title for name, preset in PRESETS.items()},
+        "baselines": {name: _first_line(BASELINES.get(name)) for name in BASELINES.names()},
+        "models": {name: _first_line(MODELS.get(name)) for name in MODELS.names()},
+        "presets": {name: PRESETS.get(name).title for name in PRESETS.names()},
         "papers": paper_titles(),
     }
     width = max(len(name) for group in entries.values() for name in group)
     for kind, group in entries.items():
+        if not group:  # models come with plug-ins
+            continue
         get_console().print(f"[bold]{kind}[/]")
         for name, title in group.items():
             get_console().print(
                 f"  {name:<{width}}  {escape(title)}", highlight=False, soft_wrap=True
             )
+
+
+def _first_line(builder: Builder) -> str:
+    """What the builder's docstring says first."""
+    return (inspect.getdoc(builder) or "").partition("\n")[0]
 
 
 def _task(task: type[Task]) -> str:

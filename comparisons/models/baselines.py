@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from comparisons.records import ModelSettings
-from unitary_zoo import UnitaryRNN
+from unitary_zoo import Parametrization, UnitaryRNN
 from unitary_zoo.registry import Registry
 from unitary_zoo.scan import recurrent_scan
 
-BASELINES: Registry[Callable[[int, ModelSettings], nn.Module]] = Registry("baseline")
+Builder = Callable[[int, ModelSettings], nn.Module]
+
+BASELINES: Registry[Builder] = Registry("baseline")
 """Builders ``(input_size, settings) -> module`` by name; the module is called as nn.RNN is."""
 
 
@@ -128,5 +130,10 @@ def contractive_rnn(input_size: int, settings: ModelSettings) -> nn.Module:
 
 
 def is_baseline(name: str) -> bool:
-    """Whether ``name`` is a baseline and no scheme."""
+    """Whether ``name`` is one of the usual networks, and neither a scheme nor a user's model."""
     return name in BASELINES.names()
+
+
+def is_scheme(name: str) -> bool:
+    """Whether ``name`` is that of a scheme, which is trained in a recurrent layer."""
+    return name in Parametrization.names()

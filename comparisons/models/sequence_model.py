@@ -8,13 +8,23 @@ from typing import Any
 from torch import Tensor, nn
 
 import unitary_zoo
-from comparisons.models.baselines import BASELINES, is_baseline
+from comparisons.models.baselines import BASELINES, Builder, is_scheme
+from comparisons.models.own import MODELS, schemes_in
 from comparisons.records import ModelSettings, Setting
 from comparisons.tasks import Task
 from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN
 
-State = Tensor | tuple[Tensor, Tensor]
+State = Tensor | tuple[Tensor, ...]
 """The last states of a recurrent layer; an LSTM's are the pair (h, c)."""
+
+
+def builder_of(name: str) -> Builder:
+    """The builder of a baseline or of a plug-in's model.
+
+    Raises:
+        LookupError: There is none.
+    """
+    return BASELINES.get(name) if name in BASELINES.names() else MODELS.get(name)
 
 
 NORMALIZE = "rms_normalize"
@@ -48,7 +58,7 @@ class SequenceModel(nn.Module):
     Glorot-uniform or as ``init_range`` says, b = 0. Tokens go through an embedding first.
 
     Args:
-        name: A scheme or a baseline.
+        name: A scheme, a baseline or a model of a plug-in.
         setting: Only its ``model`` is read.
         task: Gives the numbers of inputs and outputs, and whether every step has an output.
     """
@@ -66,12 +76,12 @@ class SequenceModel(nn.Module):
             if settings.init_range is not None:
                 nn.init.uniform_(embedding.weight, -settings.init_range, settings.init_range)
         self.rnn: nn.Module
-        if is_baseline(name):
-            self.rnn = BASELINES.get(name)(width, settings)
-            features = settings.hidden_size
+        if is_scheme(name):
+            self.rnn = _unitary_layer(name, width, settings, task.per_step)
         else:
-            self.rnn = layer = _unitary_layer(name, width, settings, task.per_step)
-            features = layer.output_size
+            self.rnn = builder_of(name)(width, settings)
+        # Complex states have two features for each unit.
+        features = getattr(self.rnn, "output_size", settings.hidden_size)
         self.readout: nn.Module
         if settings.only_recurrent_weight:
             if not isinstance(self.rnn, UnitaryRNN):
@@ -103,16 +113,23 @@ class SequenceModel(nn.Module):
         return self.readout(self.dropout(features)), last
 
     def schemes(self) -> Iterator[Parametrization]:
-        """The unitary weights; none in a baseline."""
-        return (module for module in self.modules() if isinstance(module, Parametrization))
+        """The unitary weights; none in most baselines."""
+        return iter(schemes_in(self))
 
     def recurrent_parameters(self) -> int:
-        """Trainable numbers behind the recurrent matrix."""
-        in_schemes = sum(
-            p.numel() for scheme in self.schemes() for p in scheme.learnable_parameters()
-        )
-        free = (p.numel() for name, p in self.rnn.named_parameters() if "weight_hh" in name)
-        return in_schemes + sum(free)
+        """Trainable numbers behind the recurrent matrices.
+
+        They are those of schemes and those of parameters called ``weight_hh``, as torch calls them;
+        a layer of another kind names its own by a method ``recurrent_parameters``.
+        """
+        own = getattr(self.rnn, "recurrent_parameters", None)
+        if own is not None:
+            found = list(own())
+        else:
+            found = [p for name, p in self.rnn.named_parameters() if "weight_hh" in name]
+        found += [p for scheme in self.schemes() for p in scheme.learnable_parameters()]
+        # A weight_hh with a scheme is found twice.
+        return sum(p.numel() for p in {id(p): p for p in found}.values())
 
     def unitarity_defect(self) -> float | None:
         """Largest spectral norm of W^H W - I among the unitary weights; None without any."""

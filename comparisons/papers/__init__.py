@@ -2,7 +2,7 @@
 
 Every module of this package without a leading underscore defines ``PAPER``: title, trainings and
 remarks. The CSV file of the same name holds what the paper reported, and ``NAME.readings.csv``
-holds points of its figures. A paper is loaded when it is asked for.
+holds points of its figures. A paper is loaded when it is asked for. Plug-ins register theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from comparisons.papers._numbers import (
     read_results,
 )
 from comparisons.records import Setting
-from unitary_zoo.registry import unknown_name
+from unitary_zoo.registry import Registry, unknown_name
 
 __all__ = [
     "PAPERS",
@@ -37,6 +37,7 @@ __all__ = [
     "mnist_iterations",
     "mnist_training",
     "paper_titles",
+    "read_results",
     "text_iterations",
 ]
 
@@ -116,32 +117,58 @@ def mnist_training(
 
 
 class Papers(Mapping[str, Paper]):
-    """All papers by the name of their file; a file is read when its paper is asked for."""
+    """All papers by name, here that of their file; a file is read when its paper is asked for."""
 
     def __init__(self) -> None:
         names = (module.name for module in pkgutil.iter_modules(__path__))
         self._names = tuple(name for name in names if not name.startswith("_"))
         self._loaded: dict[str, Paper] = {}
+        self._more: Registry[Paper] = Registry(
+            "paper", entry_points="unitary_zoo.papers", validate=self._check
+        )
+
+    def register(self, name: str) -> Callable[[Paper], Paper]:
+        """Return a function that enters a `Paper` under ``name``.
+
+        Raises:
+            ValueError: The name is taken.
+            TypeError: It is called with something else.
+        """
+        return self._more.register(name)
 
     def __getitem__(self, name: str) -> Paper:
-        if name not in self._names:
+        if name not in tuple(self):
             raise KeyError(name)
         if name not in self._loaded:
-            paper: Paper = importlib.import_module(f"{__name__}.{name}").PAPER
-            beside = Path(__file__).parent
-            self._loaded[name] = replace(
-                paper,
-                trainings=tuple(replace(training, paper=name) for training in paper.trainings),
-                published=read_results(beside / f"{name}.csv"),
-                readings=read_readings(beside / f"{name}.readings.csv"),
-            )
+            paper = self._read(name) if name in self._names else self._more.get(name)
+            trainings = tuple(replace(training, paper=name) for training in paper.trainings)
+            self._loaded[name] = replace(paper, trainings=trainings)
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        yield from self._names
+        yield from self._more.names()
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._names) + len(self._more.names())
+
+    def _read(self, name: str) -> Paper:
+        """The paper in a file of this package, with its published numbers."""
+        paper: Paper = importlib.import_module(f"{__name__}.{name}").PAPER
+        beside = Path(__file__).parent
+        return replace(
+            paper,
+            published=read_results(beside / f"{name}.csv"),
+            readings=read_readings(beside / f"{name}.readings.csv"),
+        )
+
+    def _check(self, name: str, paper: Paper) -> None:
+        """Raise an error if it is no paper, or if a file of this package has its name."""
+        if not isinstance(paper, Paper):
+            raise TypeError(f"paper {name!r} is {paper!r}; register a comparisons.papers.Paper")
+        if name in self._names:
+            owner = f"{__name__}.{name}"
+            raise ValueError(f"paper name {name!r} is already taken by {owner}; choose another")
 
 
 PAPERS = Papers()

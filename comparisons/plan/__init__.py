@@ -10,13 +10,13 @@ from functools import partial
 from comparisons.models import check_model, model_names
 from comparisons.papers import Training, find_paper
 from comparisons.plan.costs import cheapest_first
-from comparisons.plan.fitting import accepted_size, with_change
+from comparisons.plan.fitting import accepted_size, fitted, with_change
 from comparisons.plan.papers import describe_trainings, trainings_of
 from comparisons.plan.presets import DEFAULT_PRESET, PRESETS, Preset
 from comparisons.records import Run
 from comparisons.tasks import TASKS, Task
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "PlanError", "Preset", "plan"]
+__all__ = ["DEFAULT_PRESET", "PRESETS", "PlanError", "Preset", "fitted", "plan"]
 
 
 class PlanError(ValueError):
@@ -42,7 +42,7 @@ def plan(
     Within a seed cheaper tasks come first, so that the first figures are soon complete.
 
     Args:
-        preset: A key of :data:`PRESETS`.
+        preset: A name in :data:`PRESETS`.
         tasks: Names of tasks; None is all.
         models: Names of schemes and baselines; None is all.
         paper: Name of a paper: exactly what it trained, in place of a preset.
@@ -57,13 +57,15 @@ def plan(
             a scheme takes the next size that it accepts.
 
     Raises:
-        PlanError: A task, variant, model or paper is unknown, a length is too short for a task, or
-            there is nothing to run.
+        PlanError: A task, variant, model, preset or paper is unknown, a length is too short for a
+            task, or there is nothing to run.
     """
     runs: list[Run] = []
     try:
         find = (
-            PRESETS[preset].trainings if paper is None else partial(trainings_of, find_paper(paper))
+            PRESETS.get(preset).trainings
+            if paper is None
+            else partial(trainings_of, find_paper(paper))
         )
         for task in map(TASKS.get, tasks or TASKS.names()):
             for model in map(check_model, models or model_names()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from comparisons.models import is_baseline
+from comparisons.models import builder_of, is_scheme, traits_of
 from comparisons.records import Optimizer, Setting
 from unitary_zoo import Parametrization, nonlinearities
 
@@ -23,9 +23,12 @@ def fitted(setting: Setting, model: str) -> Setting:
     """The setting for a model whose state is as many real numbers as the setting has units."""
     state = setting.model.hidden_size
     setting = for_field(setting, model)
-    if is_baseline(model):
+    if not is_scheme(model):
         # An LSTM's state is h and c.
-        return setting.changed(hidden_size=state // 2 if model == "lstm" else state, clip=1.0)
+        units = state // traits_of(builder_of(model)).reals
+        optimizer = setting.training.optimizer
+        unitary = replace(optimizer, lr=optimizer.lr / 10) if has_unitary_weight(model) else None
+        return setting.changed(hidden_size=units, clip=1.0, unitary_optimizer=unitary)
     info = Parametrization.get(model).info
     field = dict(setting.model.options).get("field", info.field)
     n = accepted_size(model, state // 2 if field == "complex" else state)
@@ -52,7 +55,7 @@ def for_field(setting: Setting, model: str) -> Setting:
     is trained as a whole. A complex model has modReLU in place of a nonlinearity that complex
     states do not have.
     """
-    fields = () if is_baseline(model) else Parametrization.get(model).info.fields
+    fields = Parametrization.get(model).info.fields if is_scheme(model) else ()
     field, settings = field_of(model), setting.model
     if settings.only_recurrent_weight and "complex" in fields and field == "real":
         field = "complex"
@@ -65,13 +68,23 @@ def for_field(setting: Setting, model: str) -> Setting:
 
 
 def field_of(model: str) -> str:
-    """The default field of a scheme, or "baseline"."""
-    return "baseline" if is_baseline(model) else Parametrization.get(model).info.field
+    """The default field of a scheme; of any other model, "real" or "baseline".
+
+    It is "real" if the model has unitary weights, so that a setting for schemes suits it best.
+    """
+    if is_scheme(model):
+        return Parametrization.get(model).info.field
+    return "real" if has_unitary_weight(model) else "baseline"
+
+
+def has_unitary_weight(model: str) -> bool:
+    """Whether the model has a weight that is unitary by construction, for a rate of its own."""
+    return is_scheme(model) or traits_of(builder_of(model)).unitary
 
 
 def accepted_size(model: str, n: int) -> int:
     """The smallest size from ``n`` up at which the model exists (some need a power of two)."""
-    if is_baseline(model):
+    if not is_scheme(model):
         return n
     accepts = Parametrization.get(model).info.accepts
     return next(size for size in range(n, 2 * n + 1) if accepts(size))

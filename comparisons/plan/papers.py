@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from comparisons.models import is_baseline
 from comparisons.papers import PAPERS, Paper, Training
-from comparisons.plan.fitting import accepted_size, field_of, for_field
+from comparisons.plan.fitting import accepted_size, field_of, for_field, has_unitary_weight
 from comparisons.records import Setting
 
 NEIGHBOURS = {
@@ -62,7 +61,7 @@ def borrowed(setting: Setting, model: str, neighbour: str) -> Setting:
     return own.changed(
         hidden_size=size,
         init=None,
-        unitary_optimizer=None if is_baseline(model) else setting.training.unitary_optimizer,
+        unitary_optimizer=setting.training.unitary_optimizer if has_unitary_weight(model) else None,
         only_recurrent_weight=alone and size == setting.model.hidden_size,
         penalty=None,
         source=f"no published setting of {model}; with its own start, that of {neighbour}: "

@@ -1,7 +1,7 @@
 """The presets: this project's own settings, one for each task and fitted to every model.
 
 ``smoke`` shows that everything runs, and ``quick`` how the models differ. The third preset,
-``paper``, takes the settings of the papers.
+``paper``, takes the settings of the papers. Plug-ins register theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from comparisons.papers import Training
 from comparisons.plan.fitting import fitted
 from comparisons.plan.papers import own_or_borrowed
 from comparisons.records import Optimizer, Setting
+from comparisons.tasks import TASKS
+from unitary_zoo.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,16 @@ class Preset:
     title: str
     trainings: Callable[[str, str], list[Training]]
 
+
+def _check_preset(name: str, preset: Preset) -> None:
+    """Raise an error if it is no preset."""
+    if not isinstance(preset, Preset):
+        raise TypeError(f"preset {name!r} is {preset!r}; register a comparisons.plan.Preset")
+
+
+PRESETS: Registry[Preset] = Registry(
+    "preset", entry_points="unitary_zoo.presets", validate=_check_preset
+)
 
 SMOKE = Setting.of(
     hidden_size=16,
@@ -112,23 +124,27 @@ QUICK = {
 
 def smoke(task: str, model: str) -> list[Training]:
     """A few iterations at T = 10; where the data of a variant fix the length, at theirs."""
-    return [Training(task, (10,), (model,), fitted(SMOKE, model))]
+    length = max(10, TASKS.get(task).shortest)
+    return [Training(task, (length,), (model,), fitted(SMOKE, model))]
 
 
 def quick(task: str, model: str) -> list[Training]:
-    """Short trainings of models with states of one size."""
-    if task not in QUICK:
+    """Short trainings of models with states of one size, by a setting that a plug-in's task has."""
+    own = QUICK.get(task) or TASKS.get(task).quick
+    if own is None:
         return []
-    length, setting = QUICK[task]
+    length, setting = own
     return [Training(task, (length,), (model,), fitted(setting, model))]
 
 
-PRESETS = {
+for _name, _preset in {
     "smoke": Preset("every model for a few iterations, within 90 seconds; no result", smoke),
     "quick": Preset("the difference in about eight minutes on two cores", quick),
     "paper": Preset(
         "the papers' own sizes, lengths and optimizers; days on a CPU", own_or_borrowed
     ),
-}
+}.items():
+    PRESETS.register(_name)(_preset)
+
 DEFAULT_PRESET = "quick"
 """The preset of a command that names none."""

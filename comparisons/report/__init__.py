@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from comparisons import plugins
 from comparisons.output import write_file
 from comparisons.report.figures import drawings, save_png
 from comparisons.report.html import html_page
 from comparisons.report.markdown import markdown_page
 from comparisons.report.sections import Section, build_report
-from comparisons.results.store import Store
+from comparisons.results.conformance import read_conformance
+from comparisons.results.store import Contents, Store
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ def write_report(folder: Path) -> WrittenReport:
     """
     store = Store(folder)
     store.require()
-    report = build_report(store.load())
+    contents = store.load()
+    report = build_report(contents, tuple(_notes(folder, contents)))
     figures = {section.name: drawings(section) for section in report.sections}
     for drawing in (drawing for drawn in figures.values() for drawing in drawn):
         save_png(drawing.figure, folder / "figures" / f"{drawing.name}.png")
@@ -46,3 +50,15 @@ def write_report(folder: Path) -> WrittenReport:
         write_file(folder / name, text)
     pages = tuple(folder / name for name in texts)
     return WrittenReport(pages, report.sections, report.problems)
+
+
+def _notes(folder: Path, contents: Contents) -> Iterator[str]:
+    """Lines on plug-ins: those that are not loaded here, and schemes that were not checked."""
+    here = {plugin.name for plugin in plugins.loaded()}
+    for name in contents.plan.plugins if contents.plan else ():
+        if name not in here:
+            yield f"the last command loaded {name}; this report shows what it brings by --plugin"
+    trained = {result.run.model for result in contents.results}
+    for name in read_conformance(folder).unchecked:
+        if name in trained:
+            yield f"{name} was trained without the conformance kit (--skip-conformance)"

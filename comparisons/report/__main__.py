@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from comparisons import plugins
 from comparisons.output import tolerate_encoding
 from comparisons.report import write_report
 from comparisons.results.store import ResultsError
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="Write the report of a results folder again.",
     )
     parser.add_argument("folder", type=Path, help="a folder that run_all.py filled")
+    plugins.add_flag(parser)
     folder = parser.parse_args(argv).folder
     try:
         report = write_report(folder)

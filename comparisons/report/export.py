@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from comparisons import plugins
 from comparisons.output import tolerate_encoding, write_file
 from comparisons.papers import Paper, find_paper
 from comparisons.records import Failure, Result
@@ -172,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--no-figures", action="store_true", help="export the numbers alone")
     parser.add_argument("--partial", action="store_true", help="export although runs are missing")
+    plugins.add_flag(parser)
     options = parser.parse_args(argv)
     try:
         print(export(options.folder, options.docs, not options.no_figures, options.partial))

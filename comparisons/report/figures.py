@@ -57,7 +57,11 @@ def drawings(section: Section) -> tuple[Drawing, ...]:
             f"{name}-parameters", "Loss against parameters", loss_against_parameters(*arguments)
         ),
     ]
-    if any(not is_baseline(summary.model) for summary in section.summaries):
+    # A plug-in's model may have no unitary weight; a baseline's defect alone says little.
+    if any(
+        not is_baseline(summary.model) and summary.results[0].defect_end is not None
+        for summary in section.summaries
+    ):
         found.append(Drawing(f"{name}-defect", "Unitarity defect", defects(section.series)))
     return tuple(found)
 

@@ -24,7 +24,7 @@ def provenance_of(results: Sequence[Result]) -> Provenance:
         f"{result.machine['gpu'] or result.machine['cpu']}, {result.machine['cores']} cores, "
         f"{result.threads} thread{'s' * (result.threads > 1)} a run, "
         f"{result.machine['platform']}, torch {result.versions['torch']}, "
-        f"unitary_zoo {result.versions['unitary_zoo']}"
+        f"unitary_zoo {result.versions['unitary_zoo']}{_plugins(result)}"
         for result in results
     )
     return Provenance(
@@ -32,3 +32,9 @@ def provenance_of(results: Sequence[Result]) -> Provenance:
         machines=tuple(dict.fromkeys(machines)),
         days=days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
     )
+
+
+def _plugins(result: Result) -> str:
+    """The files of plug-ins, each with the start of its hash."""
+    known = ("python", "torch", "unitary_zoo")
+    return "".join(f", {f} {v}" for f, v in result.versions.items() if f not in known)

@@ -128,7 +128,8 @@ class Report:
         counts: A sentence on the runs that finished, failed and are missing.
         resume: Command that trains the missing runs; "" if none is missing.
         failures: Run and error of each failure.
-        problems: A line for each file that cannot be read or holds a run for the second time.
+        problems: A line for each file that cannot be read or holds a run for the second time, and
+            lines on plug-ins.
         legend: Columns of the tables and what they mean.
         legend_end: Sentences after the legend.
         matrix: All models in all sections; None if there is one section only.
@@ -154,8 +155,13 @@ class Report:
         return tuple(section for chapter in self.chapters for section in chapter.sections)
 
 
-def build_report(contents: Contents) -> Report:
-    """The report of a results folder; a partial folder makes a report that says what is missing."""
+def build_report(contents: Contents, notes: Sequence[str] = ()) -> Report:
+    """The report of a results folder; a partial folder makes a report that says what is missing.
+
+    Args:
+        contents: What the folder holds.
+        notes: Further lines for a reader to know.
+    """
     plan = contents.plan
     paper = PAPERS.get(plan.paper) if plan else None
     chapters = _chapters(contents.results, paper, plan.paper if plan else "")
@@ -167,7 +173,7 @@ def build_report(contents: Contents) -> Report:
         f"{missing} of the last command not run yet.",
         resume=plan.command if plan and missing else "",
         failures=tuple((str(failure.run), failure.error) for failure in contents.failures),
-        problems=(*contents.problems, *contents.notices),
+        problems=(*contents.problems, *contents.notices, *notes),
         legend=LEGEND,
         legend_end=LEGEND_END,
         matrix=_matrix(sections) if len(sections) > 1 else None,

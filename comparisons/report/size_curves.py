@@ -59,7 +59,9 @@ def size_curves(
     if all(len(values) < ENOUGH for values in groups.values()):
         return ()
     unitary = {
-        result.run.model: not is_baseline(result.run.model) and not result.deviation
+        result.run.model: not is_baseline(result.run.model)
+        and not result.deviation
+        and result.defect_end is not None
         for result in results
     }
     models = [model for model, _ in groups]

@@ -24,7 +24,8 @@ class Line:
 
     Attributes:
         cells: A text for each column.
-        kind: "scheme" or "baseline" for a model, "bound" for a loss known without training.
+        kind: "baseline" for a usual network, "bound" for a loss known without training, "scheme"
+            for a scheme or a plug-in's model.
     """
 
     cells: tuple[str, ...]

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from comparisons.papers import PAPERS
 from comparisons.records import Failure, Result, Run
 from comparisons.results.reading import LeftAloneError
 from comparisons.results.schema import check
@@ -21,11 +20,12 @@ _FACTS = {"machine": ("cpu", "cores", "gpu", "platform"), "versions": ("torch", 
 
 @dataclass(frozen=True)
 class Plan:
-    """The last command, the ids of its runs and, if it trained a paper again, the paper's name."""
+    """The last command, the ids of its runs, the paper that it trained again, and its plug-ins."""
 
     command: str
     ids: tuple[str, ...]
     paper: str = ""
+    plugins: tuple[str, ...] = ()
 
 
 def to_text(ended: Result | Failure) -> str:
@@ -95,12 +95,12 @@ def read_failure(data: Any) -> Failure:
 def read_plan(data: Any) -> Plan:
     """The plan; see :func:`read_result`."""
     data = _without_schema(data)
-    if not isinstance(data["ids"], list):
-        raise TypeError("plan.ids is no list")
-    plan = Plan(**{**data, "ids": tuple(data["ids"])})
+    lists = {"ids": data["ids"], "plugins": data.get("plugins", [])}
+    for name, value in lists.items():
+        if not isinstance(value, list):
+            raise TypeError(f"plan.{name} is no list")
+    plan = Plan(**{**data, **{name: tuple(value) for name, value in lists.items()}})
     check(plan, Plan, "plan")
-    if plan.paper and plan.paper not in tuple(PAPERS):
-        raise ValueError(f"plan.paper is {plan.paper!r}, which is no paper here")
     return plan
 
 

@@ -83,7 +83,9 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def prepare(self, command: str, runs: Iterable[Run], paper: str = "") -> list[str]:
+    def prepare(
+        self, command: str, runs: Iterable[Run], paper: str = "", plugins: Iterable[str] = ()
+    ) -> list[str]:
         """Save what is about to be run, once it is certain that files can be written.
 
         Returns:
@@ -101,7 +103,7 @@ class Store:
         for name in ("runs", "failures"):
             check_writable(self.folder / name / "any.json")
         lines = self._set_aside([path for path in findings.damaged if path.is_file()])
-        self.save_plan(command, runs, paper)
+        self.save_plan(command, runs, paper, plugins)
         return lines
 
     def save(self, result: Result) -> None:
@@ -124,9 +126,11 @@ class Store:
         """
         write_file(self.folder / "failures" / f"{failure.run.id}.json", to_text(failure))
 
-    def save_plan(self, command: str, runs: Iterable[Run], paper: str = "") -> None:
+    def save_plan(
+        self, command: str, runs: Iterable[Run], paper: str = "", plugins: Iterable[str] = ()
+    ) -> None:
         """Save what is about to be run, so that a partial report can say what is missing."""
-        plan = Plan(command, tuple(run.id for run in runs), paper)
+        plan = Plan(command, tuple(run.id for run in runs), paper, tuple(plugins))
         write_file(self.folder / "plan.json", dumps(dataclasses.asdict(plan)))
 
     def load(self) -> Contents:

@@ -20,10 +20,37 @@ from torch import Tensor, nn
 
 from comparisons.data import files
 from comparisons.data.files import DataSet
+from comparisons.records import Setting
+from comparisons.tasks._constant import constant_loss
 from unitary_zoo import UnitaryRNN
 from unitary_zoo.registry import Registry
 
-TASKS: Registry[type[Task]] = Registry("task")
+
+class UnknownTaskError(LookupError):
+    """There is no such task here; a plug-in may bring it."""
+
+
+def _check_class(name: str, task: type[Task]) -> None:
+    """Raise an error if it is no task, or lacks something that every task has."""
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise TypeError(
+            f"task {name!r} is {task!r}; register a class derived from Generated or Task"
+        )
+    needed = ("name", "loss_name", "accuracy_name", "per_step")
+    lacking = [attribute for attribute in needed if not hasattr(task, attribute)]
+    lacking += sorted(getattr(task, "__abstractmethods__", ()))
+    if lacking:
+        raise TypeError(f"{task.__name__} lacks {', '.join(lacking)}; define what is missing")
+    if task.name != name:
+        raise ValueError(
+            f"{task.__name__} is to be registered as {name!r}, but its name is {task.name!r}; "
+            "use one name"
+        )
+
+
+TASKS: Registry[type[Task]] = Registry(
+    "task", error=UnknownTaskError, entry_points="unitary_zoo.tasks", validate=_check_class
+)
 
 
 def stream(key: str) -> torch.Generator:
@@ -61,11 +88,11 @@ class Task(ABC):
 
     Attributes:
         name: The name it is registered under.
-        title: Name for people.
+        title: Name for people; that of the registry, if it is not given.
         loss_name: Name of the loss, with its unit.
         accuracy_name: What the accuracy counts.
         metric_name: Name of what tables show beside the loss, with its unit.
-        baseline_formula: The constant baseline as a formula or in words.
+        baseline_formula: The constant baseline as a formula or in words, where the task knows it.
         memoryless_formula: The memoryless baseline likewise; "" where it is the constant one.
         shortest: The smallest length that makes sense.
         variants: Data sets or forms of the task by name, with a title; the first is the default.
@@ -81,6 +108,8 @@ class Task(ABC):
         independent_batches: Whether a training batch depends on the state of the generator alone,
             and not on the batches before. A training that was interrupted then goes on from that
             state; elsewhere it draws the batches again up to the one where it was.
+        quick: Length and setting of the preset ``quick``, for a state of as many real numbers as
+            the setting has units; the preset leaves the task out where there are none.
     """
 
     name: ClassVar[str]
@@ -88,9 +117,9 @@ class Task(ABC):
     loss_name: ClassVar[str]
     accuracy_name: ClassVar[str]
     metric_name: ClassVar[str] = "accuracy %"
-    baseline_formula: ClassVar[str]
+    baseline_formula: ClassVar[str] = "measured on generated sequences"
     memoryless_formula: ClassVar[str] = ""
-    shortest: ClassVar[int]
+    shortest: ClassVar[int] = 1
     variants: ClassVar[dict[str, str]] = {}
     fixed_lengths: ClassVar[dict[str, int]] = {}
     real: ClassVar[str] = ""
@@ -100,6 +129,12 @@ class Task(ABC):
     halve_unitary_units: ClassVar[bool] = False
     restarts: ClassVar[bool] = False
     independent_batches: ClassVar[bool] = False
+    quick: ClassVar[tuple[int, Setting] | None] = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not hasattr(cls, "title") and hasattr(cls, "name"):
+            cls.title = cls.name.replace("_", " ").capitalize()
 
     def __init__(self, length: int, variant: str = "", seed: int = 0) -> None:
         self.variant = self.check_variant(variant)
@@ -169,9 +204,12 @@ class Task(ABC):
         return "generated sequences"
 
     @property
-    @abstractmethod
     def baseline(self) -> float:
-        """The constant baseline: loss of the best answer that is the same for every sequence."""
+        """The constant baseline: loss of the best answer that is the same for every sequence.
+
+        It is measured, unless the task has a formula for it.
+        """
+        return constant_loss(self)
 
     @property
     def memoryless(self) -> float | None:

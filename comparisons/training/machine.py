@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import unitary_zoo
+from comparisons import plugins
 
 
 def usable_cpus() -> int:
@@ -59,8 +60,9 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, torch and this library."""
+    """The versions of Python, torch, this library, and the files of plug-ins."""
     return {
+        **plugins.versions(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "unitary_zoo": unitary_zoo.__version__,

@@ -255,20 +255,20 @@ def _detached(state: State) -> State:
     """The states without their graph, so that gradients end where a batch begins."""
     # In one order in memory, so that they are the same after a checkpoint.
     if isinstance(state, tuple):
-        return state[0].detach().contiguous(), state[1].detach().contiguous()
+        return tuple(part.detach().contiguous() for part in state)
     return state.detach().contiguous()
 
 
 def _cloned(state: State | None) -> State | None:
     """The states alone: they may be the end of a tensor of all steps, which would be saved too."""
     if isinstance(state, tuple):
-        return state[0].clone(), state[1].clone()
+        return tuple(part.clone() for part in state)
     return None if state is None else state.clone()
 
 
 def _moved(state: State | None, device: str) -> State | None:
     if isinstance(state, tuple):
-        return state[0].to(device), state[1].to(device)
+        return tuple(part.to(device) for part in state)
     return None if state is None else state.to(device)
 
 

@@ -3,15 +3,21 @@
 import gzip
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from comparisons import plugins
 from comparisons.data import images
+from comparisons.models import MODELS
+from comparisons.papers import PAPERS
+from comparisons.plan import PRESETS
 from comparisons.records import Optimizer, Point, Result, Run, Setting
 from comparisons.tasks import TASKS
+from unitary_zoo.base.parametrization import SCHEMES
 
 SETTING = Setting.of(
     hidden_size=8,
@@ -93,3 +99,28 @@ def small_mnist(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MNIST", replace(images.MNIST, checksums=checksums))
     monkeypatch.setenv("UNITARY_ZOO_DATA", str(tmp_path))
     return arrays
+
+
+@contextmanager
+def forgotten_parts() -> Iterator[None]:
+    """Undo at the end what plug-ins brought inside the block, as a process of its own would."""
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        for registry in (SCHEMES, TASKS, MODELS, PRESETS, PAPERS._more):
+            registry.names()  # installed plug-ins first
+            stack.enter_context(registry.override())
+        patch.setattr(plugins, "_LOADED", {})
+        patch.setattr(PAPERS, "_loaded", dict(PAPERS._loaded))
+        yield
+
+
+@pytest.fixture
+def apart() -> Callable[[], object]:
+    """A context manager in which plug-ins are loaded as in a process of its own."""
+    return forgotten_parts
+
+
+@pytest.fixture
+def own_parts() -> Iterator[None]:
+    """Forget after the test what plug-ins brought."""
+    with forgotten_parts():
+        yield

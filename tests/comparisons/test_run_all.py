@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from comparisons import run_all
+from comparisons.cli import conformance
 from comparisons.execution import EXECUTORS
 from comparisons.execution.executor import failure
 from comparisons.models import model_names
@@ -20,6 +21,7 @@ from comparisons.results import store
 from comparisons.results.store import Store
 from comparisons.run_all import main
 from comparisons.tasks import TASKS
+from unitary_zoo.testing import ConformanceError
 
 SCRIPT = Path(run_all.__file__)
 
@@ -350,6 +352,73 @@ def test_main_isolates_schemes_that_end_their_process(tmp_path):
         "ends_by_key": "KeyboardInterrupt",
         "ends_generator": "GeneratorExit",
     }
+
+
+PLUGIN = str(SCRIPT.parents[1] / "docs" / "examples" / "plugin.py")
+
+
+@pytest.mark.slow
+def test_main_shows_what_a_plugin_brings_as_ours(tmp_path, apart, capsys):
+    folder = str(tmp_path)
+    command = ["--plugin", PLUGIN, "--paper", "example2026", "--iterations", "2", "--jobs", "1"]
+    with apart():
+        # The checks of this scheme are run in tests/test_docs.py.
+        assert main([*command, "--skip-conformance", "--results", folder]) == 0
+        for page in ("report.md", "report.html"):
+            text = (tmp_path / page).read_text(encoding="utf-8")
+            for words in ("reflection", "leaky", "lstm", "First sign", "Example 2026", "97.5 %",
+                          "Reflections remember signs", "plugin.py",
+                          "reflection was trained without the conformance kit"):  # fmt: skip
+                assert words in text
+        results = {result.run.model: result for result in Store(tmp_path).load().results}
+        assert results.keys() == {"reflection", "leaky", "lstm"}
+        assert results["leaky"].defect_end < 1e-5
+        assert "plugin.py" in results["leaky"].versions
+    with apart():
+        capsys.readouterr()
+        report_again([folder])
+        out = capsys.readouterr().out
+        assert "unknown task 'first_sign'" in out
+        assert "by --plugin" in out
+        assert len(list((tmp_path / "runs").iterdir())) == 3
+        export([folder, "--docs", folder, "--no-figures", "--plugin", PLUGIN])
+        assert "97.5 %" in next((tmp_path / "results").iterdir()).read_text(encoding="utf-8")
+
+
+def test_main_plans_with_what_a_plugin_brings(apart, capsys):
+    with apart():
+        assert main(["--plugin", PLUGIN, "--list"]) == 0
+        words = capsys.readouterr().out.split()
+        for name in ("reflection", "leaky", "first_sign", "example2026", "tiny"):
+            assert name in words
+        flags = ["--plugin", PLUGIN, "--tasks", "first_sign", "--dry-run", "--preset"]
+        for preset, seeds in (("tiny", 2), ("quick", 1), ("smoke", 1)):
+            assert main([*flags, preset]) == 0
+            assert f"{seeds * len(model_names())} runs" in capsys.readouterr().out
+
+
+def test_main_shows_error_of_plugin_in_one_line(tmp_path, capsys):
+    path = tmp_path / "broken.py"
+    path.write_text("import torch\nx = y\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--plugin", str(path), "--dry-run"])
+    error = capsys.readouterr().err
+    assert f"plug-in {path}, line 2: NameError: name 'y' is not defined" in error
+    assert error.count("\n") == 1
+
+
+def test_main_trains_nothing_where_a_scheme_does_not_conform(
+    tmp_path, trained, apart, monkeypatch, capsys
+):
+    def fails(scheme):
+        raise ConformanceError("Reflection fails 1 of 41 checks:\n  unitary: residual 1")
+
+    monkeypatch.setattr(conformance, "check_parametrization", fails)
+    with apart(), pytest.raises(SystemExit, match="2"):
+        main(["--plugin", PLUGIN, "--schemes", "reflection", "--results", str(tmp_path / "new")])
+    assert "fails 1 of 41 checks:\n  unitary: residual 1\n" in capsys.readouterr().err
+    assert not trained
+    assert not (tmp_path / "new").exists()
 
 
 def test_run_all_stays_short():

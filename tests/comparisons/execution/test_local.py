@@ -259,7 +259,7 @@ def test_places_share_gpus_and_threads(make_run, monkeypatch):
     division = executor.divide([*runs, pinned])
     assert (division.jobs, set(division.threads.values())) == (4, {2})
     places = pool._Places(division, 8, pool.GpuSlots(2))
-    waiting = pool.deque([*runs, pinned])
+    waiting = pool._Waiting([*runs, pinned])
     while run := places.next_run(waiting, pool.deque()):
         places.start(None, run, executor.options)
     assert [worker.gpu for worker in places.workers] == ["GPU-a", "5", "GPU-a", "5"]

@@ -17,7 +17,7 @@ RELU = Setting.of(
 )
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", PRESETS.names())
 def test_preset_covers_every_model_on_every_task(preset):
     tasks = set(TASKS.names())
     if preset == "paper":  # which has no settings of its own
