@@ -49,7 +49,31 @@ def table(text: str) -> list[list[str]]:
 
 def test_no_page_has_examples_that_are_not_run():
     pages = {page.stem for page in DOCS.glob("*.md") if "```py" in page.read_text("utf-8")}
-    assert pages == {*EXECUTED, "extending"}
+    assert pages == {*EXECUTED, "extending", *OWN_PARTS}
+
+
+OWN_PARTS = ("own_model", "own_task", "own_paper", "own_preset")
+"""Pages that show parts of examples/plugin.py, which tests/comparisons/test_run_all.py runs."""
+
+
+@pytest.mark.parametrize("page", OWN_PARTS)
+def test_page_of_own_part_shows_the_example(page):
+    part = page.removeprefix("own_")
+    ((title, code),) = examples(page)
+    assert title == "from docs/examples/plugin.py"
+    assert code == f'--8<-- "examples/plugin.py:{part}"\n'
+    source = (DOCS / "examples" / "plugin.py").read_text(encoding="utf-8")
+    (shown,) = re.findall(rf"# --8<-- \[start:{part}\]\n(.*?)# --8<-- \[end:{part}\]", source, re.S)
+    assert "register(" in shown
+
+
+def test_example_of_own_parts_has_the_scheme_that_is_accepted():
+    """It is checked as that of extending.md is, below."""
+    scheme = dict(examples("extending"))["reflection.py"]
+    for before, after in changes():
+        scheme = scheme.replace(before, after)
+    source = (DOCS / "examples" / "plugin.py").read_text(encoding="utf-8")
+    assert scheme.partition("class ReflectionMap")[2] in source
 
 
 def installed(title: str) -> bool:
