@@ -8,6 +8,7 @@ from pathlib import Path
 
 from comparisons import plugins
 from comparisons.output import write_file
+from comparisons.papers import PAPERS
 from comparisons.report.figures import drawings, save_png
 from comparisons.report.html import html_page
 from comparisons.report.markdown import markdown_page
@@ -53,7 +54,9 @@ def write_report(folder: Path) -> WrittenReport:
 
 
 def _notes(folder: Path, contents: Contents) -> Iterator[str]:
-    """Lines on plug-ins: those that are not loaded here, and schemes that were not checked."""
+    """Lines on plug-ins: what they bring and is not here, and schemes that were not checked."""
+    if contents.plan and contents.plan.paper and contents.plan.paper not in tuple(PAPERS):
+        yield f"unknown paper {contents.plan.paper!r}; name the plug-in that brings it by --plugin"
     here = {plugin.name for plugin in plugins.loaded()}
     for name in contents.plan.plugins if contents.plan else ():
         if name not in here:

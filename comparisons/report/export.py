@@ -20,7 +20,7 @@ from typing import Any
 
 from comparisons import plugins
 from comparisons.output import tolerate_encoding, write_file
-from comparisons.papers import Paper, find_paper
+from comparisons.papers import PAPERS, Paper
 from comparisons.records import Failure, Result
 from comparisons.report.figures import drawings, save_png
 from comparisons.report.levels import Levels
@@ -142,7 +142,7 @@ def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False
         save_png(drawing.figure, docs / "images" / images[-1])
     path = docs / "results" / f"{name}.json"
     named = contents.plan.paper if contents.plan else ""
-    runs = records(contents.results, find_paper(named) if named else None)
+    runs = records(contents.results, PAPERS.get(named))
     # One line for each record keeps differences between two versions of the file readable.
     lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
     others = json.dumps({"images": images, "failed": failed(contents.failures)})

@@ -3,7 +3,9 @@ from comparisons.results.store import Store
 
 
 def test_report_names_plugins_of_the_command_that_are_not_loaded(tmp_path, make_run):
-    Store(tmp_path).save_plan("command", [make_run()], plugins=["/x/mine.py"])
-    (remark,) = write_report(tmp_path).remarks
-    assert remark.startswith("the last command loaded /x/mine.py")
-    assert "--plugin" in remark
+    Store(tmp_path).save_plan("command", [make_run()], "mine2026", ["/x/mine.py"])
+    paper, plugin = write_report(tmp_path).remarks
+    assert "unknown paper 'mine2026'" in paper
+    assert plugin.startswith("the last command loaded /x/mine.py")
+    assert "--plugin" in paper
+    assert "--plugin" in plugin

@@ -318,7 +318,6 @@ def test_store_leaves_out_a_curve_that_was_cut(tmp_path, make_result):
         '{"command": "c", "ids": "abc"}',
         '{"command": 3, "ids": []}',
         '{"command": "c", "ids": [1]}',
-        '{"command": "c", "ids": [], "paper": "nobody1999"}',
         "[]",
         "null",
     ],
