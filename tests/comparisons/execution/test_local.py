@@ -158,11 +158,11 @@ def test_local_executor_ends_run_that_hangs(make_run, monkeypatch):
         make_run(seed=1),
         make_run(seed=2, options=instead(f"{deaf}def hang(): time.sleep(60)\nhang()")),
     ]
-    ended = ended_by_seed(runs, jobs=3, timeout=1.0)
+    ended = ended_by_seed(runs, jobs=3, timeout=2.0)
     assert isinstance(ended[1], Result)
     for seed in (0, 2):
         assert ended[seed].kind == faults.HUNG
-        assert "no step was finished for 1 s" in ended[seed].error
+        assert "no step was finished for 2 s" in ended[seed].error
         assert "in hang" in ended[seed].traceback
 
 
