@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import json
 import os
@@ -102,9 +103,11 @@ class CheckpointFile:
         _warn(f"{self.path} cannot be used ({reason}); {kept}, and the run begins anew")
 
     def delete(self) -> None:
-        """Delete the file, if there is one."""
-        with contextlib.suppress(OSError):  # a later run with this configuration begins from it
-            self.path.unlink(missing_ok=True)
+        """Delete the file, and those that were being written when an earlier process was killed."""
+        pattern = f".{glob.escape(self.path.name)}.*.tmp"
+        for path in (self.path, *self.path.parent.glob(pattern)):
+            with contextlib.suppress(OSError):  # what is left does no harm
+                path.unlink(missing_ok=True)
 
 
 def _origin(run: Run) -> str:
