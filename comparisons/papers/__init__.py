@@ -22,6 +22,7 @@ from comparisons.papers._numbers import (
     read_results,
 )
 from comparisons.records import Setting
+from comparisons.studies import Dimension
 from unitary_zoo.registry import Registry, unknown_name
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Papers",
     "PublishedResult",
     "Reading",
+    "SearchGrid",
     "Source",
     "Training",
     "find_paper",
@@ -66,6 +68,23 @@ class Training:
 
 
 @dataclass(frozen=True)
+class SearchGrid:
+    """The settings among which a paper says that it chose.
+
+    Attributes:
+        models: Our names for its models.
+        space: What it tried.
+        source: Where it says so, and what is left to assume.
+        tasks: Tasks that it did this for; empty is all.
+    """
+
+    models: tuple[str, ...]
+    space: tuple[Dimension, ...]
+    source: str
+    tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Paper:
     """One paper, or one published re-implementation.
 
@@ -78,6 +97,7 @@ class Paper:
         remarks: Remarks for a reader who compares our numbers with its own.
         remarks_on: Such remarks on one task each, by its name.
         readings: Points of its figures on gradients and states; read from the other CSV file.
+        search: What it searched, if it says so; the first that names a model and task is taken.
     """
 
     cite: str
@@ -88,6 +108,7 @@ class Paper:
     remarks: tuple[str, ...] = ()
     remarks_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
+    search: tuple[SearchGrid, ...] = ()
 
 
 PIXELS = 784  # of an image of MNIST, one at each step

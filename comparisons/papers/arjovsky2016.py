@@ -4,10 +4,12 @@ from dataclasses import replace
 
 from comparisons.papers import (
     Paper,
+    SearchGrid,
     Training,
     mnist_training,
 )
 from comparisons.records import Optimizer, Setting
+from comparisons.studies import Dimension
 
 RMSPROP = Optimizer("rmsprop_theano", lr=1e-3, alpha=0.9)
 CODE = "Arjovsky et al. 2016, amarshah/complex_RNN [V]; the code's default of 20,000 iterations"
@@ -97,6 +99,14 @@ PAPER = Paper(
         *mnist_training(("arjovsky",), URNN_MNIST),
         *mnist_training(("lstm",), RNN_MNIST),
         *mnist_training(("irnn",), IRNN_MNIST),
+    ),
+    search=(
+        SearchGrid(
+            ("arjovsky", "tanh_rnn", "irnn", "lstm"),
+            (Dimension("batch_size", choices=(20, 50)),),
+            "Arjovsky et al. 2016 [V]: 20 and 50 on adding, of which it kept the better",
+            ("adding",),
+        ),
     ),
     remarks=(
         "The first arXiv version (November 2015) may have used code whose reflection was not "

@@ -2,12 +2,14 @@
 
 from comparisons.papers import (
     Paper,
+    SearchGrid,
     Training,
     mnist_iterations,
     mnist_training,
     text_iterations,
 )
 from comparisons.records import Optimizer, Setting
+from comparisons.studies import Dimension
 
 CODE = "Kerg et al. 2019 (nnRNN), nnRNN/nnRNN_release [V]"
 ORTHOGONAL = "RNN-orth is `rnn`: free, started orthogonal, with ReLU instead of modReLU"
@@ -159,6 +161,23 @@ PTB = tuple(
     )
 )
 
+RATES = (Dimension("lr", 1e-4, 1e-2), Dimension("alpha", choices=(0.5, 0.9, 0.99)))
+TENTH = Dimension("unitary_ratio", choices=(0.1,))
+SEARCHED = "Kerg et al. 2019, supplement [V]: lr .01 to .0001, searched here in between"
+
+
+def _nnrnn_search(size: int, tasks: tuple[str, ...]) -> SearchGrid:
+    """The grid of nnRNN, whose penalty depends on the size as in :func:`_nnrnn`."""
+    deltas = tuple(2 * delta / size for delta in (0.0, 1e-4, 1e-3, 0.01, 0.1, 0.15, 1.0, 10.0))
+    decays = (0.0, 1e-6, 1e-5, 1e-4)
+    penalty = (Dimension("penalty.0", choices=deltas), Dimension("penalty.1", choices=decays))
+    return SearchGrid(
+        ("nnrnn",),
+        (*RATES, TENTH, *penalty),
+        f"{SEARCHED}; orthogonal lr a tenth; delta 0 to 10, as twice its n-th part, n = {size}",
+        tasks,
+    )
+
 
 PAPER = Paper(
     cite="Kerg et al. 2019",
@@ -173,6 +192,18 @@ PAPER = Paper(
             for training in mnist_training(models, setting, ("permuted_mnist",))
         ),
         *PTB,
+    ),
+    search=(
+        _nnrnn_search(128, ("copying",)),
+        _nnrnn_search(512, ("permuted_mnist",)),
+        _nnrnn_search(1024, ("char_lm",)),
+        SearchGrid(("expm",), (*RATES, TENTH), f"{SEARCHED}; orthogonal lr a tenth"),
+        SearchGrid(
+            ("eunn",),
+            (*RATES, Dimension("unitary_ratio", choices=(1.0,))),
+            f"{SEARCHED}; one lr for all parameters, as in its settings",
+        ),
+        SearchGrid(("tanh_rnn", "rnn", "lstm"), RATES, SEARCHED),
     ),
     remarks_on={
         "copying": ("Its accuracy is over the last 10 steps, as here.",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from comparisons.models import check_model, model_names
 from comparisons.papers import Training, find_paper
 from comparisons.plan.costs import cheapest_first
 from comparisons.plan.fitting import accepted_size, fitted, with_change
+from comparisons.plan.grid import Grid
 from comparisons.plan.papers import describe_trainings, trainings_of
 from comparisons.plan.presets import DEFAULT_PRESET, PRESETS, Preset
 from comparisons.records import Run
@@ -29,6 +30,7 @@ def plan(
     models: Sequence[str] | None = None,
     *,
     paper: str | None = None,
+    grid: Grid | None = None,
     lengths: Sequence[int] | None = None,
     variants: Sequence[str] | None = None,
     real_data: bool = False,
@@ -46,6 +48,7 @@ def plan(
         tasks: Names of tasks; None is all.
         models: Names of schemes and baselines; None is all.
         paper: Name of a paper: exactly what it trained, in place of a preset.
+        grid: A grid file, in place of both; the other arguments change what it asks for.
         lengths: Lengths instead of the preset's; one that the preset lacks takes the settings of
             the nearest.
         variants: Variants of the tasks instead of the preset's.
@@ -61,12 +64,18 @@ def plan(
             task, or there is nothing to run.
     """
     runs: list[Run] = []
+    if grid is not None:
+        tasks, models = tasks or grid.tasks, models or grid.models
+        lengths, variants = lengths or grid.lengths, variants or grid.variants
+        seeds = grid.seeds if seeds is None else seeds
     try:
-        find = (
-            PRESETS.get(preset).trainings
-            if paper is None
-            else partial(trainings_of, find_paper(paper))
-        )
+        find: Callable[[str, str], list[Training]]
+        if grid is not None:
+            find = grid.trainings
+        elif paper is not None:
+            find = partial(trainings_of, find_paper(paper))
+        else:
+            find = PRESETS.get(preset).trainings
         for task in map(TASKS.get, tasks or TASKS.names()):
             for model in map(check_model, models or model_names()):
                 trainings = find(task.name, model)
@@ -87,6 +96,8 @@ def plan(
                     runs += _runs(training, task, device, lengths_given=lengths is not None)
     except (LookupError, ValueError) as error:
         raise PlanError(str(error)) from None
+    if not runs and grid is not None:
+        raise PlanError(f"{grid.path} asks for nothing that its base has; change tasks or models")
     if not runs and paper is not None:
         raise PlanError(f"{paper} trained nothing of that; {describe_trainings(paper)}")
     if not runs:

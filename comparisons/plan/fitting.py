@@ -23,15 +23,13 @@ def fitted(setting: Setting, model: str) -> Setting:
     """The setting for a model whose state is as many real numbers as the setting has units."""
     state = setting.model.hidden_size
     setting = for_field(setting, model)
+    n = units_of_state(setting, model, state)
     if not is_scheme(model):
-        # An LSTM's state is h and c.
-        units = state // traits_of(builder_of(model)).reals
         optimizer = setting.training.optimizer
         unitary = replace(optimizer, lr=optimizer.lr / 10) if has_unitary_weight(model) else None
-        return setting.changed(hidden_size=units, clip=1.0, unitary_optimizer=unitary)
+        return setting.changed(hidden_size=n, clip=1.0, unitary_optimizer=unitary)
     info = Parametrization.get(model).info
     field = dict(setting.model.options).get("field", info.field)
-    n = accepted_size(model, state // 2 if field == "complex" else state)
     dimension = info.claims[field].dimension(n)
     # Learn W alone only if the scheme covers U(n). A smaller family may contain no good W, and a
     # unitary W cannot shrink a wrong state, as a free read-out can.
@@ -46,6 +44,14 @@ def fitted(setting: Setting, model: str) -> Setting:
     if alone and info.family == "projected" and info.exact:
         unitary = PROJECTED_IDENTIFICATION
     return setting.changed(hidden_size=n, only_recurrent_weight=alone, unitary_optimizer=unitary)
+
+
+def units_of_state(setting: Setting, model: str, state: int) -> int:
+    """The units with which the model's state is as many real numbers, or a few more."""
+    if not is_scheme(model):
+        return state // traits_of(builder_of(model)).reals  # an LSTM's state is h and c
+    field = dict(setting.model.options).get("field", Parametrization.get(model).info.field)
+    return accepted_size(model, state // 2 if field == "complex" else state)
 
 
 def for_field(setting: Setting, model: str) -> Setting:
