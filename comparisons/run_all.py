@@ -14,15 +14,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from comparisons.cli import console
-from comparisons.cli.arguments import parser, planned_runs, results_folder
-from comparisons.cli.conformance import NotConformingError
+from comparisons.cli.arguments import parser
 from comparisons.cli.execute import Keeper, complete
 from comparisons.cli.execution_flags import execution_options
 from comparisons.cli.follow import follow, is_follower
-from comparisons.data import DataError
-from comparisons.execution import EXECUTORS, ExecutorError
+from comparisons.cli.planned import REFUSALS, planned
+from comparisons.cli.reporting import report
+from comparisons.cli.search import print_searches, searched
+from comparisons.execution import EXECUTORS
 from comparisons.output import tolerate_encoding
-from comparisons.plan import PlanError
 from comparisons.results.store import ResultsError, Store
 from comparisons.training.machine import usable_cpus
 
@@ -39,24 +39,27 @@ def main(argv: list[str]) -> int:
         console.print_catalogue()
         return 0
     try:
-        runs = planned_runs(args)
-        store = Store(results_folder(args))
+        asked = planned(args, command)
+        store = Store(asked.folder)
         executor = EXECUTORS[args.executor](execution_options(args, store.folder))
-    except (PlanError, DataError, NotConformingError, ExecutorError) as error:
+    except REFUSALS as error:
         p.error(str(error))
     if args.dry_run:
-        console.print_runs(runs, console.read_finished(store), args.jobs or usable_cpus())
+        jobs = args.jobs or usable_cpus()
+        print_searches(asked.seekers, jobs)
+        console.print_runs(asked.runs, console.read_finished(store), jobs)
         return 0
     try:
-        for line in store.prepare(command, runs, args.paper or "", args.plugin):
+        for line in store.prepare(command, asked.runs, asked.paper, asked.plugins):
             console.say(line)
     except (OSError, ResultsError) as error:
         p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
     keeper = Keeper(store, command)
     try:
+        runs = searched(executor, asked, store, command)
         complete(executor, runs, store, keeper, args.jobs or usable_cpus())
-        reported = _report(store.folder)
-    except ExecutorError as error:
+        reported = report(store.folder)
+    except REFUSALS as error:
         p.error(str(error))
     except KeyboardInterrupt:
         keeper.report_unsaved()
@@ -66,22 +69,6 @@ def main(argv: list[str]) -> int:
         console.say(f"{keeper.failed} runs failed; tracebacks are in {store.folder / 'failures'}")
     keeper.report_unsaved()
     return 3 if keeper.unsaved or not reported else 1 if keeper.failed else 0
-
-
-def _report(folder: Path) -> bool:
-    """Write and print the report; returns whether it could be written."""
-    # Late: every worker process imports this file, and only this one process draws figures.
-    from comparisons.report import write_report
-
-    try:
-        report = write_report(folder)
-    except OSError as error:
-        again = shlex.join(["python", "-m", "comparisons.report", str(folder)])
-        console.say(f"the report could not be written ({error}); this tries again: {again}")
-        return False
-    console.print_summary(report.sections)
-    console.say("report: " + ", ".join(map(str, report.pages)))
-    return True
 
 
 if __name__ == "__main__":

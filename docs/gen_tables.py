@@ -123,6 +123,8 @@ def results(name: str, docs: Path) -> str:
     if not all(map(ranked, sections)):
         shown.append(BY_NAME)
     shown += [f"![Figure of {name}](images/{image})" for image in found["images"]]
+    if found.get("search"):  # older exports do not have it
+        shown += [found["search_caption"], table(found["search"])]
     if found["failed"]:
         shown.append(f"Failed, and counted in no row: {'; '.join(found['failed'])}.")
     return "\n\n".join([*shown, made_by_runs(found["runs"])])

@@ -1,4 +1,4 @@
-"""The flags of ``run_all.py``, and the runs they ask for."""
+"""The flags of ``run_all.py`` on what is trained."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from comparisons.cli.conformance import require_conformance
 from comparisons.cli.execution_flags import add_execution_flags
 from comparisons.cli.own_parts import plugin
 from comparisons.cli.values import device, positive
-from comparisons.data import files
 from comparisons.execution.ddp import rank, started_by_torchrun
-from comparisons.plan import DEFAULT_PRESET, plan
-from comparisons.records import Run
-from comparisons.tasks import TASKS
+from comparisons.plan import DEFAULT_PRESET
+from comparisons.plan.search import SAMPLERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,6 +39,9 @@ def parser(description: str) -> Parser:
     )
     what.add_argument(
         "--paper", metavar="NAME", help="what one paper trained, beside what it published"
+    )
+    what.add_argument(
+        "--grid", type=Path, metavar="FILE", help="what a YAML or Python file of your own asks for"
     )
     p.add_argument("--tasks", nargs="+", metavar="NAME", help="all, if not given")
     p.add_argument(
@@ -74,8 +74,9 @@ def parser(description: str) -> Parser:
         "--device", type=device, default="cpu", help="cpu, cuda, cuda:1, ...; %(default)s"
     )
     p.add_argument(
-        "--results", type=Path, metavar="DIR", help="where they are kept; results/PRESET or /PAPER"
-    )
+        "--results", type=Path, metavar="DIR",
+        help="where they are kept; results/PRESET, /PAPER or /FILE",
+    )  # fmt: skip
     p.add_argument(
         "--plugin", nargs="+", type=plugin, default=[], metavar="FILE",
         help="files or modules with schemes, models, tasks, papers or presets of your own",
@@ -84,44 +85,24 @@ def parser(description: str) -> Parser:
         "--skip-conformance", action="store_true",
         help="train schemes of plug-ins without the checks that they have to pass first",
     )  # fmt: skip
+    add_search_flags(p)
     add_execution_flags(p)
     p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
     p.add_argument("--list", action="store_true", help="show everything that has a name here")
     return p
 
 
-def results_folder(args: argparse.Namespace) -> Path:
-    """The folder of the comparison: as given, or that of the paper or preset."""
-    return args.results or Path("results", args.paper or args.preset or DEFAULT_PRESET)
-
-
-def planned_runs(args: argparse.Namespace) -> list[Run]:
-    """The runs that the flags ask for.
-
-    Except in a dry run, their data are checked to be there, and schemes of plug-ins to conform.
-
-    Raises:
-        PlanError: The flags ask for something that does not exist.
-        DataError: Data are missing or damaged.
-        NotConformingError: A scheme of a plug-in fails the conformance kit.
-    """
-    if args.data_dir is not None:
-        files.use_folder(args.data_dir)
-    runs = plan(
-        args.preset or DEFAULT_PRESET,
-        args.tasks,
-        args.schemes,
-        lengths=args.lengths,
-        variants=args.variants,
-        real_data=files.folder() is not None,
-        seeds=args.seeds,
-        device=args.device,
-        iterations=args.iterations,
-        hidden_size=args.hidden_size,
-        paper=args.paper,
+def add_search_flags(p: argparse.ArgumentParser) -> None:
+    """Add the flags of a search."""
+    search = p.add_argument_group("search for settings, by a validation set")
+    search.add_argument(
+        "--search", type=positive, metavar="N",
+        help="choose each model's learning rates and start on each task by N trials",
+    )  # fmt: skip
+    search.add_argument(
+        "--search-space", metavar="FILE",
+        help="what is searched: a file, or a paper's name; the paper's own grid, or a default",
+    )  # fmt: skip
+    search.add_argument(
+        "--search-sampler", choices=SAMPLERS, help="how trials are chosen; tpe, if not given"
     )
-    if not args.dry_run:
-        for task, variant in sorted({(run.task, run.variant) for run in runs}):
-            TASKS.get(task).prepare(variant, args.download)
-        require_conformance(runs, results_folder(args), args.skip_conformance)
-    return runs

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from comparisons.cli import console
+from comparisons.cli.reporting import report_early
 from comparisons.cli.sharing import SharedRuns, open_claims
 from comparisons.execution import Divides, Executor
 from comparisons.execution.executor import failure_by
@@ -202,16 +203,6 @@ def execute(
                         console.say(f"about {console.minutes(left)} left on this machine")
                 if whole and others and not reported:
                     reported = True
-                    _report_early(folder)
+                    report_early(folder)
     finally:
         keeper.try_again()
-
-
-def _report_early(folder: Path) -> None:
-    """Write a first report; one that cannot be written now is written at the end."""
-    # Late, as in run_all.py: drawing is slow to import.
-    from comparisons.report import write_report
-
-    with contextlib.suppress(OSError):
-        pages = ", ".join(map(str, write_report(folder).pages))
-        console.say(f"a first report, of what has finished: {pages}")

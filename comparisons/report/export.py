@@ -24,6 +24,7 @@ from comparisons.papers import PAPERS, Paper
 from comparisons.records import Failure, Result
 from comparisons.report.figures import drawings, save_png
 from comparisons.report.levels import Levels
+from comparisons.report.search_table import caption, search_rows
 from comparisons.report.sections import build_report
 from comparisons.results.published import published_for
 from comparisons.results.store import Contents, ResultsError, Store
@@ -145,7 +146,15 @@ def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False
     runs = records(contents.results, PAPERS.get(named))
     # One line for each record keeps differences between two versions of the file readable.
     lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
-    others = json.dumps({"images": images, "failed": failed(contents.failures)})
+    others = json.dumps(
+        {
+            "images": images,
+            "failed": failed(contents.failures),
+            "search": search_rows(contents.searches),
+            "search_caption": caption(contents.searches) if contents.searches else "",
+        },
+        ensure_ascii=False,
+    )
     write_file(path, f'{others[:-1]}, "runs": [\n{lines}\n]}}\n')
     return path
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from comparisons.report.figures import Drawing
 from comparisons.report.provenance import Provenance
 from comparisons.report.published_table import PublishedLine, PublishedTable
+from comparisons.report.search_table import SearchTable
 from comparisons.report.sections import Chapter, Matrix, Report, Section
 from comparisons.results.text import markdown_table
 
@@ -41,6 +42,8 @@ def _blocks(report: Report, drawings: Mapping[str, Sequence[Drawing]]) -> Iterat
         yield chapter.measures
         for section in chapter.sections:
             yield from _section(section, drawings[section.name])
+        if chapter.search:
+            yield from _search(chapter, chapter.search)
         if chapter.published:
             yield from _published(chapter, chapter.published)
         yield chapter.left_out
@@ -73,6 +76,14 @@ def _section(section: Section, drawings: Sequence[Drawing]) -> Iterator[str]:
     yield _numbered(section.sources)
     for drawing in drawings:
         yield f"![{drawing.title}, {section.title}](figures/{drawing.name}.png)"
+
+
+def _search(chapter: Chapter, search: SearchTable) -> Iterator[str]:
+    yield f"### {chapter.title}: {search.title}"
+    yield search.caption
+    yield markdown_table(search.table.columns, [line.cells for line in search.table.lines])
+    yield "Where the ranges come from:"
+    yield _numbered(search.sources)
 
 
 def _published(chapter: Chapter, published: PublishedTable) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from comparisons.models import is_baseline
@@ -12,6 +12,7 @@ from comparisons.report.legend import LEGEND, LEGEND_END
 from comparisons.report.levels import Levels
 from comparisons.report.provenance import Provenance, provenance_of
 from comparisons.report.published_table import PublishedTable, published_table
+from comparisons.report.search_table import SearchTable, search_table
 from comparisons.report.size_curves import SizeCurve, size_curves
 from comparisons.report.style import Style, line_styles, styles
 from comparisons.report.tables import MAIN_COLUMNS, Table, results_table
@@ -86,6 +87,7 @@ class Chapter:
         published: Published results beside ours; None without any.
         provenance: Origin of our side of that table; None if nothing was run.
         left_out: A sentence on the published results that are not shown; "" if all are.
+        search: How settings were searched; None if they were not.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Chapter:
     published: PublishedTable | None
     provenance: Provenance | None
     left_out: str
+    search: SearchTable | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def build_report(contents: Contents, notes: Sequence[str] = ()) -> Report:
     """
     plan = contents.plan
     paper = PAPERS.get(plan.paper) if plan else None
-    chapters = _chapters(contents.results, paper, plan.paper if plan else "")
+    chapters = _chapters(contents, paper, plan.paper if plan else "")
     sections = tuple(section for chapter in chapters for section in chapter.sections)
     missing = contents.missing
     return Report(
@@ -181,10 +184,8 @@ def build_report(contents: Contents, notes: Sequence[str] = ()) -> Report:
     )
 
 
-def _chapters(
-    results: Iterable[Result], paper: Paper | None, paper_name: str
-) -> tuple[Chapter, ...]:
-    groups = summarize(results)
+def _chapters(contents: Contents, paper: Paper | None, paper_name: str) -> tuple[Chapter, ...]:
+    groups = summarize(contents.results)
     shown = [summary for group in groups.values() for summary in group]
     # The curves over sizes go by the model alone.
     names = {name: summary.model for summary in shown for name in (summary.name, summary.model)}
@@ -192,7 +193,7 @@ def _chapters(
         sorted(name for name in names if not is_baseline(names[name])),
         sorted(name for name in names if is_baseline(names[name])),
     )
-    tasks = {name for name, _, _ in groups}
+    tasks = {name for name, _, _ in groups} | {study.task for study in contents.searches}
     if paper is not None:
         tasks |= {published.task for published in paper.published} & set(TASKS.names())
     chapters = []
@@ -203,6 +204,7 @@ def _chapters(
         compared, left_out = compare(name, summaries, paper)
         results_of_task = [result for summary in summaries for result in summary.results]
         task = TASKS.get(name)
+        studies = [study for study in contents.searches if study.task == name]
         chapters.append(
             Chapter(
                 name=name,
@@ -216,6 +218,7 @@ def _chapters(
                 "paper's own runs beside them."
                 if left_out
                 else "",
+                search=search_table(studies) if studies else None,
             )
         )
     return tuple(chapters)

@@ -9,6 +9,7 @@ from typing import Any
 from comparisons.records import Failure, Result, Run
 from comparisons.results.reading import LeftAloneError
 from comparisons.results.schema import check
+from comparisons.studies import Study
 from comparisons.tasks import TASKS
 
 SCHEMA = 1
@@ -104,12 +105,28 @@ def read_plan(data: Any) -> Plan:
     return plan
 
 
+def read_searches(data: Any) -> tuple[Study, ...]:
+    """The searches for settings; see :func:`read_result`."""
+    studies = tuple(map(Study.from_dict, _without_schema(data)["studies"]))
+    for study in studies:
+        check(study, Study, "study")
+        _check_task(study.task, study.length, study.variant)
+        names = {dimension.name for dimension in study.space}
+        if any(trial.values.keys() != names for trial in study.trials):
+            raise ValueError(f"a trial of {study.id} has other values than its space")
+    return studies
+
+
 def _check_run(run: Run) -> None:
     """Raise an error if there is no such task, variant or length here, or no id can be made."""
+    _check_task(run.task, run.length, run.variant)
+    check(run.id, str, "run.id")
+
+
+def _check_task(name: str, length: int, variant: str) -> None:
     try:
-        task = TASKS.get(run.task)
+        task = TASKS.get(name)
     except LookupError as error:
         message = f"{error}; name the plug-in that brings it by --plugin"
         raise LeftAloneError(message) from None
-    task.check_length(run.length, run.variant)
-    check(run.id, str, "run.id")
+    task.check_length(length, variant)

@@ -1,7 +1,8 @@
 """Store results on disk: one JSON file per run, written so that a crash never harms one.
 
 A folder holds ``runs/<id>.json`` for what finished, ``failures/<id>.json`` for what did not, and
-``plan.json`` with the last command and the runs it asked for. The report is made from these alone.
+``plan.json`` with the last command and the runs it asked for. ``searches.json`` holds how settings
+were searched, and ``search/`` is the store of the trials. The report is made from these alone.
 ``claims/`` tells commands apart that share the folder, and ``set_aside/`` takes damaged files.
 """
 
@@ -11,10 +12,10 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from comparisons.output import check_writable, write_file
 from comparisons.records import Failure, Result, Run
@@ -24,9 +25,11 @@ from comparisons.results.form import (
     read_failure,
     read_plan,
     read_result,
+    read_searches,
     to_text,
 )
 from comparisons.results.reading import Findings, json_files, read_records
+from comparisons.studies import Study
 
 R = TypeVar("R", Result, Failure)
 
@@ -50,6 +53,7 @@ class Contents:
         damaged: Files among the problems that nobody can read.
         left_alone: The ids of runs whose files a newer version, or one with other plug-ins, can
             read: they are to be neither replaced nor set aside.
+        searches: How settings were searched, sorted by id.
     """
 
     results: tuple[Result, ...]
@@ -59,6 +63,7 @@ class Contents:
     notices: tuple[str, ...] = ()
     damaged: tuple[Path, ...] = ()
     left_alone: frozenset[str] = frozenset()
+    searches: tuple[Study, ...] = ()
 
     @property
     def ended(self) -> tuple[Result | Failure, ...]:
@@ -133,6 +138,20 @@ class Store:
         plan = Plan(command, tuple(run.id for run in runs), paper, tuple(plugins))
         write_file(self.folder / "plan.json", dumps(dataclasses.asdict(plan)))
 
+    def save_searches(self, searches: Iterable[Study]) -> None:
+        """Save how settings were searched; an earlier search from the same setting is replaced.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        found = {study.id: study for study in (*self._searches(Findings()), *searches)}
+        studies = [dataclasses.asdict(found[id]) for id in sorted(found)]
+        write_file(self.folder / "searches.json", dumps({"studies": studies}))
+
+    def _searches(self, findings: Findings) -> tuple[Study, ...]:
+        read = read_records([self.folder / "searches.json"], read_searches, findings)
+        return next(iter(read.values()), ())
+
     def load(self) -> Contents:
         """Read the folder; a file that cannot be read becomes a line in ``problems``."""
         findings, notices = Findings(), list[str]()
@@ -144,6 +163,7 @@ class Store:
         left_alone = frozenset(path.stem for path in findings.left_alone if path in files)
         files = json_files(self.folder / "failures", findings.problems)
         failures = _by_run(read_records(files, read_failure, findings, _NOT_FINISHED), notices)
+        searches = self._searches(findings)
         return Contents(
             results=tuple(results.values()),
             failures=tuple(failures[id] for id in failures if id not in results),
@@ -152,6 +172,7 @@ class Store:
             notices=tuple(notices),
             damaged=tuple(findings.damaged),
             left_alone=left_alone,
+            searches=searches,
         )
 
     def ended_since(self, run: Run, time: float) -> bool:
@@ -193,7 +214,8 @@ class Store:
         if path.parent.name == "failures":
             return not read_records([path], read_failure, findings)
         if path.parent == self.folder:
-            return not read_records([path], read_plan, findings)
+            read: Callable[[Any], object] = read_plan if path.name == "plan.json" else read_searches
+            return not read_records([path], read, findings)
         found = read_records([path], read_result, findings)
         # A whole file among them holds a curve that was cut.
         return not found or path in self.load().damaged
