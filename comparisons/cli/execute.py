@@ -20,14 +20,20 @@ from comparisons.plan.costs import costs, section
 from comparisons.records import Failure, Result, Run
 from comparisons.results.form import to_text
 from comparisons.results.store import Store
+from comparisons.training.artifacts import Artifacts
+from comparisons.training.checkpoints import CheckpointFile
 
 
 class Keeper:
     """Store what ended; what cannot be stored is kept in memory and tried again.
 
+    The checkpoint of a run is deleted when its result is stored, and not before: until then the
+    run can go on from there.
+
     Args:
         store: The files.
         command: The command that asked for the runs.
+        checkpoints: The folder of the comparison to which checkpoints belong, if not the store's.
 
     Attributes:
         failed: Number of runs that failed.
@@ -35,11 +41,12 @@ class Keeper:
         on_stored: Called with a run that is stored.
     """
 
-    def __init__(self, store: Store, command: str) -> None:
+    def __init__(self, store: Store, command: str, checkpoints: Path | None = None) -> None:
         self.failed = 0
         self.on_stored: Callable[[Run], None] = lambda run: None
         self.unsaved: list[Result | Failure] = []
         self._store, self._command = store, command
+        self._artifacts = Artifacts(checkpoints or store.folder)
 
     def keep(self, ended: Result | Failure) -> Result | Failure:
         """Store it, and all that is waiting; return it as it is kept.
@@ -68,6 +75,8 @@ class Keeper:
                     self._store.save_failure(ended)
                 else:
                     self._store.save(ended)
+                    if path := self._artifacts.checkpoint(ended.run.id):
+                        CheckpointFile(path, ended.run).delete()
             except OSError as error:
                 last = error
             else:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from comparisons import plugins
 from comparisons.cli import results_files, results_tables
 from comparisons.cli.results_found import NotFoundError
 from comparisons.cli.values import positive
@@ -87,6 +88,7 @@ def _action(
     actions: Any, name: str, words: str, run: Callable[[argparse.Namespace], None]
 ) -> argparse.ArgumentParser:
     p: argparse.ArgumentParser = actions.add_parser(name, help=words, description=words)
+    plugins.add_flag(p)
 
     def guarded(args: argparse.Namespace) -> int:
         try:

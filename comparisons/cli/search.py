@@ -30,7 +30,7 @@ def searched(executor: Executor, asked: Asked, store: Store, command: str) -> li
     if not asked.seekers:
         return asked.runs
     trials = Store(store.folder / "search")
-    keeper = Keeper(trials, command)
+    keeper = Keeper(trials, command, store.folder)
     budget = asked.seekers[0].study.budget
     count = sum(seeker.study.budget for seeker in asked.seekers)
     console.say(

@@ -64,7 +64,7 @@ class Job:
 
         done = self.spool.done()
         left = [run for run in self.runs if run.id not in done]
-        executor = LocalExecutor(self.options)
+        executor = LocalExecutor(self.options, keep_choice=False)
         with (
             _signals(self._stop),
             contextlib.closing(executor.execute(left, on_progress)) as ended_runs,

@@ -12,8 +12,8 @@ class Artifacts:
 
     Attributes:
         folder: The folder of the comparison; None keeps nothing.
-        checkpoint_every: Seconds between two checkpoints in ``checkpoints/<id>.pt``, which a
-            finished run deletes; None keeps none.
+        checkpoint_every: Seconds between two checkpoints in ``checkpoints/<id>.pt``, which whoever
+            stores the result deletes; None keeps none.
         save_models: Whether the trained weights go to ``models/<id>.safetensors``.
         logs: Names of the libraries that log every evaluation: "tensorboard", "wandb".
     """

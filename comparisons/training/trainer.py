@@ -72,7 +72,7 @@ def train_model(
             training.step()
             session.between_steps()
     result = session.result()
-    session.finish()
+    session.keep_weights()
     return training.model, result
 
 
@@ -198,16 +198,15 @@ class _Session:
             stopped=training.stopped,
         )
 
-    def finish(self) -> None:
-        """Keep the weights of a training that has finished, and delete its checkpoint."""
-        if self._weights is not None:
-            try:
-                save_model(self.training.model, self.training.run, self._weights)
-            except (OSError, ModelFileError) as error:
-                # The result is worth more than the weights.
-                warnings.warn(f"{self._weights} cannot be written: {error}", stacklevel=2)
-        if self._checkpoint is not None:
-            self._checkpoint.delete()
+    def keep_weights(self) -> None:
+        """Keep the weights of a training that has finished, if that was asked for."""
+        if self._weights is None:
+            return
+        try:
+            save_model(self.training.model, self.training.run, self._weights)
+        except (OSError, ModelFileError) as error:
+            # The result is worth more than the weights.
+            warnings.warn(f"{self._weights} cannot be written: {error}", stacklevel=2)
 
 
 def _defect(training: Training) -> float | None:

@@ -38,12 +38,18 @@ class LocalExecutor:
     A run that died, hung or took too much memory is tried again as often as the options say; for
     want of memory, when all others have ended. A run that takes more than its share of the memory
     is ended, where the platform tells how much there is, before the system ends another one.
+
+    Args:
+        options: How runs are trained.
+        keep_choice: Whether the folder of the comparison keeps how runs share the machine.
     """
 
-    def __init__(self, options: ExecutionOptions) -> None:
+    def __init__(self, options: ExecutionOptions, keep_choice: bool = True) -> None:
         self.options = options
+        self._kept_in = options.artifacts.folder if keep_choice else None
         self._cpus = usable_cpus()
         self._chosen: dict[str, Share] = {}
+        self._measured: Share | None = None
         self._division: Division | None = None
 
     def divide(self, runs: Sequence[Run]) -> Division:
@@ -55,7 +61,7 @@ class LocalExecutor:
         return self._division
 
     def _divided(self, runs: Sequence[Run]) -> Division:
-        kept = KeptShares(self.options.artifacts.folder, self.options.jobs, self._cpus)
+        kept = KeptShares(self._kept_in, self.options.jobs, self._cpus)
         found = {run.id: self._chosen[run.id] for run in runs if run.id in self._chosen}
         found = kept.find(runs) | found
         new = [run for run in runs if run.id not in found]
@@ -134,6 +140,8 @@ class LocalExecutor:
         share = Share(simple, max(1, self._cpus // simple))
         if asked is not None or self._cpus == 1:
             return share, ""
+        if self._measured is not None and self._measured.jobs <= count:
+            return self._measured, f"{self._measured}, as measured before"
         if trial.is_short(runs, self._cpus):
             return share, f"{share}; the runs are too short to measure what is best"
         context, run = worker_context(), trial.dearest(runs)
@@ -144,6 +152,7 @@ class LocalExecutor:
         )
         if fastest is None:
             return share, f"{share}; nothing could be measured on {run}"
+        self._measured = fastest
         return fastest, f"{fastest}, as measured on {run} (runs x threads: {figures} for all runs)"
 
 

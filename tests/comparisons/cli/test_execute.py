@@ -13,6 +13,7 @@ from comparisons.execution.executor import Division, failure
 from comparisons.results import store as store_module
 from comparisons.results.claims import Claims
 from comparisons.results.store import Store
+from comparisons.training.artifacts import Artifacts
 
 
 class Fake:
@@ -81,6 +82,16 @@ def test_complete_stores_what_a_full_disk_refused_once_there_is_room(
     assert [result.run for result in Store(tmp_path).load().results] == runs
     assert out.count("not stored") == 2
     assert out.count("done") == 4
+
+
+def test_complete_deletes_a_checkpoint_when_its_result_is_stored(tmp_path, runs, finish, disk):
+    disk(lambda path: "seed1" in path.name)
+    places = [Artifacts(tmp_path).checkpoint(run.id) for run in runs]
+    places[0].parent.mkdir()
+    for place in places:
+        place.touch()
+    train(runs, finish, tmp_path)
+    assert [place.exists() for place in places] == [False, True, False, False]
 
 
 def test_complete_stores_at_the_end_what_the_last_result_could_not(tmp_path, runs, finish, disk):

@@ -15,7 +15,7 @@ import torch
 
 from comparisons.records import Optimizer
 from comparisons.training.artifacts import Artifacts
-from comparisons.training.checkpoints import CheckpointWarning
+from comparisons.training.checkpoints import CheckpointFile, CheckpointWarning
 from comparisons.training.trainer import DivergedError, StoppedError, train
 
 
@@ -53,7 +53,7 @@ def interrupted_at(iteration, by=None):
     return progress
 
 
-def test_train_goes_on_from_checkpoint_and_deletes_it(run, artifacts):
+def test_train_goes_on_from_checkpoint_until_that_is_deleted(run, artifacts):
     path = artifacts.checkpoint(run.id)
     for iteration in (3, 5):
         with pytest.raises(Interruption):
@@ -64,6 +64,10 @@ def test_train_goes_on_from_checkpoint_and_deletes_it(run, artifacts):
     assert result.resumed_at == (2, 4)
     assert numbers(result) == numbers(train(run))
     assert result.seconds > result.final.seconds > result.curve[1].seconds > 0
+    again = train(run, None, artifacts)  # the result may have been lost
+    assert again.resumed_at == (2, 4, 5)
+    assert numbers(again) == numbers(result)
+    CheckpointFile(path, run).delete()
     assert not list(path.parent.iterdir())
     assert train(run, None, artifacts).resumed_at == ()
 
@@ -178,6 +182,7 @@ def test_train_sets_unusable_checkpoint_aside(run, artifacts, how, reason, capsy
         result = train(run, None, artifacts)
     assert result.resumed_at == ()
     assert numbers(result) == numbers(train(run))
+    CheckpointFile(path, run).delete()
     assert [file.name for file in path.parent.iterdir()] == [f"{path.name}.unusable"]
     assert not capsys.readouterr().out
 
