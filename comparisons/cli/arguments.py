@@ -35,21 +35,23 @@ def parser(description: str) -> Parser:
     what.add_argument(
         "--preset",
         metavar="NAME",
-        help=f"sizes and settings; {DEFAULT_PRESET}, if no paper is named",
+        help=f"sizes and settings by name; {DEFAULT_PRESET} without --paper and --grid",
     )
     what.add_argument(
         "--paper", metavar="NAME", help="what one paper trained, beside what it published"
     )
     what.add_argument(
-        "--grid", type=Path, metavar="FILE", help="what a YAML or Python file of your own asks for"
-    )
-    p.add_argument("--tasks", nargs="+", metavar="NAME", help="all, if not given")
+        "--grid", type=Path, metavar="FILE",
+        help="what a YAML or Python file of your own asks for; docs/grids.md",
+    )  # fmt: skip
+    p.add_argument("--tasks", nargs="+", metavar="NAME", help="tasks; all, if not given")
     p.add_argument(
-        "--schemes", nargs="+", metavar="NAME", help="schemes and baselines; all, if not given"
-    )
+        "--schemes", nargs="+", metavar="NAME",
+        help="schemes, baselines and models of plug-ins; all, if not given",
+    )  # fmt: skip
     p.add_argument(
         "--lengths", nargs="+", type=positive, metavar="T",
-        help="instead of the preset's or the paper's",
+        help="lengths T; those of the preset, paper or grid, if not given",
     )  # fmt: skip
     p.add_argument(
         "--variants", nargs="+", metavar="NAME",
@@ -57,15 +59,17 @@ def parser(description: str) -> Parser:
     )  # fmt: skip
     p.add_argument(
         "--data-dir", type=Path, metavar="DIR",
-        help="real data, in folders mnist and ptb; $UNITARY_ZOO_DATA; else embedded data are used",
+        help="real data, in folders mnist and ptb; $UNITARY_ZOO_DATA, or else embedded data",
     )  # fmt: skip
     p.add_argument("--download", action="store_true", help="fetch what --data-dir lacks")
     p.add_argument(
-        "--seeds", nargs="+", type=int, metavar="SEED", help="a run for each; 0, or the paper's"
-    )
+        "--seeds", nargs="+", type=int, metavar="SEED",
+        help="a run for each; 0 or those of the paper or grid, if not given",
+    )  # fmt: skip
     p.add_argument(
-        "--iterations", type=positive, metavar="N", help="instead of the preset's or the paper's"
-    )
+        "--iterations", type=positive, metavar="N",
+        help="optimizer steps of each run; those of its setting, if not given",
+    )  # fmt: skip
     p.add_argument(
         "--hidden-size", type=positive, metavar="N",
         help="units: the paper's settings of that size, or else all settings at that size",
@@ -75,7 +79,7 @@ def parser(description: str) -> Parser:
     )
     p.add_argument(
         "--results", type=Path, metavar="DIR",
-        help="where they are kept; results/PRESET, /PAPER or /FILE",
+        help="the results folder; results/ and the name of the preset, paper or grid, if not given",
     )  # fmt: skip
     p.add_argument(
         "--plugin", nargs="+", type=plugin, default=[], metavar="FILE",
@@ -100,8 +104,9 @@ def add_search_flags(p: argparse.ArgumentParser) -> None:
         help="choose each model's learning rates and start on each task by N trials",
     )  # fmt: skip
     search.add_argument(
-        "--search-space", metavar="FILE",
-        help="what is searched: a file, or a paper's name; the paper's own grid, or a default",
+        "--search-space", metavar="FILE|PAPER",
+        help="what is searched: a file of yours, or the grid of a paper; without it, that of "
+        "--paper if it states one, or else this project's",
     )  # fmt: skip
     search.add_argument(
         "--search-sampler", choices=SAMPLERS, help="how trials are chosen; tpe, if not given"

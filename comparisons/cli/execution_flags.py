@@ -19,8 +19,10 @@ def add_execution_flags(p: argparse.ArgumentParser) -> None:
     """Add the flags, in groups."""
     where = p.add_argument_group("where runs are trained")
     where.add_argument(
-        "--executor", default="local", choices=EXECUTORS, help="where runs are trained; %(default)s"
-    )
+        "--executor", default="local", choices=EXECUTORS,
+        help="processes of this machine, a Ray cluster, jobs of SLURM, or processes of torchrun; "
+        "%(default)s",
+    )  # fmt: skip
     where.add_argument(
         "--ddp", dest="executor", action="store_const", const="ddp",
         help=f"train each run in all processes that torchrun starts, on shares of its batches: "
@@ -36,16 +38,21 @@ def add_execution_flags(p: argparse.ArgumentParser) -> None:
         help="runs trained at the same time on one GPU; %(default)s",
     )  # fmt: skip
     where.add_argument(
-        "--ray-address", metavar="ADDRESS", help="a Ray cluster, such as auto or ray://HOST:10001"
-    )
-    where.add_argument("--slurm-partition", metavar="NAME", help="the cluster's default")
+        "--ray-address", metavar="ADDRESS",
+        help="a Ray cluster, such as auto or ray://HOST:10001; the one that Ray finds or a new one "
+        "here, if not given",
+    )  # fmt: skip
+    where.add_argument(
+        "--slurm-partition", metavar="NAME",
+        help="where jobs go; the cluster's default, if not given",
+    )  # fmt: skip
     where.add_argument(
         "--slurm-minutes", type=positive, default=240, metavar="N",
         help="time limit of a job, which then goes on from its checkpoint; %(default)s",
     )  # fmt: skip
     where.add_argument(
         "--slurm-array", type=positive, default=256, metavar="N",
-        help="jobs of the array at the same time; %(default)s",
+        help="largest number of jobs at the same time; %(default)s",
     )  # fmt: skip
     where.add_argument(
         "--slurm-runs-per-job", type=positive, default=1, metavar="N",
@@ -62,18 +69,19 @@ def add_execution_flags(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     faults.add_argument(
         "--retries", type=non_negative, default=1, metavar="N",
-        help="try a run that was killed, hung or lost its machine again; %(default)s",
+        help="further attempts at a run that was killed, hung or lost its machine; %(default)s",
     )  # fmt: skip
     faults.add_argument(
         "--checkpoint-every", type=seconds, default=120.0, metavar="SECONDS",
-        help="a run that is ended goes on from there; 0 keeps no checkpoints; %(default)g",
+        help="time between two checkpoints, from which an interrupted run goes on; 0 keeps none; "
+        "%(default)g",
     )  # fmt: skip
     kept = p.add_argument_group("what is kept beside the results")
     kept.add_argument(
         "--save-models", action="store_true", help="keep the trained weights, as safetensors"
     )
     kept.add_argument(
-        "--log", nargs="+", default=[], choices=LOGS, help="log every evaluation there too"
+        "--log", nargs="+", default=[], choices=LOGS, help="also log every evaluation for these"
     )
 
 
