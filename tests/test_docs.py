@@ -1,5 +1,6 @@
 """The examples of the pages run, and the pages name what there is."""
 
+import argparse
 import contextlib
 import importlib
 import importlib.util
@@ -14,6 +15,8 @@ import pytest
 import torch
 from torch import nn
 
+from comparisons.cli import results_command
+from comparisons.cli.arguments import Parser, parser
 from comparisons.papers import PAPERS
 from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN, orthogonal
 
@@ -295,3 +298,55 @@ def test_commands_of_experiments_name_papers_and_tasks_there_are():
     for paper, tasks in re.findall(r"--paper (\w+) --tasks ([\w ]+?)(?: --|`)", source):
         if paper in known:
             assert set(tasks.split()) <= known[paper]
+
+
+# --------------------------------------------------------------------------------------- commands
+
+ROOT = DOCS.parent
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+
+
+def results_parser() -> Parser:
+    """The parser of ``python -m comparisons``."""
+    found = Parser()
+    results_command.add_to(found.add_subparsers())
+    return found
+
+
+def commands(script: str) -> list[list[str]]:
+    """The words behind a script, wherever the pages name it."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    found = re.findall(rf"{script}\b([^\n`'&#]*)", "\n".join(texts))
+    return [words.split() for words in found]
+
+
+def test_commands_of_pages_are_taken_by_their_parsers():
+    found = commands(r"comparisons/run_all\.py")
+    assert len(found) > 30
+    for words in found:
+        if "--plugin" in words:  # which would be loaded in this process
+            place = words.index("--plugin")
+            assert (ROOT / words[place + 1]).is_file()
+            del words[place : place + 2]
+        parser("").parse_args(["cpu" if word == "cuda" else word for word in words])
+    found = commands("-m comparisons results")
+    assert len(found) > 5
+    for words in found:
+        results_parser().parse_args(["results", *words])
+
+
+def test_flags_of_pages_are_there():
+    def flags(of: argparse.ArgumentParser) -> set[str]:
+        found = set(of._option_string_actions)
+        for action in of._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found |= set().union(*map(flags, action.choices.values()))
+        return found
+
+    known = flags(parser("")) | flags(results_parser())
+    own = {page.stem for page in DOCS.glob("own_*.md")}
+    pages = {"clusters", "experiments", "extending", "grids", "long_runs", "results", "search",
+             "several_devices", "slurm", *own}  # fmt: skip
+    for page in pages:
+        text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"`(--[\w-]+)", text)) <= known, page
