@@ -13,6 +13,7 @@ from comparisons.models.own import MODELS, schemes_in
 from comparisons.records import ModelSettings, Setting
 from comparisons.tasks import Task
 from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN
+from unitary_zoo.registry import unknown_name
 
 State = Tensor | tuple[Tensor, ...]
 """The last states of a recurrent layer; an LSTM's are the pair (h, c)."""
@@ -22,9 +23,13 @@ def builder_of(name: str) -> Builder:
     """The builder of a baseline or of a plug-in's model.
 
     Raises:
-        LookupError: There is none.
+        LookupError: There is no model of that name; the message suggests the nearest.
     """
-    return BASELINES.get(name) if name in BASELINES.names() else MODELS.get(name)
+    for registry in (BASELINES, MODELS):
+        if name in registry.names():
+            return registry.get(name)
+    known = (*Parametrization.names(), *BASELINES.names(), *MODELS.names())
+    raise LookupError(unknown_name("model", name, known))
 
 
 NORMALIZE = "rms_normalize"

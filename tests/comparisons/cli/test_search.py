@@ -33,7 +33,7 @@ def trained(make_result, monkeypatch):
             pass
 
         def execute(self, runs, report):
-            for run in reversed(runs):  # in any order
+            for run in reversed(list(runs)):  # in any order
                 asked.append(run)
                 lr = run.setting.training.optimizer.lr
                 if lr > 0.02:
@@ -85,7 +85,7 @@ def test_search_chooses_by_validation_and_leaves_test_sets_alone(tmp_path, train
 
 
 def test_search_goes_on_where_it_was_interrupted(tmp_path, trained, monkeypatch, capsys):
-    monkeypatch.setattr(run_all, "_report", lambda folder: True)
+    monkeypatch.setattr(run_all, "report", lambda folder: True)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main([*COMMAND, str(whole)]) == 0
     expected = [run.id for run in trained]
@@ -145,7 +145,7 @@ def test_search_and_grid_refuse_in_one_line(flags, hint, capsys):
 
 
 def test_damaged_searches_are_a_problem_of_their_own(tmp_path, trained, monkeypatch):
-    monkeypatch.setattr(run_all, "_report", lambda folder: True)
+    monkeypatch.setattr(run_all, "report", lambda folder: True)
     assert main([*COMMAND, str(tmp_path)]) == 0
     path = tmp_path / "searches.json"
     data = json.loads(path.read_text("utf-8"))

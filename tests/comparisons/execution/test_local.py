@@ -100,7 +100,7 @@ def test_local_executor_isolates_exception(make_run):
     assert isinstance(ended[0], Result)
     failure = ended[1]
     assert isinstance(failure, Failure)
-    assert failure.error.startswith("UnknownSchemeError: unknown scheme 'no_such_model'")
+    assert failure.error.startswith("LookupError: unknown model 'no_such_model'")
     assert "\n" not in failure.error
     assert "Traceback" in failure.traceback
     assert failure.attempts == 1  # it would fail again
