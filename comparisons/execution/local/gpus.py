@@ -23,16 +23,20 @@ class GpuSlots:
         return sum(self._free.values())
 
     def take(self, device: str) -> str | None:
-        """A place for a run on that device, "cuda" or "cuda:1"; None if there is no free one."""
+        """Take a place for a run on a device; None if there is no free one."""
+        name = self.free(device)
+        if name is not None:
+            self._free[name] -= 1
+        return name
+
+    def free(self, device: str) -> str | None:
+        """The GPU with a place for a run on that device, "cuda" or "cuda:1"; None if none has."""
         _, _, index = device.partition(":")
         names = list(self._free)
         found = names[int(index) : int(index) + 1] if index else names
         # The GPU with the most room: no run shares one while another is idle.
         name = max(found, key=lambda name: self._free[name], default=None)
-        if name is None or not self._free[name]:
-            return None
-        self._free[name] -= 1
-        return name
+        return name if name is not None and self._free[name] else None
 
     def give_back(self, name: str) -> None:
         """Free a place."""

@@ -61,6 +61,9 @@ class LocalExecutor:
         return self._division
 
     def _divided(self, runs: Sequence[Run]) -> Division:
+        if _on_gpu(runs):  # it follows from the GPUs, which may be others by the next time
+            count = min(len(runs), max(1, GpuSlots(self.options.gpu_slots).count))
+            return Division(count, {run.id: max(1, self._cpus // count) for run in runs})
         kept = KeptShares(self._kept_in, self.options.jobs, self._cpus)
         found = {run.id: self._chosen[run.id] for run in runs if run.id in self._chosen}
         found = kept.find(runs) | found
@@ -133,9 +136,6 @@ class LocalExecutor:
     def _share(self, runs: Sequence[Run]) -> tuple[Share, str]:
         """The share of each run of a list, and why it is that one."""
         count, asked = len(runs), self.options.jobs
-        if any(run.device.startswith("cuda") for run in runs):
-            jobs = min(count, max(1, GpuSlots(self.options.gpu_slots).count))
-            return Share(jobs, max(1, self._cpus // jobs)), ""
         simple = min(count, asked or self._cpus)
         share = Share(simple, max(1, self._cpus // simple))
         if asked is not None or self._cpus == 1:
@@ -202,16 +202,23 @@ class _Places:
             return alone.popleft() if self._alone else run
         if self._alone or len(self.workers) >= self._division.jobs:
             return None
-        room = self._threads - sum(worker.threads for worker in self.workers)
         run = waiting.first()
-        return waiting.take() if run and self._division.threads[run.id] <= room else None
+        return waiting.take() if run is not None and self._has_room(run) else None
+
+    def _has_room(self, run: Run) -> bool:
+        """Whether the threads and the GPU that a run needs are free."""
+        free = self._threads - sum(worker.threads for worker in self.workers)
+        on_gpu = self._has_gpus and _on_gpu([run])
+        if on_gpu and self._gpus.free(run.device) is None:
+            return False
+        return self._division.threads[run.id] <= free
 
     def start(
         self, context: ForkServerContext | SpawnContext, run: Run, options: ExecutionOptions
     ) -> None:
         """Start a worker."""
         gpu = share = None
-        if not run.device.startswith("cuda"):
+        if not _on_gpu([run]):
             share = _share_mb(1) if self._alone else self._share_mb
         elif self._has_gpus:
             gpu = self._gpus.take(run.device)
@@ -243,6 +250,10 @@ class _Places:
         self.workers.remove(worker)
         if worker in self._taken:
             self._gpus.give_back(self._taken.pop(worker))
+
+
+def _on_gpu(runs: Sequence[Run]) -> bool:
+    return any(run.device.startswith("cuda") for run in runs)
 
 
 def _share_mb(jobs: int) -> float | None:
