@@ -111,8 +111,12 @@ class _Session:
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
+            # First, because what fails without the checkpoint too, such as a task whose data are
+            # missing on this node, is no fault of the checkpoint.
+            anew = Training(run, progress, replicas=self._replicas)
             self._checkpoint.set_aside(" ".join(f"{type(error).__name__}: {error}".split()))
-            return Training(run, progress, replicas=self._replicas)
+            self._seconds_before, self._peak_before, self._resumed_at = 0.0, None, ()
+            return anew
         return training
 
     @contextlib.contextmanager

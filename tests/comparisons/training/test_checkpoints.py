@@ -13,7 +13,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from comparisons.data import DataError
 from comparisons.records import Optimizer
+from comparisons.training import training
 from comparisons.training.artifacts import Artifacts
 from comparisons.training.checkpoints import CheckpointFile, CheckpointWarning
 from comparisons.training.trainer import DivergedError, StoppedError, train
@@ -185,6 +187,22 @@ def test_train_sets_unusable_checkpoint_aside(run, artifacts, how, reason, capsy
     CheckpointFile(path, run).delete()
     assert [file.name for file in path.parent.iterdir()] == [f"{path.name}.unusable"]
     assert not capsys.readouterr().out
+
+
+def test_train_leaves_checkpoint_alone_where_the_run_cannot_begin_either(
+    run, artifacts, monkeypatch
+):
+    with pytest.raises(Interruption):
+        train(run, interrupted_at(3), artifacts)
+
+    def missing(run):
+        raise DataError("no data on this node")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "make_task", missing)
+        with pytest.raises(DataError):
+            train(run, None, artifacts)
+    assert train(run, None, artifacts).resumed_at == (2,)
 
 
 def test_train_does_not_go_on_from_another_configuration(run, make_run, artifacts):
