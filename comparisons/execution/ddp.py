@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,10 +22,9 @@ from comparisons.execution.executor import (
     OnProgress,
     attempt,
 )
-from comparisons.execution.faults import LOST
+from comparisons.execution.faults import LOST, STOPPED
 from comparisons.execution.options import ExecutionOptions
 from comparisons.records import Failure, Result, Run
-from comparisons.training.interruption import StoppedError
 from comparisons.training.machine import usable_cpus
 from comparisons.training.replicas import Replicas
 
@@ -37,6 +37,8 @@ ALIKE_SECONDS = 10.0
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _FOREVER = timedelta(days=3650)
 _POLL_SECONDS = 0.1
+_ASKED_TO_END = (STOPPED, KeyboardInterrupt.__name__)
+"""Kinds of failures by SIGTERM or Ctrl-C, with a checkpoint or where none is kept."""
 
 
 def started_by_torchrun() -> bool:
@@ -52,6 +54,19 @@ def rank() -> int:
 def local_rank() -> int:
     """Number of this process among those of its machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", 0))
+
+
+@contextlib.contextmanager
+def ctrl_c_like_sigterm() -> Iterator[None]:
+    """Let Ctrl-C, which the terminal sends to all processes, do what SIGTERM does.
+
+    A training then saves a checkpoint, in all processes after the same step.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class DdpExecutor:
@@ -76,6 +91,8 @@ class DdpExecutor:
         for run in runs:
             group.tell(run)
             ended = group.train(run, on_progress)
+            if isinstance(ended, Failure) and ended.kind in _ASKED_TO_END:
+                raise KeyboardInterrupt  # which is no failure of the run
             if isinstance(ended, Failure) and not group.failed_alike(ended):
                 yield group.lost(ended)
                 return
@@ -158,7 +175,8 @@ class _Group:
             if on_progress is not None:
                 on_progress(run, iteration, loss)
 
-        ended = attempt(run, self._threads, progress, self._options, self._replicas)
+        with ctrl_c_like_sigterm():
+            ended = attempt(run, self._threads, progress, self._options, self._replicas)
         self._count += 1
         if isinstance(ended, Result):
             machine = {**ended.machine, "processes": self._replicas.size}
@@ -167,8 +185,8 @@ class _Group:
 
     def failed_alike(self, failure: Failure) -> bool:
         """Whether all processes failed at the last run with the same error, within some seconds."""
-        if failure.kind == StoppedError.__name__:
-            return False  # the job was asked to end
+        if failure.kind in _ASKED_TO_END:
+            return False
         # torchrun ends the others once one has died; what this one still has to say comes first.
         ended = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -189,8 +207,6 @@ class _Group:
 
     def lost(self, failure: Failure) -> Failure:
         """The record of a run that not all processes failed at: the error that came first."""
-        if failure.kind == StoppedError.__name__:
-            return failure
         _, error, trace = json.loads(self._store.get(f"{self._count - 1}/failure 1"))
         words = (
             f"not all {self._replicas.size} processes failed alike, so one was lost or failed on "

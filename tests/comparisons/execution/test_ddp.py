@@ -2,15 +2,19 @@
 
 import json
 import multiprocessing
+import signal
 import socket
 
 import pytest
 import torch
 
-from comparisons.execution.faults import LOST
+from comparisons.execution import ExecutionOptions, ddp
+from comparisons.execution.executor import failure
+from comparisons.execution.faults import LOST, STOPPED
 from comparisons.records import Failure, Result
 from comparisons.results.store import Store
 from comparisons.run_all import main
+from comparisons.training.interruption import TerminationRequest
 from comparisons.training.trainer import train
 from tests.comparisons.execution import replicated
 from tests.comparisons.execution.replicated import DIFFERS, DIVERGES, FAILS_ALONE, GOOD
@@ -91,6 +95,33 @@ def test_failure_of_one_process_ends_the_job_with_its_own_traceback(ended):
 def test_main_stores_each_run_once_with_ddp(folder):
     results = Store(folder / "results").load().results
     assert [result.run.model for result in results] == ["cayley"]
+
+
+@pytest.mark.parametrize("kind", [STOPPED, "KeyboardInterrupt"])
+def test_ddp_executor_takes_the_end_of_the_job_for_no_failure(make_run, monkeypatch, kind):
+    class Group:
+        def __init__(self, options):
+            """Meet nobody."""
+
+        def tell(self, run):
+            """Tell nobody."""
+
+        def train(self, run, on_progress):
+            return failure(run, "asked to end", kind=kind)
+
+    monkeypatch.setattr(ddp, "_Group", Group)
+    monkeypatch.setattr(ddp, "_check_environment", lambda: None)
+    ended_runs = ddp.DdpExecutor(ExecutionOptions()).execute([make_run()], lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        next(ended_runs)
+
+
+def test_ctrl_c_asks_a_training_of_several_processes_for_a_checkpoint():
+    before = signal.getsignal(signal.SIGINT)
+    with ddp.ctrl_c_like_sigterm(), TerminationRequest() as request:
+        signal.raise_signal(signal.SIGINT)
+    assert request.received
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 @pytest.mark.parametrize(
