@@ -8,14 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from comparisons.execution.local import LocalExecutor
 from comparisons.execution.options import ExecutionOptions
 from comparisons.execution.spool import Spool
-from comparisons.records import Failure, Run
+from comparisons.records import Failure, Result, Run
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -25,6 +25,10 @@ PROGRESS_SECONDS = 5.0
 
 GRACE_SECONDS = 60.0
 """Time that the workers have to save their checkpoints; SLURM warns 90 seconds before its limit."""
+
+SAVE_SECONDS = 600.0
+"""Time in which a folder that takes no files, because it is full say, may take them again."""
+SAVE_POLL_SECONDS = 10.0
 
 SIGNAL_SECONDS = 1.0
 """Time in which a signal that was sent to all processes of a job has reached all of them."""
@@ -64,6 +68,7 @@ class Job:
 
         done = self.spool.done()
         left = [run for run in self.runs if run.id not in done]
+        unsaved: list[Result | Failure] = []
         executor = LocalExecutor(self.options, keep_choice=False)
         with (
             _signals(self._stop),
@@ -72,8 +77,24 @@ class Job:
             for ended in ended_runs:
                 if isinstance(ended, Failure):
                     time.sleep(SIGNAL_SECONDS)  # a worker that was told to end has not failed
-                self.spool.save(ended)
+                unsaved = self._saved([*unsaved, ended])
                 news.pop(ended.run.id, None)
+            until = time.monotonic() + SAVE_SECONDS
+            while unsaved and time.monotonic() < until:
+                time.sleep(SAVE_POLL_SECONDS)
+                unsaved = self._saved(unsaved)
+            for ended in unsaved:
+                self.spool.save(ended)  # the error ends the job, whose log then shows it
+
+    def _saved(self, ends: Sequence[Result | Failure]) -> list[Result | Failure]:
+        """Save what came of runs; return what could not be saved now."""
+        refused = []
+        for ended in ends:
+            try:
+                self.spool.save(ended)
+            except OSError:
+                refused.append(ended)
+        return refused
 
     def checkpoint(self) -> DelayedSubmission:
         """End the workers, which save their checkpoints, and return what is to be started again.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shlex
 import shutil
@@ -85,6 +87,7 @@ class SlurmQueue:
                     f"the slurm executor needs {program}, which is not on the PATH; start the "
                     "command on a machine that submits jobs to SLURM, or take another --executor"
                 )
+        self._names = map("{:05}".format, itertools.count())
         self._submitter(Spool(Path()), ())  # an unknown parameter is reported now
 
     def submit(self, spool: Spool, groups: Sequence[tuple[Run, ...]]) -> list[QueuedJob]:
@@ -98,8 +101,7 @@ class SlurmQueue:
         runs = [run for group in groups for run in group]
         executor = self._submitter(spool, runs)
         options = replace(self._options, jobs=concurrent_runs(self._options, runs))
-        table = spool.jobs()
-        names = [f"{len(table) + place:05}" for place in range(len(groups))]
+        names = list(itertools.islice(self._names, len(groups)))
         try:
             with executor.batch():
                 handles = [
@@ -108,11 +110,18 @@ class SlurmQueue:
                 ]
         except self._submitit.core.utils.FailedJobError as error:
             raise RefusedError(f"sbatch refused the jobs: {_line(error)}") from None
+        except OSError as error:
+            raise RefusedError(
+                f"no jobs can be submitted from {spool.logs} ({error}); give the folder room and "
+                "write permission"
+            ) from None
         jobs = [
             QueuedJob(name, handle, spool, {run.id: run for run in group})
             for name, handle, group in zip(names, handles, groups, strict=True)
         ]
-        spool.save_jobs(table | {job.name: (job.number, list(job.waiting)) for job in jobs})
+        table = {job.name: (job.number, list(job.waiting)) for job in jobs}
+        with contextlib.suppress(OSError):  # the jobs are in the queue all the same
+            spool.save_jobs(spool.jobs() | table)
         return jobs
 
     def earlier_job(self, name: str, number: str, spool: Spool, runs: dict[str, Run]) -> QueuedJob:

@@ -60,19 +60,24 @@ class Spool:
             return failure_by(error, run)
 
     def take(self, id: str) -> None:
-        """Mark what came of a run as stored; a job that is started again does not repeat it."""
-        (self.folder / "taken").mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        """Mark what came of a run as stored; a job that is started again does not repeat it.
+
+        Where nothing can be written, it stays for the next command.
+        """
+        with contextlib.suppress(OSError):
+            (self.folder / "taken").mkdir(exist_ok=True)
             os.replace(self.folder / "ended" / f"{id}.json", self.folder / "taken" / f"{id}.json")
 
     def start(self, job: str) -> None:
         """Note that a job has started, perhaps again."""
-        (self.folder / "stopped" / f"{job}.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.folder / "stopped" / f"{job}.json").unlink(missing_ok=True)
         self.note(job, {})
 
     def stop(self, job: str) -> None:
         """Note that a job was told to end."""
-        write_file(self.folder / "stopped" / f"{job}.json", "{}")
+        with contextlib.suppress(OSError):  # it then costs an attempt
+            write_file(self.folder / "stopped" / f"{job}.json", "{}")
 
     def was_stopped(self, job: str) -> bool:
         """Whether a job was told to end since it started."""
@@ -80,7 +85,8 @@ class Spool:
 
     def note(self, job: str, progress: Mapping[str, tuple[int, float]]) -> None:
         """Save the iterations done and the last loss of a job's runs, by their ids."""
-        write_file(self.folder / "progress" / f"{job}.json", json.dumps(progress))
+        with contextlib.suppress(OSError):  # the runs go on
+            write_file(self.folder / "progress" / f"{job}.json", json.dumps(progress))
 
     def progress(self, job: str) -> dict[str, tuple[int, float]] | None:
         """What :meth:`note` saved last; None if the job has not started."""
@@ -101,7 +107,8 @@ class Spool:
         if not self.ended():
             for name in ("ended", "taken", "progress", "stopped"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
-            (self.folder / "jobs.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next command tries again
+                (self.folder / "jobs.json").unlink(missing_ok=True)
 
 
 def spools(place: Path) -> list[Spool]:

@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -8,11 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.execution import EXECUTORS, ExecutionOptions, ExecutorError, SlurmOptions, attempt
+from comparisons.execution import (
+    EXECUTORS,
+    ExecutionOptions,
+    ExecutorError,
+    SlurmOptions,
+    attempt,
+    slurm_job,
+)
+from comparisons.execution import spool as spool_module
 from comparisons.execution.executor import failure
 from comparisons.execution.faults import DIED, LOST
 from comparisons.execution.slurm import CANCELLED, SlurmExecutor
-from comparisons.execution.slurm_queue import QueuedJob, RefusedError, _python
+from comparisons.execution.slurm_queue import QueuedJob, RefusedError, SlurmQueue, _python
 from comparisons.execution.spool import Spool, spools
 from comparisons.records import Failure, Result
 from comparisons.training.artifacts import Artifacts
@@ -37,7 +47,8 @@ class FakeQueue:
 
     def submit(self, spool, groups):
         jobs = [self._job(spool, group) for group in groups]
-        spool.save_jobs({job.name: (job.number, list(job.waiting)) for job in jobs})
+        if jobs:
+            spool.save_jobs({job.name: (job.number, list(job.waiting)) for job in jobs})
         return jobs
 
     def _job(self, spool, group):
@@ -227,6 +238,93 @@ def test_slurm_executor_adopts_what_a_killed_command_left(
     assert all(isinstance(one, Result) for one in results)
     assert executor._queue.groups == [[failed], [ended], [new]]
     assert spools(tmp_path / "slurm") == []
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Let the files of spools be refused while the list holds something."""
+    reasons, write, move = [], spool_module.write_file, os.replace
+
+    def refuse(call):
+        def wrapped(*arguments, **more):
+            if reasons:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(arguments[0]))
+            return call(*arguments, **more)
+
+        return wrapped
+
+    monkeypatch.setattr(spool_module, "write_file", refuse(write))
+    monkeypatch.setattr(spool_module.os, "replace", refuse(move))
+    monkeypatch.setattr(Path, "unlink", refuse(Path.unlink))
+    return reasons
+
+
+def test_slurm_executor_yields_all_results_where_folder_becomes_read_only(
+    make_executor, answer, make_run, read_only, tmp_path
+):
+    ended_runs = make_executor(lambda job, count: answer(job)).execute(
+        [make_run(seed=seed) for seed in range(3)], silent
+    )
+    results = [next(ended_runs)]
+    read_only.append("now")
+    results += ended_runs
+    assert sorted(one.run.seed for one in results) == [0, 1, 2]
+    read_only.clear()
+    (left,) = spools(tmp_path / "slurm")
+    assert len(left.ended()) == 3  # for the next command, if this one could not store them
+
+
+def test_job_saves_a_result_once_the_folder_takes_it(
+    make_run, make_result, read_only, monkeypatch, tmp_path
+):
+    runs = [make_run(seed=seed) for seed in range(2)]
+
+    class Executor:
+        def __init__(self, options, keep_choice):
+            """Train nothing."""
+
+        def execute(self, runs, on_progress):
+            read_only.append("now")
+            for run in runs:
+                on_progress(run, 1, 0.5)
+                yield replace(make_result(), run=run)
+
+    monkeypatch.setattr(slurm_job, "LocalExecutor", Executor)
+    monkeypatch.setattr(slurm_job.time, "sleep", lambda seconds: read_only.clear())
+    job = slurm_job.Job("00000", tuple(runs), Spool(tmp_path), options(tmp_path))
+    job()
+    assert job.spool.ended() == {run.id for run in runs}
+    monkeypatch.setattr(slurm_job, "SAVE_SECONDS", 0.0)
+    job = replace(job, spool=Spool(tmp_path / "other"))
+    with pytest.raises(OSError, match="Read-only"):  # and the log of the job says so
+        job()
+
+
+def test_queue_refuses_jobs_that_cannot_be_written_and_names_others_anew(
+    make_run, read_only, monkeypatch, tmp_path
+):
+    pytest.importorskip("submitit", reason="submitit is an extra")
+    queue = SlurmQueue(options(tmp_path))
+    submitted = []
+
+    class Submitter:
+        def batch(self):
+            return contextlib.nullcontext()
+
+        def submit(self, job):
+            if job.runs[0].seed == 1:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            submitted.append(job.name)
+            return types.SimpleNamespace(job_id="7")
+
+    monkeypatch.setattr(queue, "_submitter", lambda spool, runs: Submitter())
+    spool = Spool(tmp_path / "some")
+    with pytest.raises(RefusedError, match="give the folder room and write permission"):
+        queue.submit(spool, [(make_run(seed=1),)])
+    read_only.append("now")
+    queue.submit(spool, [(make_run(),)])
+    queue.submit(spool, [(make_run(),)])
+    assert len(set(submitted)) == 2
 
 
 def test_command_of_a_job_finds_package_and_data_from_any_folder(monkeypatch):
