@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from dataclasses import replace
 
-from comparisons.records import Failure, Run
+from comparisons.records import Failure
 
 DIED = "WorkerDied"
 """The process of the run ended without an answer."""
@@ -27,13 +27,14 @@ class Attempts:
 
     def __init__(self, retries: int) -> None:
         self._retries = retries
-        self._failed: collections.Counter[Run] = collections.Counter()
+        # By ids: a run whose options hold a list cannot be hashed.
+        self._failed: collections.Counter[str] = collections.Counter()
 
     def again(self, failure: Failure) -> bool:
         """Count a failed attempt; return whether the run is to be tried again."""
-        self._failed[failure.run] += 1
-        return failure.kind in RETRIED and self._failed[failure.run] <= self._retries
+        self._failed[failure.run.id] += 1
+        return failure.kind in RETRIED and self._failed[failure.run.id] <= self._retries
 
     def counted(self, failure: Failure) -> Failure:
         """The failure with the number of attempts that were made."""
-        return replace(failure, attempts=max(1, self._failed[failure.run]))
+        return replace(failure, attempts=max(1, self._failed[failure.run.id]))
