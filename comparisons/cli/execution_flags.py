@@ -65,7 +65,8 @@ def add_execution_flags(p: argparse.ArgumentParser) -> None:
     faults = p.add_argument_group("when something goes wrong")
     faults.add_argument(
         "--timeout", type=seconds, metavar="SECONDS",
-        help="end a run that finishes no step for so long; never, if not given",
+        help="end a run that finishes no step for so long, or for 10 minutes before its first sign "
+        "of life if that is longer; never, if not given",
     )  # fmt: skip
     faults.add_argument(
         "--retries", type=non_negative, default=1, metavar="N",

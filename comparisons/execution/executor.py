@@ -19,6 +19,9 @@ from comparisons.training.trainer import Progress, train
 POLL_SECONDS = 0.2
 """Time between two readings of the workers' progress."""
 
+START_SECONDS = 600.0
+"""Least time that a run has before its first sign of life: it imports plug-ins and reads data."""
+
 OnProgress = Callable[[Run, int, float], None]
 """Called with (run, iterations done, last training loss), a few times a second at most."""
 
@@ -75,8 +78,8 @@ def attempt(
 
     With ``replicas``, this process is one of several that train the run together.
 
-    It is called in workers only, where no Ctrl-C of the user arrives: a ``KeyboardInterrupt`` or a
-    ``SystemExit`` there is the run's own.
+    It is called where no Ctrl-C of the user arrives, or by an executor that knows what a
+    ``KeyboardInterrupt`` means there. A ``SystemExit`` is the run's own.
     """
     torch.set_num_threads(threads)
     try:
@@ -96,5 +99,8 @@ def failure(run: Run, error: str, trace: str = "", kind: str = "") -> Failure:
 def failure_by(error: BaseException, run: Run) -> Failure:
     """The record of the failure of a run by an exception: its type, first line and traceback."""
     kind = type(error).__name__
-    line = f"{kind}: {error}".splitlines()[0]
+    try:
+        line = f"{kind}: {error}".splitlines()[0]
+    except Exception as unreadable:
+        line = f"{kind}: its message raises {type(unreadable).__name__}"
     return failure(run, line, "".join(traceback.format_exception(error)), kind)

@@ -34,7 +34,8 @@ class ExecutionOptions:
 
     Attributes:
         jobs: Runs trained at the same time on one machine; None lets a measurement choose.
-        timeout: Seconds without a finished step after which a run is ended; None waits for ever.
+        timeout: Seconds without a finished step after which a run is ended, or at its start
+            ``START_SECONDS`` if that is longer; None waits for ever.
         retries: How often a run that died is tried again, where that can help.
         gpu_slots: Runs trained at the same time on one GPU.
         plugins: Files and modules that every worker loads first.

@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any
 
 from comparisons.execution import faults
-from comparisons.execution.executor import attempt, failure, failure_by
+from comparisons.execution.executor import START_SECONDS, attempt, failure, failure_by
 from comparisons.execution.local.memory import own_mb
 from comparisons.execution.options import ExecutionOptions
 from comparisons.records import Failure, Result, Run
@@ -111,6 +111,8 @@ class Worker:
             return
         used = 0.0 if self.share_mb is None else (own_mb(self._process.pid) or 0.0)
         used -= self._before_mb
+        told = self._counters[2] > 0
+        limit = self._timeout if told else max(self._timeout, START_SECONDS)
         if self.share_mb is not None and used > self.share_mb:
             kind = faults.NO_MEMORY[0]
             text = (
@@ -120,9 +122,9 @@ class Worker:
             # It has no time to save a checkpoint, for which it would need more memory.
             self._reason = kind, text
             self._end(now, KILL_SIGNAL)
-        elif now - max(self._begun, self._counters[2]) > self._timeout:
+        elif now - max(self._begun, self._counters[2]) > limit:
             text = (
-                f"{faults.HUNG}: no step was finished for {self._timeout:g} s, after iteration "
+                f"{faults.HUNG}: no step was finished for {limit:g} s, after iteration "
                 f"{self.steps[0]}; if it is only slow, allow more with --timeout"
             )
             self._reason = faults.HUNG, text

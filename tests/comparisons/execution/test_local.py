@@ -152,6 +152,7 @@ def test_local_executor_isolates_worker_that_crashes(make_run, jobs):
 @forked
 def test_local_executor_ends_run_that_hangs(make_run, monkeypatch):
     monkeypatch.setattr(worker, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(worker, "START_SECONDS", 2.0)
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     runs = [
         make_run(seed=0, options=instead("def hang(): time.sleep(60)\nhang()")),
@@ -164,6 +165,21 @@ def test_local_executor_ends_run_that_hangs(make_run, monkeypatch):
         assert ended[seed].kind == faults.HUNG
         assert "no step was finished for 2 s" in ended[seed].error
         assert "in hang" in ended[seed].traceback
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds", "hangs"), [(0.0, 9.0, False), (0.0, 601.0, True), (100.0, 9.0, True)]
+)
+def test_worker_has_more_time_before_its_first_sign_of_life(
+    make_run, monkeypatch, told, seconds, hangs
+):
+    context = multiprocessing.get_context("spawn")
+    own = worker.Worker(context, make_run(), 1, ExecutionOptions(timeout=5.0))
+    own._begun, own._counters[2] = 100.0, told
+    monkeypatch.setattr(worker.time, "monotonic", lambda: 100.0 + seconds)
+    own.watch()
+    assert (own._reason is not None) is hangs
+    own.close()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no memory is told")
@@ -264,11 +280,27 @@ def test_places_share_gpus_and_threads(make_run, monkeypatch):
         places.start(None, run, executor.options)
     assert [worker.gpu for worker in places.workers] == ["GPU-a", "5", "GPU-a", "5"]
     assert all(worker.share_mb is None for worker in places.workers)
+    places._remove(places.workers[2])
+    assert places.next_run(pool._Waiting([pinned]), pool.deque()) is None  # its GPU is full
+    places.start(None, runs[4], executor.options)
     places._remove(places.workers[1])
+    assert places.next_run(pool._Waiting([pinned]), pool.deque()) is pinned
     places.start(None, pinned, executor.options)
     assert places.workers[-1].gpu is None  # it says itself which one, and must see both
     assert places._gpus.take("cuda") is None
-    assert executor.divide(runs[:1]).threads == {runs[0].id: 2}
+    assert executor.divide(runs[:1]).threads == {runs[0].id: 8}
+
+
+def test_local_executor_keeps_no_division_of_gpus_that_may_be_others(
+    make_run, monkeypatch, tmp_path
+):
+    runs = [replace(make_run(seed=seed), device="cuda") for seed in range(6)]
+    jobs = []
+    for gpus, slots in ((2, 2), (1, 1), (2, 1)):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        options = ExecutionOptions(gpu_slots=slots, artifacts=Artifacts(tmp_path))
+        jobs.append(LocalExecutor(options).divide(runs).jobs)
+    assert jobs == [4, 1, 2]
 
 
 @forked
