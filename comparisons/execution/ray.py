@@ -5,9 +5,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import math
-import os
+import signal
 import time
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from comparisons.execution import faults, ray_cluster, ray_task
 from comparisons.execution.executor import (
     POLL_SECONDS,
+    START_SECONDS,
     EndedRuns,
     ExecutorError,
     OnProgress,
@@ -24,11 +26,14 @@ from comparisons.execution.executor import (
 )
 from comparisons.execution.options import ExecutionOptions
 from comparisons.execution.ray_task import Answer, Note, Orders
+from comparisons.output import write_file
 from comparisons.records import Failure, Result, Run
 from comparisons.training.machine import usable_cpus
 
 CANCEL_SECONDS = 10.0
 """Time that Ray has to cancel a run that hangs, before its process is killed."""
+STOP_SECONDS = 10.0
+"""Time that runs have to save checkpoints when the command ends."""
 BOARD_SECONDS = 10.0
 """Time that the board has to tell its notes."""
 WINDOW = 128
@@ -62,7 +67,7 @@ class RayExecutor:
             self._connect()  # now: an address that is wrong is said before anything is written
 
     def execute(self, runs: Iterable[Run], on_progress: OnProgress) -> EndedRuns:
-        """Train the runs; closing the iterator cancels what has not ended."""
+        """Train the runs; closing the iterator ends the others, which save checkpoints."""
         self._connect()
         try:
             with _token(self.options.artifacts.folder) as token:
@@ -154,12 +159,38 @@ class _Execution:
                     yield ended
 
     def close(self) -> None:
-        """Cancel what has not ended."""
-        for reference in self._references:
+        """End what has not ended; runs at work have the time to save their checkpoints."""
+        working = [x for x, ticket in self._references.items() if self._tasks[ticket].note]
+        try:
+            self._cancel(self._references.keys() - set(working))  # or they would start now
+            if working and self._orders.options.artifacts.checkpoint_every is not None:
+                with contextlib.suppress(Exception):
+                    self._stop(working)
+        finally:  # a second Ctrl-C waits for nothing
+            self._cancel(working)
+            with contextlib.suppress(Exception):
+                self._ray.kill(self._board)
+
+    def _stop(self, references: Sequence[Any]) -> None:
+        """Ask runs to end after they have saved checkpoints, and wait for that."""
+        pids: dict[str, list[int]] = {}
+        for reference in references:
+            note = self._tasks[self._references[reference]].note
+            if note is not None:
+                pids.setdefault(note.node, []).append(note.pid)
+        for node, own in pids.items():
+            self._send(signal.SIGTERM, node, own)
+        self._ray.wait(references, num_returns=len(references), timeout=STOP_SECONDS)
+
+    def _cancel(self, references: Iterable[Any]) -> None:
+        for reference in references:
             with contextlib.suppress(Exception):
                 self._ray.cancel(reference, force=True)
-        with contextlib.suppress(Exception):
-            self._ray.kill(self._board)
+
+    def _send(self, number: int, node: str, pids: Sequence[int]) -> None:
+        """Send a signal to processes of a node."""
+        options = {"max_retries": 0, "num_cpus": 0, **self._on(node)}
+        self._ray.remote(ray_task.send).options(**options).remote(int(number), pids)
 
     def _next(self) -> Run | None:
         return self._again.popleft() if self._again else next(self._runs, None)
@@ -187,21 +218,25 @@ class _Execution:
                     on_progress(task.run, note.iteration, note.loss)
 
     def _cancel_hung(self) -> None:
-        timeout = self._orders.options.timeout
-        if timeout is None:
+        if self._orders.options.timeout is None:
             return
         now = time.monotonic()
         for reference, ticket in self._references.items():
             task = self._tasks[ticket]
-            if task.note is None or now - task.heard < timeout:
+            if task.note is None or now - task.heard < self._limit(task):
                 continue  # what has sent no note waits for its turn
             if task.cancelled is None:
                 task.cancelled = now
                 self._ray.cancel(reference, force=True)
             elif not task.killed and now - task.cancelled > CANCEL_SECONDS:
                 task.killed = True  # a stopped process does not hear that it is cancelled
-                options = {"max_retries": 0, "num_cpus": 0, **self._on(task.note.node)}
-                self._ray.remote(ray_task.kill).options(**options).remote(task.note.pid)
+                self._send(signal.SIGKILL, task.note.node, [task.note.pid])
+
+    def _limit(self, task: _Task) -> float:
+        """Time without news after which a run that is at work hangs."""
+        timeout = self._orders.options.timeout or math.inf
+        begun = task.note is not None and task.note.iteration is not None
+        return timeout if begun else max(timeout, START_SECONDS)
 
     def _ended(self, reference: Any) -> Result | Failure | None:
         """The result or failure of a task that has ended; None if the run is to be tried again."""
@@ -209,9 +244,10 @@ class _Execution:
         try:
             answer: Answer = self._ray.get(reference)
             ended = answer.ended
-            _write(answer.files, self._orders.options.artifacts.folder)
         except Exception as error:
             ended = self._fault(error, task)
+        else:
+            _write(answer.files, self._orders.options.artifacts.folder)
         if isinstance(ended, Failure):
             if self._attempts.again(ended):
                 self._again.append(task.run)
@@ -223,8 +259,11 @@ class _Execution:
         """The failure of a run of which no answer came."""
         errors = self._ray.exceptions
         if task.cancelled is not None:
-            limit = f"{self._orders.options.timeout:g} seconds (--timeout)"
-            return failure(task.run, f"no step was finished in {limit}", str(error), faults.HUNG)
+            text = (
+                f"{faults.HUNG}: no step was finished for {self._limit(task):g} s; if it is only "
+                "slow, allow more with --timeout"
+            )
+            return failure(task.run, text, str(error), faults.HUNG)
         if isinstance(error, (errors.NodeDiedError, errors.ObjectLostError)):
             return failure(task.run, "the node of the run was lost", str(error), faults.LOST)
         if isinstance(error, (errors.WorkerCrashedError, errors.LocalRayletDiedError)):
@@ -261,11 +300,11 @@ def _token(folder: Path | None) -> Iterator[str]:
 
 
 def _write(files: Sequence[tuple[str, bytes]], folder: Path | None) -> None:
-    """Write the files that a run left on its node into the folder, each at once."""
+    """Write the files that a run left on its node into the folder."""
     for name, content in files:
         assert folder is not None  # without a folder, a run leaves no files
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-        part.write_bytes(content)
-        os.replace(part, path)
+        try:
+            write_file(folder / name, content)
+        except OSError as error:
+            # The result is worth more than its files.
+            warnings.warn(f"{folder / name} cannot be written: {error}", stacklevel=2)

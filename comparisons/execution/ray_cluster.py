@@ -6,7 +6,9 @@ import contextlib
 import importlib
 import importlib.util
 import logging
+import signal
 import socket
+import threading
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,20 +51,21 @@ def connect(ray: Any, address: str | None, plugins: Sequence[str]) -> bool:
     try:
         if address not in (None, ANY, THIS_MACHINE):
             _check_listens(address)
-        if address != THIS_MACHINE:
-            try:
-                ray.init(address=address or ANY, **options)
-            except ConnectionError:
-                if address is not None:
-                    raise
-        if not ray.is_initialized():
-            with _on_loopback():
-                ray.init(
-                    address=THIS_MACHINE,
-                    num_cpus=usable_cpus(),
-                    include_dashboard=False,
-                    **options,
-                )
+        with _own_sigterm():
+            if address != THIS_MACHINE:
+                try:
+                    ray.init(address=address or ANY, **options)
+                except ConnectionError:
+                    if address is not None:
+                        raise
+            if not ray.is_initialized():
+                with _on_loopback():
+                    ray.init(
+                        address=THIS_MACHINE,
+                        num_cpus=usable_cpus(),
+                        include_dashboard=False,
+                        **options,
+                    )
     except Exception as error:
         # Ray raises whatever went wrong: OSError, RuntimeError, ImportError, its own errors.
         line = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -95,6 +98,17 @@ def _check_listens(address: str | None) -> None:
     if url.hostname and url.port:
         with socket.create_connection((url.hostname, url.port), CONNECT_SECONDS):
             pass
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, in the place of which Ray sets its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ import functools
 import math
 import os
 import shutil
-import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,13 +34,13 @@ class Note(NamedTuple):
     Attributes:
         node: Ray's id of the node.
         pid: The worker process there.
-        iteration: Iterations done.
+        iteration: Iterations done; None before the run's first sign of life.
         loss: The last training loss; not a number before the first step.
     """
 
     node: str
     pid: int
-    iteration: int = 0
+    iteration: int | None = None
     loss: float = math.nan
 
 
@@ -102,7 +102,7 @@ def work(ticket: int, run: Run, orders: Orders, board: Any) -> Answer:
     """Train the run on this node; what it leaves there comes back if the folder is not shared."""
     import ray  # a worker has it
 
-    last = time.monotonic()
+    last = -math.inf  # the first sign of life is sent at once
     note = Note(ray.get_runtime_context().get_node_id(), os.getpid())
     board.put.remote(ticket, note)
 
@@ -129,9 +129,11 @@ def work(ticket: int, run: Run, orders: Orders, board: Any) -> Answer:
     return answer
 
 
-def kill(pid: int) -> None:
-    """End a process of this node at once."""
-    os.kill(pid, signal.SIGKILL)
+def send(number: int, pids: Sequence[int]) -> None:
+    """Send a signal to processes of this node."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _files(folder: Path) -> tuple[tuple[str, bytes], ...]:

@@ -1,6 +1,7 @@
 import contextlib
 import functools
 import importlib
+import signal
 import sys
 import time
 import types
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.execution import ExecutionOptions, ExecutorError, faults, ray_task
+from comparisons.execution import ExecutionOptions, ExecutorError, faults, ray_cluster, ray_task
 from comparisons.execution.local import LocalExecutor
 from comparisons.execution.ray import RayExecutor
 from comparisons.execution.ray_task import Answer, Note, Orders
@@ -191,6 +192,74 @@ def test_ray_executor_cancels_run_that_hangs(make_run, fake):
     assert ended[hung].kind == faults.HUNG
     assert ended[waiting].kind == faults.DIED  # it was not at work, and so it did not hang
     assert len(ray.cancelled) == 1
+
+
+@pytest.mark.parametrize("iteration", [None, 0])
+def test_ray_executor_gives_run_more_time_before_its_first_sign_of_life(
+    make_run, make_result, fake, iteration
+):
+    ray = fake(lambda *arguments: Answer(make_result()), notes={1: Note("here", 7, iteration)})
+    ended_runs = RayExecutor(ExecutionOptions(timeout=1e-9)).execute([make_run()], silent)
+    looks = []
+
+    def told():
+        looks.append(None)
+        if len(looks) == 3:
+            ray.cancelled.append("enough")  # the fake then lets the run end
+        return ray.notes if len(looks) == 1 else {}
+
+    ray.told = told
+    (ended,) = ended_runs
+    assert ("enough" in ray.cancelled) is (iteration is None)
+    assert isinstance(ended, Result)
+
+
+def test_ray_executor_lets_runs_at_work_save_checkpoints_when_it_is_closed(
+    make_run, make_result, fake, tmp_path
+):
+    ray = fake(lambda ticket, *_: Answer(make_result(seed=ticket)), notes={2: Note("there", 7, 3)})
+    ray.cancelled.append("nothing")  # so that the first run ends
+    sent = []
+    remote = ray.remote
+
+    def noted(function=None, **options):
+        if function is not ray_task.send:
+            return remote(function, **options)
+        call = Remote(lambda *arguments: sent.append((arguments, len(ray.cancelled))))
+        return types.SimpleNamespace(options=lambda **more: call)
+
+    ray.remote = noted
+    options = ExecutionOptions(artifacts=Artifacts(tmp_path))
+    ended_runs = RayExecutor(options).execute([make_run(seed=s) for s in (1, 2, 3)], silent)
+    next(ended_runs)
+    ended_runs.close()
+    # The run that waits is cancelled before, and the one at work after it had the time to save.
+    assert sent == [((signal.SIGTERM, [7]), 2)]
+    assert len(ray.cancelled) == 3
+
+
+def test_ray_executor_keeps_result_whose_files_cannot_be_written(
+    make_run, make_result, fake, tmp_path
+):
+    fake(lambda *arguments: Answer(make_result(), (("models/weights", b"weights"),)))
+    (tmp_path / "models").write_text("in the way")
+    options = ExecutionOptions(artifacts=Artifacts(tmp_path, save_models=True))
+    with pytest.warns(UserWarning, match="weights cannot be written"):
+        assert list(RayExecutor(options).execute([make_run()], silent)) == [make_result()]
+
+
+def test_ray_leaves_sigterm_to_the_command():
+    def init(**options):
+        ray.is_initialized = lambda: True
+        signal.signal(signal.SIGTERM, lambda *_: None)  # as Ray does
+
+    ray = types.SimpleNamespace(is_initialized=lambda: False, init=init)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert ray_cluster.connect(ray, ray_cluster.THIS_MACHINE, ())
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def on_node(monkeypatch, attempt, run, orders):
