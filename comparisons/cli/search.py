@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from comparisons.cli import console
 from comparisons.cli.execute import Keeper, ended_like_ctrl_c
@@ -42,10 +43,18 @@ def searched(executor: Executor, asked: Asked, store: Store, command: str) -> li
             _rounds(executor, asked.seekers, trials, keeper, store, count)
         finally:
             keeper.try_again()
-            store.save_searches(seeker.study for seeker in asked.seekers)
+            _kept(store.save_searches, [seeker.study for seeker in asked.seekers])
     runs = settled(asked.runs, [seeker.study for seeker in asked.seekers])
-    store.save_plan(command, runs, asked.paper, asked.plugins)
+    _kept(store.save_plan, command, runs, asked.paper, asked.plugins)
     return runs
+
+
+def _kept(save: Callable[..., None], *content: Any) -> None:
+    """Save it; where that cannot be done, say so: the trials are kept apart, as runs are."""
+    try:
+        save(*content)
+    except OSError as error:
+        console.say(f"the search could not be stored ({error}); the same command does it again")
 
 
 def _wait_for_turn(claims: Claims | None, trials: Store) -> None:
@@ -83,7 +92,7 @@ def _rounds(
                     bars.finish(ended)
             for seeker in seekers:
                 seeker.tell(known)
-            store.save_searches(seeker.study for seeker in seekers)
+            _kept(store.save_searches, [seeker.study for seeker in seekers])
 
 
 def _ended(trials: Store) -> dict[str, Result | Failure]:

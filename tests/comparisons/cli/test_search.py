@@ -1,5 +1,6 @@
 """A search from the command line to the report, with made-up and with real trainings."""
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -12,6 +13,7 @@ from comparisons.execution import EXECUTORS
 from comparisons.execution.executor import failure
 from comparisons.report.__main__ import main as report_again
 from comparisons.report.export import main as export
+from comparisons.results import store as store_module
 from comparisons.results.store import Store
 from comparisons.run_all import main
 
@@ -82,6 +84,22 @@ def test_search_chooses_by_validation_and_leaves_test_sets_alone(tmp_path, train
     export([str(tmp_path), "--docs", str(tmp_path), "--no-figures"])
     kept = json.loads((tmp_path / "results" / f"{tmp_path.name}.json").read_text("utf-8"))
     assert {row["model"] for row in kept["search"]} == {"cayley", "lstm"}
+
+
+def test_search_that_cannot_be_stored_still_chooses(tmp_path, trained, monkeypatch, capsys):
+    monkeypatch.setattr(run_all, "report", lambda folder: True)
+    write = store_module.write_file
+
+    def refuse(path, content):
+        if path.name == "searches.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(store_module, "write_file", refuse)
+    assert main([*COMMAND, str(tmp_path)]) == 0
+    assert "the search could not be stored" in capsys.readouterr().out
+    for result in Store(tmp_path).load().results:
+        assert "6 trials" in result.run.setting.source
 
 
 def test_search_goes_on_where_it_was_interrupted(tmp_path, trained, monkeypatch, capsys):
