@@ -44,6 +44,13 @@ class Pixels(Task):
     output_size = CLASSES
     per_step = False
 
+    @classmethod
+    def prepare(cls, variant: str, download: bool) -> None:
+        """Check that the images are there, and import the package that brings the digits."""
+        super().prepare(variant, download)
+        if variant == "digits":
+            images.digits()
+
     @cached_property
     def _parts(self) -> tuple[Images, Images]:
         """Training and test images; read when first needed."""

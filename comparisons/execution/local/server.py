@@ -19,6 +19,12 @@ from unitary_zoo._torch import COMPILER
 ROOT = Path(__file__).resolve().parents[3]
 """The folder of the packages."""
 
+FOR_TASKS = ("sklearn.datasets",)
+"""Modules that some tasks need, which this process has then imported as it prepared them.
+
+Each MB that the server holds makes a fork longer: these are 50 MB, which cost 8 ms a run.
+"""
+
 BLOCKED = {signal.SIGINT, signal.SIGTERM}
 """Signals that the server and its workers are born with blocked.
 
@@ -43,9 +49,9 @@ def worker_context() -> ForkServerContext | SpawnContext:
 
 def preloaded() -> list[str]:
     """Modules that the server imports once, so that no worker spends time on them again."""
-    # Every optimizer imports the compiler, and the embedded digits come with scikit-learn. A worker
-    # imports the script that was started, and with it whatever this process has imported of ours.
-    modules = [COMPILER, "sklearn.datasets"]
+    # Every optimizer imports the compiler. A worker imports the script that was started, and with
+    # it whatever this process has imported of ours.
+    modules = [COMPILER, *(name for name in FOR_TASKS if name in sys.modules)]
     modules += sorted(name for name in sys.modules if name.startswith("comparisons."))
     # A backward pass asks for the GPUs, after which forked processes could not use them; on macOS
     # the system's linear algebra cannot be used on both sides of a fork.
