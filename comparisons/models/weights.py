@@ -92,6 +92,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Run]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
+            # The file is no mapping: it has keys(), and cannot be iterated.
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelFileError(f"{path} does not exist; {again}") from None
@@ -114,7 +115,7 @@ def check_safetensors() -> None:
         ModelFileError: It is not.
     """
     try:
-        import safetensors  # noqa: F401
+        import safetensors  # noqa: F401  # only to see that it is there
     except ImportError:
         raise ModelFileError(
             "files of weights need safetensors, which is not installed; install the extra "

@@ -40,7 +40,7 @@ class Owner:
         Raises:
             TypeError: A field is missing or of another type.
         """
-        owner = cls(**data)  # type: ignore[arg-type]
+        owner = cls(**data)  # type: ignore[arg-type]  # which the next line checks
         check(owner, cls, "owner")
         return owner
 

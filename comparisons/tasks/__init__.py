@@ -8,12 +8,11 @@ must get below both.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +20,12 @@ from torch import Tensor, nn
 from comparisons.data import files
 from comparisons.data.files import DataSet
 from comparisons.records import Setting
+from comparisons.tasks._batch import Batch, stream
 from comparisons.tasks._constant import constant_loss
 from unitary_zoo import UnitaryRNN
 from unitary_zoo.registry import Registry
+
+__all__ = ["TASKS", "Batch", "Generated", "Task", "UnknownTaskError", "stream"]
 
 
 class UnknownTaskError(LookupError):
@@ -51,31 +53,6 @@ def _check_class(name: str, task: type[Task]) -> None:
 TASKS: Registry[type[Task]] = Registry(
     "task", error=UnknownTaskError, entry_points="unitary_zoo.tasks", validate=_check_class
 )
-
-
-def stream(key: str) -> torch.Generator:
-    """A generator on the CPU whose numbers depend on the key alone."""
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
-    return torch.Generator().manual_seed(seed)
-
-
-class Batch(NamedTuple):
-    """Sequences and their targets.
-
-    Attributes:
-        inputs: (steps, size, input_size), or token numbers (steps, size).
-        targets: Desired outputs, in the task's own form.
-        continues: Whether its sequences go on where those of the batch before ended, so that the
-            state is carried over.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    continues: bool = False
-
-    def to(self, device: str) -> Batch:
-        """The batch on another device."""
-        return self._replace(inputs=self.inputs.to(device), targets=self.targets.to(device))
 
 
 class Task(ABC):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from comparisons.tasks import Batch, Task
+    from comparisons.tasks import Task
+    from comparisons.tasks._batch import Batch
 
 SEQUENCES = 1000
 """Sequences on which the answer is fitted, and others on which its loss is measured."""
