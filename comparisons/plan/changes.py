@@ -135,12 +135,13 @@ def value_in(setting: Setting, name: str) -> Any:
     if name == "alpha":
         return training.optimizer.alpha
     if name == "unitary_ratio":
-        unitary = training.unitary_optimizer
-        return None if unitary is None else unitary.lr / training.optimizer.lr
+        return (training.unitary_optimizer or training.optimizer).lr / training.optimizer.lr
     field, _, part = (f"{name.replace('lr', 'optimizer')}.lr" if name in SHORT else name).partition(
         "."
     )
     value = setting.values()[field]
+    if field == "unitary_optimizer" and value is None:
+        value = training.optimizer
     if field == "options" and part:
         return dict(value).get(part)
     if field == "penalty" and part:
@@ -155,6 +156,10 @@ def describe(values: Mapping[str, Any]) -> str:
 
 def _with_parts(setting: Setting, field: str, parts: Mapping[str, Any]) -> Setting:
     old = setting.values()[field]
+    if old is None and "kind" not in parts:
+        # A unitary weight without an optimizer of its own is trained by the other one; the whole
+        # setting of a grid file begins without any.
+        old = setting.training.optimizer
     if old is None and not {"kind", "lr"} <= parts.keys():
         raise ChangeError(
             f"{field} has no {', '.join(parts)} to change, since there is none; give kind and lr"

@@ -20,7 +20,7 @@ from comparisons.plan.files import Entries, FileError
 from comparisons.plan.spaces import own_start, space_from, space_of
 from comparisons.records import Failure, Result, Run
 from comparisons.studies import Dimension, Study, Trial, in_words
-from comparisons.tasks import TASKS, Generated, Task
+from comparisons.tasks import TASKS, Task
 from unitary_zoo.registry import unknown_name
 
 SAMPLERS = ("tpe", "random", "grid")
@@ -158,8 +158,7 @@ class Seeker:
         if not losses:
             return None
         evaluation = self.run.setting.evaluation
-        task = TASKS.get(self.run.task)
-        given = not issubclass(task, Generated) and task.valid_batches is not Task.valid_batches
+        given = _has_validation_set(TASKS.get(self.run.task))
         chosen = given or evaluation.validation_size or evaluation.report_best_test
         return min(losses) if chosen else losses[-1]
 
@@ -168,10 +167,18 @@ def seekers(runs: Sequence[Run], search: Search, command: str = "") -> list[Seek
     """A seeker for each configuration that has something to search, in the order of the runs.
 
     Raises:
-        SearchError: Optuna is not installed, or no run has anything to search.
+        SearchError: Optuna is not installed, a task can have no validation set, or no run has
+            anything to search.
     """
     if importlib.util.find_spec("optuna") is None:
         raise SearchError("a search needs Optuna; pip install 'unitary_zoo[search]' installs it")
+    for name in sorted({run.task for run in runs}):
+        task = TASKS.get(name)
+        if not _has_validation_set(task) and task.hold_out is Task.hold_out:
+            raise SearchError(
+                f"{name} has no validation set, by which a search chooses; give it valid_batches, "
+                "or hold_out and held_out_batches, or leave it out by --tasks"
+            )
     seeds = {run.seed for run in runs}
     seed = next(seed for seed in itertools.count(FIRST_SEED) if seed not in seeds)
     first: dict[str, Run] = {}
@@ -182,6 +189,11 @@ def seekers(runs: Sequence[Run], search: Search, command: str = "") -> list[Seek
     if not found:
         raise SearchError("no model here has anything of what is searched; give another space")
     return found
+
+
+def _has_validation_set(task: type[Task]) -> bool:
+    """Whether the task brings one, so that none is held out of its training data."""
+    return task.valid_batches is not Task.valid_batches
 
 
 def settled(runs: Iterable[Run], studies: Iterable[Study]) -> list[Run]:

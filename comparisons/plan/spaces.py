@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from comparisons.models import is_scheme
+from comparisons.models import builder_of, is_scheme, traits_of
 from comparisons.papers import PAPERS
 from comparisons.plan.changes import ChangeError, check_change, takes, value_in
 from comparisons.plan.files import Entries, FileError, read_data
@@ -108,8 +108,14 @@ def _reduced(space: tuple[Dimension, ...], run: Run) -> tuple[Dimension, ...]:
         if field == "penalty" and value_in(run.setting, dimension.name) is None:
             continue
         if dimension.name == "init":
-            possible = (None, *_accepted(run.model))
-            choices = tuple(name for name in dimension.choices if name in possible)
+            schemes = (
+                (run.model,) if is_scheme(run.model) else traits_of(builder_of(run.model)).schemes
+            )
+            choices = tuple(
+                init
+                for init in dimension.choices
+                if init is None or all(init in _accepted(scheme) for scheme in schemes)
+            )
             if not choices:
                 continue
             dimension = Dimension("init", choices=choices)

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from comparisons.models import is_baseline
+from comparisons.models import MODELS, is_baseline
 from comparisons.papers import PAPERS
 from comparisons.plan import plan
 from comparisons.plan.changes import changed
-from comparisons.plan.search import FIRST_SEED, Search, seekers, settled
+from comparisons.plan.search import FIRST_SEED, Search, SearchError, seekers, settled
 from comparisons.plan.spaces import read_space, space_of
 from comparisons.records import Failure
 from comparisons.studies import Dimension
-from unitary_zoo import Parametrization
+from comparisons.tasks import TASKS, Task
+from unitary_zoo import Parametrization, UnitaryRNN
 
 pytest.importorskip("optuna", reason="a search chooses its trials by Optuna")
 
@@ -201,3 +202,30 @@ def test_space_file_leaves_out_what_a_model_lacks(tmp_path):
         "lstm": {"lr"},
     }
     assert spaces["expm"]["init"].choices == ("haar", "torus")
+
+
+@pytest.mark.parametrize("scheme", ["expm", "nnrnn"])
+def test_space_of_model_of_plugin_has_the_starts_and_the_rate_of_its_schemes(scheme):
+    def own(input_size, settings):
+        return UnitaryRNN(input_size, settings.hidden_size, scheme=scheme)
+
+    with MODELS.override(own=own):
+        (run,) = plan("smoke", ["copying"], ["own"])
+        space = Dimension("init", choices=(None, "haar", "dft")), Dimension("unitary_lr", 1e-5, 1.0)
+        (seeker,) = seekers([run], Search(3, "random", space))
+        assert seeker.study.space[0].choices == (None, "haar")
+        asked = seeker.ask()
+        # Without an optimizer of its own, W has the other one's rate, which is tried first.
+        optimizers = run.setting.training.unitary_optimizer, run.setting.training.optimizer
+        assert (optimizers[0] is None) == (scheme == "nnrnn")
+        first = asked[0].setting.training.unitary_optimizer
+        assert first == (optimizers[0] or optimizers[1])
+
+
+def test_search_refuses_a_task_that_can_have_no_validation_set(monkeypatch):
+    cls = TASKS.get("copying")
+    monkeypatch.setattr(cls, "hold_out", Task.hold_out)
+    with pytest.raises(SearchError, match=r"copying has no validation set.*held_out_batches"):
+        seekers(plan("smoke", ["copying"], ["gru"]), Search(1))
+    monkeypatch.setattr(cls, "valid_batches", cls.test_batches)
+    assert seekers(plan("smoke", ["copying"], ["gru"]), Search(1))
