@@ -107,6 +107,8 @@ def _listed(folder: Path) -> list[Path]:
 def _abandoned(folder: Path, now: float) -> Iterator[Path]:
     for place in (folder, *(folder / name for name in ("runs", "failures", "checkpoints"))):
         for path in _listed(place):
-            # To write one takes no hour.
-            if _TEMPORARY.fullmatch(path.name) and now - path.lstat().st_mtime > HOUR:
-                yield path
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # its writer has renamed it by now
+                if now - path.lstat().st_mtime > HOUR:  # to write one takes no hour
+                    yield path

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from comparisons.records import Failure
 from comparisons.results.claims import Claims
@@ -62,6 +63,19 @@ def test_spare_files_count_nothing_as_not_planned_without_a_plan(tmp_path, make_
     Store(tmp_path).save(make_result())
     (tmp_path / "plan.json").write_text("{")
     assert spared(tmp_path) == set()
+
+
+def test_spare_files_leave_out_a_file_that_its_writer_renames_meanwhile(tmp_path, monkeypatch):
+    Store(tmp_path).save_plan("the command", [])
+    (tmp_path / ".plan.json.12.tmp").write_text("")
+    lstat = Path.lstat
+
+    def renamed(path):
+        path.rename(tmp_path / "plan.json")
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", renamed)
+    assert spare_files(tmp_path, ["temporary"], time.time() + 7200) == []
 
 
 def test_delete_goes_on_after_an_error(tmp_path):
