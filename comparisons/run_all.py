@@ -50,7 +50,8 @@ def main(argv: list[str]) -> int:
         console.print_runs(asked.runs, console.read_finished(store), jobs)
         return 0
     try:
-        for line in store.prepare(command, asked.runs, asked.paper, asked.plugins):
+        searching = bool(asked.seekers)
+        for line in store.prepare(command, asked.runs, asked.paper, asked.plugins, searching):
             console.say(line)
     except (OSError, ResultsError) as error:
         p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")

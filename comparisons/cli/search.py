@@ -98,7 +98,7 @@ def _rounds(
 def _ended(trials: Store) -> dict[str, Result | Failure]:
     """The trials that an earlier command made; failures of the machine are tried again."""
     contents = trials.load()
-    for line in (*contents.problems, *contents.notices):
+    for line in (*contents.problems, *contents.notices, *trials.set_aside(contents)):
         console.say(line)
     ended: list[Result | Failure] = [*contents.results]
     ended += [failure for failure in contents.failures if failure.kind not in RETRIED]

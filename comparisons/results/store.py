@@ -89,21 +89,35 @@ class Store:
         self.folder = folder
 
     def prepare(
-        self, command: str, runs: Iterable[Run], paper: str = "", plugins: Iterable[str] = ()
+        self,
+        command: str,
+        runs: Iterable[Run],
+        paper: str = "",
+        plugins: Iterable[str] = (),
+        searching: bool = False,
     ) -> list[str]:
         """Save what is about to be run, once it is certain that files can be written.
 
+        Args:
+            command: The command.
+            runs: Its runs.
+            paper: The paper that it trains again.
+            plugins: What it loaded.
+            searching: Whether it searches for settings first, and stores how.
+
         Returns:
-            A line if the file of the plan was damaged or foreign, and is set aside.
+            A line for each file to be replaced that was damaged or foreign, and is set aside.
 
         Raises:
             OSError: Results could not be kept: a folder is full, not writable or no folder.
-            ResultsError: The plan there is of a newer version, which the folder is left to.
+            ResultsError: A file to be replaced can be read by a newer version alone, or with other
+                plug-ins; the folder is left to them.
         """
         findings = Findings()
-        path = self.folder / "plan.json"
-        read_records([path], read_plan, findings)
-        if path in findings.left_alone:
+        read_records([self.folder / "plan.json"], read_plan, findings)
+        if searching:
+            self._searches(findings)
+        if findings.left_alone:
             raise ResultsError(findings.problems[0])
         for name in ("runs", "failures"):
             check_writable(self.folder / name / "any.json")

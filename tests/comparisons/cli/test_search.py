@@ -175,6 +175,28 @@ def test_damaged_searches_are_a_problem_of_their_own(tmp_path, trained, monkeypa
     assert any("searches.json" in problem for problem in contents.problems)
 
 
+def test_search_sets_damaged_files_aside_and_leaves_those_of_other_plugins_alone(
+    tmp_path, trained, monkeypatch, capsys
+):
+    monkeypatch.setattr(run_all, "report", lambda folder: True)
+    assert main([*COMMAND, str(tmp_path)]) == 0
+    path = tmp_path / "searches.json"
+    trial = next((tmp_path / "search" / "runs").iterdir())
+    data = json.loads(path.read_text("utf-8"))
+    for damaged in (path, trial):
+        damaged.write_text("{")
+    assert main([*COMMAND, str(tmp_path)]) == 0
+    assert (tmp_path / "set_aside" / f"{tmp_path.name}-searches.json").read_text() == "{"
+    assert (tmp_path / "search" / "set_aside" / f"runs-{trial.name}").read_text() == "{"
+    assert json.loads(path.read_text("utf-8")) == data
+    data["studies"][0]["task"] = "hers"
+    path.write_text(json.dumps(data))
+    with pytest.raises(SystemExit, match="2"):
+        main([*COMMAND, str(tmp_path)])
+    assert "name the plug-in that brings it by --plugin" in capsys.readouterr().err
+    assert json.loads(path.read_text("utf-8")) == data
+
+
 @pytest.mark.slow
 def test_example_of_the_page_is_searched_and_trained(tmp_path, capsys):
     folder = tmp_path / "results"
