@@ -72,10 +72,14 @@ class Contents:
 
     @property
     def missing(self) -> int:
-        """Number of runs of the last command that neither finished nor failed."""
+        """Number of runs of the last command that neither finished nor failed.
+
+        Those that another version, or one with other plug-ins, can read have ended.
+        """
         asked = set(self.plan.ids) if self.plan else set()
         finished = {result.run.id for result in self.results}
-        return len(asked - finished - {failure.run.id for failure in self.failures})
+        failed = {failure.run.id for failure in self.failures}
+        return len(asked - finished - failed - self.left_alone)
 
 
 class Store:

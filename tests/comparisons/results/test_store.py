@@ -153,6 +153,7 @@ def test_store_and_report_outlive_a_wrong_result(tmp_path, make_result, kind):
     store = Store(tmp_path)
     good, bad = make_result(seed=0), make_result(seed=1)
     store.save(good)
+    store.save_plan("the command", [good.run, bad.run])
     (tmp_path / "runs" / f"{bad.run.id}.json").write_text(BAD[kind](bad), encoding="utf-8")
     contents = store.load()
     assert contents.results == (good,)
@@ -161,6 +162,7 @@ def test_store_and_report_outlive_a_wrong_result(tmp_path, make_result, kind):
     known = kind != "unknown task"  # which another plug-in may bring
     assert problem.endswith("; the run counts as not finished" if known else "it is left alone")
     assert contents.left_alone == (frozenset() if known else {bad.run.id})
+    assert contents.missing == known  # another reader's run is not to be trained again
     assert "\n" not in problem
     assert len(problem) < 400
     assert build_report(contents).problems == (problem,)
