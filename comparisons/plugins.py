@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from unitary_zoo import Parametrization
+
 
 class PluginError(ValueError):
     """A plug-in cannot be used; the message is one line with the file, the line and the cause."""
@@ -28,10 +30,12 @@ class Plugin:
     Attributes:
         name: The name it was asked for by: an absolute path, or a dotted name.
         module: What it defines.
+        schemes: Names of the schemes that came with it.
     """
 
     name: str
     module: ModuleType
+    schemes: tuple[str, ...]
 
 
 _LOADED: dict[str, Plugin | str] = {}
@@ -96,12 +100,14 @@ def is_file(name: str) -> bool:
 
 def _imported(name: str) -> Plugin | str:
     """The plug-in, or the reason why there is none."""
+    before = set(Parametrization.names())
     try:
         module = _run(Path(name)) if is_file(name) else importlib.import_module(name)
     except (Exception, SystemExit) as error:
         # Whatever it raises is its own fault, and said in one line.
         return f"plug-in {name}{_cause(name, error)}"
-    return Plugin(name, module)
+    schemes = tuple(scheme for scheme in Parametrization.names() if scheme not in before)
+    return Plugin(name, module, schemes)
 
 
 def _run(path: Path) -> ModuleType:

@@ -148,7 +148,7 @@ def test_entry_points_bring_parts_and_a_broken_one_hides_nothing(tmp_path, monke
     sys.modules.pop("third_party_parts")
 
 
-def test_load_registers_schemes_of_a_module_of_their_own(tmp_path):
+def test_load_remembers_which_schemes_came(tmp_path):
     path = write(
         tmp_path,
         "scheme.py",
@@ -163,4 +163,5 @@ def test_load_registers_schemes_of_a_module_of_their_own(tmp_path):
         """,
     )
     plugins.load([str(path)])
+    assert plugins.loaded()[0].schemes == ("brought",)
     assert Parametrization.get("brought").__module__.startswith("plugin_scheme_")
