@@ -1,4 +1,4 @@
-"""Let schemes from outside the library pass the conformance kit before anything is trained."""
+"""Let the schemes of plug-ins pass the conformance kit before anything is trained."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import unitary_zoo
+from comparisons import plugins
 from comparisons.cli.console import say
 from comparisons.models import MODELS, traits_of
 from comparisons.records import Run
@@ -25,7 +26,7 @@ class NotConformingError(ValueError):
 
 
 def require_conformance(runs: Iterable[Run], folder: Path, skip: bool = False) -> None:
-    """Check the schemes from outside that the runs use, as models or in a model of a plug-in.
+    """Check the schemes of plug-ins that the runs use, as models or in a model of a plug-in.
 
     What passed is recorded in the folder, and checked again when its code, torch or the library
     has changed.
@@ -62,12 +63,8 @@ def _record(folder: Path, record: Conformance) -> None:
 
 
 def _used(runs: Iterable[Run]) -> set[str]:
-    """Names of the schemes that came with a file or an installed package and are used by a run."""
-    brought = {
-        name
-        for name in Parametrization.names()
-        if Parametrization.get(name).__module__.partition(".")[0] != unitary_zoo.__name__
-    }
+    """Names of the schemes that came with a plug-in and are used by a run."""
+    brought = {name for plugin in plugins.loaded() for name in plugin.schemes}
     models = {run.model for run in runs}
     used = set(models)
     for model in models & set(MODELS.names()) if brought else ():

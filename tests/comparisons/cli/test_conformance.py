@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -7,8 +6,6 @@ from comparisons import plugins
 from comparisons.cli import conformance
 from comparisons.cli.conformance import NotConformingError, require_conformance
 from comparisons.models import MODELS
-from unitary_zoo import Parametrization
-from unitary_zoo.schemes import Cayley
 from unitary_zoo.testing import ConformanceError
 
 CODE = """
@@ -58,15 +55,6 @@ def test_schemes_of_plugins_are_checked_once_for_each_code(
             assert "with_brought" in MODELS.names()
         assert checked == ["Brought"] * expected
     assert capsys.readouterr().out.count("scheme brought passes 41 checks") == 2
-
-
-def test_scheme_of_an_installed_package_is_checked_too(tmp_path, make_run, checked, own_parts):
-    @Parametrization.register("installed")
-    class Installed(Cayley):
-        info = replace(Cayley.info, name="installed")
-
-    require_conformance([make_run("installed"), make_run("expm")], tmp_path)
-    assert checked == ["Installed"]
 
 
 def test_scheme_that_fails_trains_nothing_unless_the_checks_are_skipped(
