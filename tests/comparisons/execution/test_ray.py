@@ -250,6 +250,7 @@ def test_ray_executor_keeps_result_whose_files_cannot_be_written(
 
 def test_ray_leaves_sigterm_to_the_command():
     pytest.importorskip("ray", reason="its private modules set the addresses it listens on")
+
     def init(**options):
         ray.is_initialized = lambda: True
         signal.signal(signal.SIGTERM, lambda *_: None)  # as Ray does
