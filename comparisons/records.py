@@ -25,6 +25,7 @@ __all__ = [
     "ModelSettings",
     "Optimizer",
     "Point",
+    "Probes",
     "Result",
     "Run",
     "Setting",
@@ -105,6 +106,8 @@ class Point:
         test_loss: Loss on the run's test set.
         test_accuracy: Accuracy on the run's test set; each task says what it counts.
         valid_loss: Loss on the task's validation set; None where it has none.
+        defect: Unitarity defect of the recurrent matrix; None for models that do not claim to be
+            unitary, and in files written before it was kept.
     """
 
     iteration: int
@@ -113,6 +116,26 @@ class Point:
     test_loss: float
     test_accuracy: float
     valid_loss: float | None = None
+    defect: float | None = None
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What was measured inside a trained model.
+
+    Attributes:
+        eigenphases_start: Eigenphases in (-π, π] of the first layer's recurrent matrix before
+            training, in ascending order; None for models without such a matrix.
+        eigenphases_end: Those after training.
+        gradient_steps: Steps t of a sequence, counted from 1.
+        gradient_norms: ‖dL/dh_t‖ at these steps after training: the root of the mean square over
+            the sequences of one test batch, L being the sum of the losses of the sequences.
+    """
+
+    eigenphases_start: tuple[float, ...] | None = None
+    eigenphases_end: tuple[float, ...] | None = None
+    gradient_steps: tuple[int, ...] = ()
+    gradient_norms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +167,7 @@ class Result:
             before it was kept.
         resumed_at: Iterations at which the run went on from a checkpoint.
         stopped: Why it ended before its last iteration: "plateau", "diverged", or "".
+        probes: What was measured inside the model; None in files written before it was kept.
     """
 
     run: Run
@@ -166,6 +190,7 @@ class Result:
     memoryless: float | None = None
     resumed_at: tuple[int, ...] = ()
     stopped: str = ""
+    probes: Probes | None = None
 
     @property
     def without_memory(self) -> float:
@@ -188,7 +213,8 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The form in files."""
         curve = [dataclasses.asdict(point) for point in self.curve]
-        return {**_shallow(self), "run": self.run.to_dict(), "curve": curve}
+        probes = None if self.probes is None else _shallow(self.probes)
+        return {**_shallow(self), "run": self.run.to_dict(), "curve": curve, "probes": probes}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Result:
@@ -197,7 +223,8 @@ class Result:
             "curve": tuple(Point(**point) for point in data["curve"]),
             "resumed_at": tuple(data.get("resumed_at", ())),
         }
-        return cls(**{**data, "run": Run.from_dict(data["run"]), **tuples})
+        probes = _probes(data.get("probes"))
+        return cls(**{**data, "run": Run.from_dict(data["run"]), **tuples, "probes": probes})
 
 
 @dataclass(frozen=True)
@@ -229,6 +256,13 @@ class Failure:
     def from_dict(cls, data: dict[str, Any]) -> Failure:
         """The inverse of :meth:`to_dict`."""
         return cls(**{**data, "run": Run.from_dict(data["run"])})
+
+
+def _probes(data: dict[str, Any] | None) -> Probes | None:
+    if data is None:
+        return None
+    lists = {name: tuple(x) if isinstance(x, list) else x for name, x in data.items()}
+    return Probes(**lists)
 
 
 def _shallow(record: Any) -> dict[str, Any]:

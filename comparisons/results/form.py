@@ -12,8 +12,9 @@ from comparisons.results.schema import check
 from comparisons.studies import Study
 from comparisons.tasks import TASKS
 
-SCHEMA = 1
-"""Version of the form of the files. Files of version 0 do not state it; this version reads both."""
+SCHEMA = 2
+"""Version of the form of the files. Files of version 0 do not state it; version 2 added a result's
+probes and the defects of its curve. This version reads all of them."""
 
 _FACTS = {"machine": ("cpu", "cores", "gpu", "platform"), "versions": ("torch", "unitary_zoo")}
 """Keys of a result's dictionaries that the report reads."""

@@ -258,7 +258,7 @@ def test_complete_sets_damaged_files_aside_and_leaves_newer_ones_alone(
         store.save(finish(run))
     files = [tmp_path / "runs" / f"{run.id}.json" for run in runs]
     files[0].write_text("{")
-    newer = files[1].read_text(encoding="utf-8").replace('"schema": 1', '"schema": 1000')
+    newer = files[1].read_text(encoding="utf-8").replace('"schema": 2', '"schema": 1000')
     files[1].write_text(newer, encoding="utf-8")
     _, executor = train(runs, finish, tmp_path)
     assert executor.asked == runs[:1]

@@ -1,0 +1,88 @@
+"""A real browser for the tests of pages: Chromium, headless, driven by Playwright."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WIDTHS = (390, 800, 1400)
+"""Widths of a telephone, a tablet and a desk, in CSS pixels."""
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# A container's root has no sandbox; the others keep the browser from asking the network.
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def _path() -> str | None:
+    """Chromium's path: the one named by ``UNITARY_ZOO_BROWSER``, or the first on the search path.
+
+    Where ``UNITARY_ZOO_BROWSER=bundled``, Playwright's own browser is taken, and None returned.
+    """
+    named = os.environ.get("UNITARY_ZOO_BROWSER", "")
+    if named == "bundled":
+        return None
+    found = named or next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.skip("needs Chromium: install it, or name it by UNITARY_ZOO_BROWSER")
+    return found
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Any]:
+    """A Playwright ``Browser``; the test is skipped where there is no Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = _path()
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=list(_FLAGS))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Any, url: str | Path, width: int = 1400, **options: Any) -> Iterator[Any]:
+    """The page at an address or in a file; at the end, whatever it wrote as an error fails.
+
+    Args:
+        browser: What :func:`browser` gave.
+        url: An address or a file.
+        width: Width of the window in CSS pixels.
+        **options: Further ones of ``Browser.new_page``, such as ``color_scheme="dark"``.
+    """
+    page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"script error: {error}"))
+    page.on("console", lambda m: errors.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("requestfailed", lambda request: errors.append(f"cannot load {request.url}"))
+    page.goto(url.resolve().as_uri() if isinstance(url, Path) else url)
+    try:
+        yield page
+    finally:
+        page.close()
+    assert not errors, errors
+
+
+def overflow(page: Any) -> int:
+    """By how many pixels the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+def serious_faults(page: Any) -> list[str]:
+    """The serious and critical faults that axe-core finds in the page."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page).response["violations"]
+    return [
+        f"{fault['id']}: {node['html'][:200]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
