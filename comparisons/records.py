@@ -129,7 +129,8 @@ class Probes:
         eigenphases_end: Those after training.
         gradient_steps: Steps t of a sequence, counted from 1.
         gradient_norms: ‖dL/dh_t‖ at these steps after training: the root of the mean square over
-            the sequences of one test batch, L being the sum of the losses of the sequences.
+            at most 16 sequences of a test batch, L being the sum of their losses. h is the state of
+            the top layer; for an LSTM, c is held fixed.
     """
 
     eigenphases_start: tuple[float, ...] | None = None

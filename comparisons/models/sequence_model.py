@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -120,6 +120,12 @@ class SequenceModel(nn.Module):
     def schemes(self) -> Iterator[Parametrization]:
         """The unitary weights; none in most baselines."""
         return iter(schemes_in(self))
+
+    def recurrent_scheme(self) -> Parametrization | None:
+        """The scheme of the first layer's recurrent matrix, a GRU's of its candidate; or None."""
+        if isinstance(self.rnn, UnitaryGRU):
+            return cast(Parametrization, self.rnn.cells[0].recurrent["n"])
+        return next(self.schemes(), None)
 
     def recurrent_parameters(self) -> int:
         """Trainable numbers behind the recurrent matrices.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import math
 import statistics
 import time
 import warnings
@@ -20,9 +19,10 @@ from comparisons.training.checkpoints import CheckpointFile
 from comparisons.training.interruption import StoppedError, TerminationRequest
 from comparisons.training.logs import Logs
 from comparisons.training.machine import PeakMemory, describe_machine, versions
+from comparisons.training.probes import measured, unitarity_defect
 from comparisons.training.replicas import ALONE, Replicas
 from comparisons.training.shared_checkpoint import SharedCheckpoint
-from comparisons.training.training import DIVERGED, DivergedError, Progress, Training
+from comparisons.training.training import DivergedError, Progress, Training
 from unitary_zoo.errors import NotFiniteError
 
 __all__ = ["DivergedError", "Progress", "StoppedError", "train", "train_model"]
@@ -180,6 +180,7 @@ class _Session:
         """The result of a training that has finished."""
         training = self.training
         run, model, task = training.run, training.model, training.task
+        seconds, peak = self._seconds(), self._peak_memory_mb()  # those of the training alone
         return Result(
             run=run,
             baseline=task.baseline,
@@ -187,10 +188,10 @@ class _Session:
             recurrent_parameters=model.recurrent_parameters(),
             curve=tuple(training.curve),
             ms_per_step=1e3 * statistics.median(training.durations),
-            seconds=self._seconds(),
-            peak_memory_mb=self._peak_memory_mb(),
+            seconds=seconds,
+            peak_memory_mb=peak,
             defect_start=training.defect_start,
-            defect_end=_defect(training),
+            defect_end=unitarity_defect(model),
             threads=torch.get_num_threads(),
             versions=versions(),
             machine=describe_machine(run.device),
@@ -200,6 +201,7 @@ class _Session:
             memoryless=task.memoryless,
             resumed_at=self._resumed_at,
             stopped=training.stopped,
+            probes=measured(model, task, run, training.eigenphases_start),
         )
 
     def keep_weights(self) -> None:
@@ -211,14 +213,3 @@ class _Session:
         except (OSError, ModelFileError) as error:
             # The result is worth more than the weights.
             warnings.warn(f"{self._weights} cannot be written: {error}", stacklevel=2)
-
-
-def _defect(training: Training) -> float | None:
-    """The unitarity defect at the end; None where a training that diverged has left none."""
-    if training.stopped != DIVERGED:
-        return training.model.unitarity_defect()
-    try:
-        defect = training.model.unitarity_defect()
-    except (ArithmeticError, RuntimeError, ValueError):  # of a weight that is not finite
-        return None
-    return defect if defect is not None and math.isfinite(defect) else None

@@ -22,6 +22,7 @@ from comparisons.training.optimizers import (
     decay_rates,
     lower_rates_on_plateau,
 )
+from comparisons.training.probes import eigenphases, unitarity_defect
 from comparisons.training.replicas import ALONE, Replicas
 from unitary_zoo.errors import NotFiniteError
 
@@ -51,6 +52,7 @@ class Training:
         model: The model as it is now.
         optimizers: Its optimizers.
         defect_start: Its unitarity defect at the start.
+        eigenphases_start: The eigenphases of its first recurrent matrix at the start, or None.
         iteration: Number of steps taken.
         state: Last recurrent states of this process's sequences, without their graph; None before
             the first step.
@@ -95,7 +97,8 @@ class Training:
         self.stopped = ""
         self._last_loss = math.nan
         if saved is None:
-            self.defect_start = self.model.unitarity_defect()
+            self.defect_start = unitarity_defect(self.model)
+            self.eigenphases_start = eigenphases(self.model)
         else:
             self._go_on(saved)
 
@@ -120,6 +123,7 @@ class Training:
             "last_loss": self._last_loss,
             "stopped": self.stopped,
             "defect_start": self.defect_start,
+            "eigenphases_start": self.eigenphases_start,
             "data": self.task.data,
         }
 
@@ -138,6 +142,8 @@ class Training:
         self._last_loss = float(saved["last_loss"])
         self.stopped = str(saved["stopped"])
         self.defect_start = saved["defect_start"]
+        start = saved.get("eigenphases_start")  # checkpoints from before it was kept lack it
+        self.eigenphases_start = None if start is None else tuple(start)
         self._stream.go_on(saved["stream"], self.iteration, self._report)
         if self.run.device.startswith("cuda"):
             torch.cuda.set_rng_state(saved["random_cuda"], self.run.device)
@@ -198,7 +204,8 @@ class Training:
         loss, accuracy = measured_on_test(*measured)
         self._check_finite("test", loss)
         seconds = math.fsum(self.durations)
-        point = Point(self.iteration, seconds, train_loss, loss, accuracy, valid_loss)
+        defect = unitarity_defect(self.model)
+        point = Point(self.iteration, seconds, train_loss, loss, accuracy, valid_loss, defect)
         self.losses = []
         self.rates.append(
             tuple(group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups)

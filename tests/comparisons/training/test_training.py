@@ -51,6 +51,7 @@ def check_goes_on(run, *iterations):
         other = Training(run, None, state)
         advance(other, last)
         assert numbers(other) == numbers(whole)
+        assert other.eigenphases_start == whole.eigenphases_start
         for x, y in zip(other.model.parameters(), whole.model.parameters(), strict=True):
             assert torch.equal(x, y)
 
