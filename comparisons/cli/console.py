@@ -35,7 +35,7 @@ from comparisons.tasks import TASKS, Task
 from unitary_zoo import Parametrization
 
 if TYPE_CHECKING:  # drawing is slow to import, and every worker process imports this file
-    from comparisons.report.sections import Section
+    from comparisons.report.task_section import Section
 
 NARROWEST = 180  # columns, where no terminal says how many it has: tables must not be cut in files
 

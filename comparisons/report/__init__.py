@@ -12,7 +12,8 @@ from comparisons.papers import PAPERS
 from comparisons.report.figures import drawings, save_png
 from comparisons.report.html import html_page
 from comparisons.report.markdown import markdown_page
-from comparisons.report.sections import Section, build_report
+from comparisons.report.sections import build_report
+from comparisons.report.task_section import Section
 from comparisons.results.conformance import read_conformance
 from comparisons.results.store import Contents, Store
 

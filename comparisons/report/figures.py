@@ -20,9 +20,9 @@ from comparisons.models import is_baseline
 from comparisons.output import write_file
 from comparisons.records import Point
 from comparisons.report.levels import Levels
-from comparisons.report.sections import Section, Series
 from comparisons.report.size_curves import SizeCurve
 from comparisons.report.style import LINE_MARKERS, MARKERS, RC
+from comparisons.report.task_section import Section, Series
 from comparisons.results.summary import points_by_iteration
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from comparisons.report.figures import Drawing
+from comparisons.report.overview import Overview
+from comparisons.report.overview_tables import matrix_table, model_table, task_table
 from comparisons.report.provenance import Provenance
 from comparisons.report.published_table import PublishedLine, PublishedTable
 from comparisons.report.search_table import SearchTable
-from comparisons.report.sections import Chapter, Matrix, Report, Section
+from comparisons.report.sections import Chapter, Report
+from comparisons.report.tables import Table
+from comparisons.report.task_section import Section
 from comparisons.results.text import markdown_table
 
 
@@ -32,10 +36,11 @@ def _blocks(report: Report, drawings: Mapping[str, Sequence[Drawing]]) -> Iterat
         yield f"**This report is partial.** The same command resumes: `{report.resume}`"
     failed = [f"{run} failed: {error}" for run, error in report.failures]
     yield _list([*failed, *report.problems])
-    yield " ".join([*(f"*{term}*: {text}" for term, text in report.legend), report.legend_end])
+    yield from _overview(report.overview)
     yield _list(_contents(chapter) for chapter in report.chapters)
-    if report.matrix:
-        yield from _matrix(report.matrix)
+    yield "## How to read the tables"
+    yield _list(f"*{term}*: {text}" for term, text in report.legend)
+    yield report.legend_end
     for chapter in report.chapters:
         yield f'<a id="{chapter.name}"></a>'
         yield f"## {chapter.title}"
@@ -54,22 +59,24 @@ def _contents(chapter: Chapter) -> str:
     return ", ".join(f"[{title}](#{name})" for title, name in links)
 
 
-def _matrix(matrix: Matrix) -> Iterator[str]:
-    yield f"## {matrix.title}"
-    yield matrix.caption
-    columns = [f"{section.title}: {section.task.metric_name}" for section in matrix.sections]
-    lines = [
-        [name, *(f"**{cell.text}**" if cell.best else cell.text for cell in cells)]
-        for name, cells in matrix.lines
-    ]
-    yield markdown_table(["model", *columns], lines)
+def _overview(overview: Overview) -> Iterator[str]:
+    if not overview.tasks:
+        return
+    yield f"## {overview.title}"
+    yield " ".join(overview.sentences)
+    yield _table(task_table(overview))
+    yield overview.models_title
+    yield _table(model_table(overview))
+    if len(overview.tasks) > 1:
+        yield overview.matrix_title
+        yield _table(matrix_table(overview))
 
 
 def _section(section: Section, drawings: Sequence[Drawing]) -> Iterator[str]:
     yield f'<a id="{section.name}"></a>'
     yield f"### {section.title}"
     yield section.description
-    yield markdown_table(section.table.columns, [line.cells for line in section.table.lines])
+    yield _table(section.table)
     yield from section.remarks
     yield _made(section.provenance)
     yield "Where the settings come from:"
@@ -81,7 +88,7 @@ def _section(section: Section, drawings: Sequence[Drawing]) -> Iterator[str]:
 def _search(chapter: Chapter, search: SearchTable) -> Iterator[str]:
     yield f"### {chapter.title}: {search.title}"
     yield search.caption
-    yield markdown_table(search.table.columns, [line.cells for line in search.table.lines])
+    yield _table(search.table)
     yield "Where the ranges come from:"
     yield _numbered(search.sources)
 
@@ -110,6 +117,10 @@ def _published_cells(line: PublishedLine) -> list[str]:
 def _made(provenance: Provenance) -> str:
     commands = ", ".join(f"`{command}`" for command in provenance.commands)
     return f"Made {provenance.days} by {commands} on {'; '.join(provenance.machines)}."
+
+
+def _table(table: Table) -> str:
+    return markdown_table(table.columns, [line.cells for line in table.lines])
 
 
 def _list(items: Sequence[str] | Iterator[str]) -> str:

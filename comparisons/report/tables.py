@@ -8,7 +8,7 @@ from typing import Literal
 
 from comparisons.models import is_baseline
 from comparisons.report.levels import Levels
-from comparisons.results.summary import Summary, ranked
+from comparisons.results.summary import Summary, ranked, solvable
 from comparisons.results.text import format_cell
 from comparisons.tasks import Task
 
@@ -78,7 +78,7 @@ def results_table(
 def _columns(task: Task, summaries: Sequence[Summary]) -> tuple[str, ...]:
     """The columns, without those that would be empty."""
     left_out = set()
-    if task.tokens and task.per_step:  # the entropy of a text, its optimum, is not known
+    if not solvable(task):
         left_out.add("solved at")
     if not any(summary.validated for summary in summaries):
         left_out.add("validation")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from comparisons.records import Result
 from comparisons.results.exporting import setting_values
+from comparisons.results.intervals import welch
 
 _WORDS = ("source",)
 """Values of a setting that are no part of what is trained."""
@@ -45,15 +45,7 @@ class Pair:
     @property
     def p_value(self) -> float | None:
         """The p-value of Welch's test of equal mean losses; None for fewer than two seeds."""
-        if min(len(self.first), len(self.second)) < 2:
-            return None
-        from scipy import stats  # slow to import
-
-        with_spread = any(len(set(losses(side))) > 1 for side in (self.first, self.second))
-        if not with_spread:  # the statistic is not defined there
-            return 1.0 if self.difference == 0 else 0.0
-        p = float(stats.ttest_ind(losses(self.first), losses(self.second), equal_var=False).pvalue)
-        return None if math.isnan(p) else p
+        return welch(losses(self.first), losses(self.second))
 
 
 def losses(results: Sequence[Result]) -> list[float]:

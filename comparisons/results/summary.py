@@ -94,6 +94,14 @@ class Summary:
         """Whether the evaluation that is reported is selected, and not just the last one."""
         return self.validated or self.setting.evaluation.report_best_test
 
+    @property
+    def solutions(self) -> tuple[Point, ...]:
+        """The first evaluation that solves the task (see :data:`SOLVED`), of the seeds that do."""
+        if not solvable(self.task):
+            return ()
+        firsts = (_first_solved(result, self.task.optimum or 0.0) for result in self.results)
+        return tuple(first for first in firsts if first is not None)
+
     def metric(self, result: Result) -> float:
         """The task's metric on the test set, from the evaluation that is reported."""
         return self.task.metric(result.chosen.test_loss, result.chosen.test_accuracy)
@@ -125,13 +133,11 @@ class Summary:
 
     def solved_at(self) -> str:
         """Mean of the first evaluated iterations that solve the task (see :data:`SOLVED`)."""
-        optimum = self.task.optimum or 0.0
-        firsts = [_first_solved(result, optimum) for result in self.results]
-        known = [first for first in firsts if first is not None]
+        known, seeds = [point.iteration for point in self.solutions], len(self.results)
         if not known:
             return NONE
         text = f"{statistics.fmean(known):,.0f}"
-        return text if len(known) == len(firsts) else f"{text} ({len(known)}/{len(firsts)} seeds)"
+        return text if len(known) == seeds else f"{text} ({len(known)}/{seeds} seeds)"
 
     def stops(self) -> str:
         """A sentence on the seeds that ended before their last iteration; "" without any."""
@@ -195,6 +201,11 @@ def summarize(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Summ
     return {key: in_order(group) for key, group in found.items()}
 
 
+def solvable(task: Task) -> bool:
+    """Whether "solved" means something: not on a text, whose entropy, the optimum, is unknown."""
+    return not (task.tokens and task.per_step)
+
+
 def ranked(summaries: Iterable[Summary]) -> bool:
     """Whether every summary has several seeds; the losses of single seeds have no order."""
     return all(len(summary.results) > 1 for summary in summaries)
@@ -224,8 +235,8 @@ def points_by_iteration(results: Iterable[Result]) -> list[tuple[Point, ...]]:
     return [tuple(points[iteration]) for iteration in sorted(points)]
 
 
-def _first_solved(result: Result, optimum: float) -> int | None:
+def _first_solved(result: Result, optimum: float) -> Point | None:
     def solved(point: Point) -> bool:
         return point.test_loss - optimum <= SOLVED * (result.without_memory - optimum)
 
-    return next((point.iteration for point in result.curve if solved(point)), None)
+    return next((point for point in result.curve if solved(point)), None)

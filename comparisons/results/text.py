@@ -20,6 +20,13 @@ def format_cell(value: object, digits: int = 3) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
+def format_seconds(seconds: float) -> str:
+    """A measured time in seconds, minutes or hours."""
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:,.3g} h"
+
+
 def markdown_table(
     columns: Sequence[str], lines: Iterable[Sequence[str]], numbers: Iterable[str] = ()
 ) -> str:

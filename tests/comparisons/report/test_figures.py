@@ -11,9 +11,9 @@ from comparisons.models import is_baseline, model_names
 from comparisons.records import Optimizer
 from comparisons.report import figures
 from comparisons.report.levels import Levels
-from comparisons.report.sections import Series
 from comparisons.report.size_curves import SizeCurve
 from comparisons.report.style import DASHES, PALETTE, line_styles, styles
+from comparisons.report.task_section import Series
 
 STYLES = styles(["urnn"], ["lstm", "rnn"])
 

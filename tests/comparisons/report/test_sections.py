@@ -172,46 +172,6 @@ def test_section_marks_schemes_that_are_not_unitary(make_result, build):
     assert section.deviations == (f"{NOT_UNITARY} landing: {why}",)
 
 
-def test_matrix_marks_those_that_the_seeds_do_not_tell_from_the_best(make_result, build):
-    losses = {"cayley": (0.1, 0.2), "expm": (0.2, 0.4), "qr": (0.3, 0.3), "lie_exp": (0.21, 0.3)}
-    results = [
-        make_result(model, length=length, seed=seed, losses=(2.0, loss))
-        for model, seeds in losses.items()
-        for seed, loss in enumerate(seeds)
-        for length in (5, 6)
-    ]
-    matrix = build(results).matrix
-    best = {name: [cell.best for cell in cells] for name, cells in matrix.lines}
-    assert best == {
-        "cayley": [True] * 2, "expm": [True] * 2, "lie_exp": [False] * 2, "qr": [False] * 2,
-    }  # fmt: skip
-
-
-def test_matrix_marks_nothing_among_single_seeds(make_result, imaginary, finished, build):
-    gru = {"defect": None, "unitary_optimizer": None}
-    report = build(
-        [
-            finished(make_result("cayley", losses=(2.0, 0.1))),
-            finished(make_result("expm", losses=(2.0, 0.2))),
-            finished(make_result("expm", losses=(2.0, 0.05), hidden_size=16), variant="large"),
-            finished(make_result("expm", losses=(2.0, 0.07)), variant="large"),
-            finished(make_result("gru", losses=(2.0, 0.3), **gru), variant="large"),
-        ]
-    )
-    assert [section.task.variant for section in report.matrix.sections] == ["large", "small"]
-    lines = {
-        name: [(cell.text, cell.best) for cell in cells] for name, cells in report.matrix.lines
-    }
-    assert list(lines) == ["cayley", "expm", "gru"]  # baselines come last
-    assert lines["cayley"] == [("", False), ("1.11", False)]  # exp(0.1)
-    assert lines["expm"] == [("1.05", False), ("1.22", False)]  # of two sizes the better one
-    assert lines["gru"] == [("1.35", False), ("", False)]
-
-
-def test_report_of_one_section_has_no_matrix(make_result, build):
-    assert build([make_result("cayley")]).matrix is None
-
-
 def test_chapter_sets_published_results_beside_ours(make_result, build):
     (chapter,) = build([make_result("arjovsky", length=100, losses=(2.0, 0.0123))]).chapters
     assert (chapter.name, len(chapter.sections)) == ("copying", 1)
