@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from comparisons.models import BASELINES, MODELS, builder_of, is_baseline
 from comparisons.records import Probes
-from comparisons.report.overview import Kind
+from comparisons.report.standings import Kind
 from comparisons.report.task_section import Section
 from comparisons.results.summary import Summary, labels
 from unitary_zoo import Parametrization

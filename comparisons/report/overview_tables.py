@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from comparisons.report.overview import ModelLine, Overview, Standing, TaskLine, in_words
+from comparisons.report.overview import ModelLine, Overview
+from comparisons.report.standings import Standing, TaskLine
 from comparisons.report.tables import Line, Table
 from comparisons.results.intervals import Estimate
-from comparisons.results.text import NONE, format_cell, format_seconds
+from comparisons.results.text import NONE, enumerated, format_cell, format_seconds
 
 BEST = "★"
 """Marks models that may have the least loss: the seeds show no smaller one."""
@@ -52,7 +53,7 @@ def _task_cells(task: TaskLine) -> tuple[str, ...]:
         f"{len(solvers)} of {len(task.standings)}" if task.solvable else NONE,
         f"{fastest.model}: {_time(fastest)}" if fastest else NONE,
         f"{smallest.model}: {smallest.parameters:,}" if smallest else NONE,
-        in_words(best) if best else NONE,
+        enumerated(best) if best else NONE,
     )
 
 

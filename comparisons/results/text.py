@@ -27,6 +27,13 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:,.3g} h"
 
 
+def enumerated(names: Sequence[str], limit: int = 4, word: str = "and") -> str:
+    """The names as an enumeration; if there are more than the limit, the last are counted."""
+    if len(names) > limit:
+        names = [*names[: limit - 1], f"{len(names) - limit + 1} others"]
+    return f" {word} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def markdown_table(
     columns: Sequence[str], lines: Iterable[Sequence[str]], numbers: Iterable[str] = ()
 ) -> str:

@@ -58,3 +58,16 @@ def build(tmp_path):
         return build_report(store.load())
 
     return make
+
+
+@pytest.fixture
+def copying(make_result):
+    """Results on copying: a curve for each seed of a model, given the last losses."""
+
+    def make(model, *losses, **run):
+        return [
+            make_result(model, length=100, seed=seed, losses=(2.0, 0.1, loss), **run)
+            for seed, loss in enumerate(losses)
+        ]
+
+    return make
