@@ -68,6 +68,7 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
         "metric_median": statistics.median(metrics),
         "metric_spread": statistics.stdev(metrics) if len(metrics) > 1 else None,
         "loss": summary.loss,
+        **_by_seed(summary),
         "seconds": statistics.fmean(result.final.seconds for result in summary.results),
         "published": "" if paper is None else published_for(summary, paper),
         "baseline": levels.constant,
@@ -81,6 +82,18 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
         "machine": first.machine,
         "versions": first.versions,
         "date": max(result.date for result in summary.results)[:10],
+    }
+
+
+def _by_seed(summary: Summary) -> dict[str, list[Any]]:
+    """What the seeds reached; without it the pages could show neither intervals nor ties.
+
+    ``solved`` holds iterations and seconds up to the solution, for each seed that solves the task.
+    """
+    return {
+        "seed_metrics": [_rounded(summary.metric(result)) for result in summary.results],
+        "seed_losses": [_rounded(loss) for loss in summary.losses],
+        "solved": [(point.iteration, _rounded(point.seconds)) for point in summary.solutions],
     }
 
 

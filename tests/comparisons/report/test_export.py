@@ -41,6 +41,16 @@ def test_records_hold_the_median_beside_the_mean(make_result):
     assert record["metric_median"] == pytest.approx(0.8)
 
 
+def test_records_hold_what_each_seed_reached(make_result):
+    losses = [(2.0, 0.5, 0.01), (2.0, 0.02, 0.03), (2.0, 0.5, 0.25)]
+    results = [make_result("cayley", losses=values, seed=i) for i, values in enumerate(losses)]
+    (record,) = records(results)
+    assert record["seed_losses"] == [0.01, 0.03, 0.25]
+    assert record["seed_metrics"] == [25.0, 25.0, 25.0]
+    # Two seeds pass a tenth of the loss without memory, 0.083, at these iterations and seconds.
+    assert record["solved"] == [(6, 0.2), (3, 0.1)]
+
+
 def test_records_name_every_command_of_their_seeds(make_result):
     results = [
         replace(make_result("cayley", seed=seed), command=command)
