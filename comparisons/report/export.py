@@ -2,7 +2,13 @@
 
 Nothing is trained. For each model in each configuration the file keeps what the runs recorded:
 metric and loss over the seeds, a thinned learning curve, and the command, machine and day behind
-them. Failed runs are listed; no mean counts them.
+them. Failed runs are listed; no mean counts them. A record whose runs were measured inside the
+model has ``probes``, those of one seed: an object of
+
+- ``seed``, the smallest seed that has any;
+- ``eigenphases_start`` and ``eigenphases_end``, lists in radians, or null without such a matrix;
+- ``gradient_steps`` and ``gradient_norms``, of one length, empty where nothing was measured;
+- ``defects``, pairs (iteration, unitarity defect), empty for models that claim none.
 
     python comparisons/run_all.py --paper arjovsky2016
     python -m comparisons.report.export results/arjovsky2016 [--docs docs] [--no-figures]
@@ -16,7 +22,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from comparisons import plugins
 from comparisons.output import tolerate_encoding, write_file
@@ -32,7 +38,9 @@ from comparisons.results.summary import Summary, points_by_iteration, summarize
 from comparisons.tasks import TASKS
 
 POINTS = 50
-"""Points of a learning curve, at most."""
+"""Points of a curve, at most."""
+
+T = TypeVar("T")
 
 
 def records(results: Sequence[Result], paper: Paper | None = None) -> list[dict[str, Any]]:
@@ -69,7 +77,8 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
         "metric_spread": statistics.stdev(metrics) if len(metrics) > 1 else None,
         "loss": summary.loss,
         **_by_seed(summary),
-        "seconds": statistics.fmean(result.final.seconds for result in summary.results),
+        # The median: one seed of which another program took the processor would move the mean.
+        "seconds": statistics.median(result.final.seconds for result in summary.results),
         "published": "" if paper is None else published_for(summary, paper),
         "baseline": levels.constant,
         "memoryless": levels.memoryless,
@@ -77,6 +86,7 @@ def _record(summary: Summary, paper: Paper | None) -> dict[str, Any]:
         "defect": max(defects, default=None),
         **({"stopped": summary.stops()} if summary.stops() else {}),
         "curve": _curve(summary.results),
+        **_probes(summary.results),
         "data": first.data,
         "commands": list(dict.fromkeys(result.command for result in summary.results)),
         "machine": first.machine,
@@ -114,17 +124,47 @@ def failed(failures: Sequence[Failure]) -> list[str]:
 
 def _curve(results: Sequence[Result]) -> list[tuple[int, float]]:
     """Iterations and mean test losses to four digits, with the first and the last point."""
-    points = points_by_iteration(results)
-    count = min(POINTS, len(points))
-    kept = {round(i * (len(points) - 1) / max(1, count - 1)) for i in range(count)}
     return [
-        (points[i][0].iteration, _rounded(statistics.fmean(p.test_loss for p in points[i])))
-        for i in sorted(kept)
+        (points[0].iteration, _rounded(statistics.fmean(p.test_loss for p in points)))
+        for points in _thinned(points_by_iteration(results))
     ]
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")
+def _probes(results: Sequence[Result]) -> dict[str, Any]:
+    """What was measured inside the model, of one seed; nothing where no seed has it."""
+    measured = [result for result in results if result.probes is not None]
+    if not measured:
+        return {}
+    result = min(measured, key=lambda result: result.run.seed)
+    probes = result.probes
+    assert probes is not None
+    norms = _thinned(tuple(zip(probes.gradient_steps, probes.gradient_norms, strict=True)))
+    defects = [(p.iteration, p.defect) for p in result.curve if p.defect is not None]
+    kept = {
+        "seed": result.run.seed,
+        "eigenphases_start": _phases(probes.eigenphases_start),
+        "eigenphases_end": _phases(probes.eigenphases_end),
+        "gradient_steps": [step for step, _ in norms],
+        "gradient_norms": [_rounded(norm, 3) for _, norm in norms],
+        "defects": [(iteration, _rounded(defect, 3)) for iteration, defect in _thinned(defects)],
+    }
+    return {"probes": kept}
+
+
+def _phases(phases: Sequence[float] | None) -> list[float] | None:
+    """The phases to three digits, which is finer than a figure."""
+    return None if phases is None else [_rounded(phase, 3) for phase in phases]
+
+
+def _thinned(points: Sequence[T]) -> list[T]:
+    """At most :data:`POINTS` of the points, evenly spaced, with the first and the last one."""
+    count = min(POINTS, len(points))
+    kept = {round(i * (len(points) - 1) / max(1, count - 1)) for i in range(count)}
+    return [points[i] for i in sorted(kept)]
+
+
+def _rounded(value: float, digits: int = 4) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from comparisons.papers import find_paper
-from comparisons.records import Failure
+from comparisons.records import Failure, Probes
 from comparisons.report.export import ResultsError, export, main, records
 from comparisons.results.store import Store
 
@@ -49,6 +49,36 @@ def test_records_hold_what_each_seed_reached(make_result):
     assert record["seed_metrics"] == [25.0, 25.0, 25.0]
     # Two seeds pass a tenth of the loss without memory, 0.083, at these iterations and seconds.
     assert record["solved"] == [(6, 0.2), (3, 0.1)]
+
+
+def test_records_hold_the_probes_of_the_smallest_seed_that_has_them(make_result):
+    steps = tuple(range(1, 101))
+    found = Probes((-1.23456, 1.23456), (-0.5, 3.14159), steps, tuple(2.0**-t for t in steps))
+    results = [make_result("cayley", seed=seed) for seed in range(3)]
+    curve = tuple(replace(point, defect=1.23456e-7) for point in results[1].curve)
+    results[1:] = [
+        replace(results[1], probes=found, curve=curve),
+        replace(results[2], probes=Probes()),
+    ]
+    (record,) = records(results)
+    probes = record["probes"]
+    assert probes["seed"] == 1
+    assert probes["eigenphases_start"] == [-1.23, 1.23]
+    assert probes["eigenphases_end"] == [-0.5, 3.14]
+    assert probes["defects"] == [(0, 1.23e-7), (3, 1.23e-7), (6, 1.23e-7)]
+    assert len(probes["gradient_steps"]) == len(probes["gradient_norms"]) == 50
+    assert (probes["gradient_steps"][0], probes["gradient_steps"][-1]) == (1, 100)
+    assert probes["gradient_norms"][0] == 0.5
+    (older,) = records(results[:1])
+    assert "probes" not in older
+
+
+def test_records_hold_the_median_of_the_seconds(make_result):
+    results = [make_result("cayley", seed=seed) for seed in range(3)]
+    slow = replace(results[2].final, seconds=60.0)
+    results[2] = replace(results[2], curve=(*results[2].curve[:-1], slow))
+    (record,) = records(results)
+    assert record["seconds"] == pytest.approx(0.2)
 
 
 def test_records_name_every_command_of_their_seeds(make_result):
