@@ -3,7 +3,6 @@
 The page names the place of the table by the comment ``leaders``.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gen_tables import LOSS_TASKS, NOTHING, exported, loss_rows, ranked
+from gen_tables import LOSS_TASKS, loss_rows
+from recorded import HERE, NOTHING, exported, measured, ranked
 
 from comparisons.results.text import format_cell, markdown_table
 
-HERE = Path(__file__).resolve().parent
 MARKER = "<!-- leaders -->"
 
 BUILD = ("build_ms", "step_ms")
@@ -37,8 +36,8 @@ def leaders(docs: Path) -> str:
 
     Losses are a measure where every model has several seeds.
     """
-    path = docs / "benchmarks" / "scheme_speed.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["schemes"] if path.exists() else []
+    speed = measured("scheme_speed", docs)
+    rows = speed["schemes"] if speed else []
     if found := exported("quick", docs):
         runs = [run for run in found["runs"] if run["task"] in LOSS_TASKS]
         rows += loss_rows(runs)[1:] if ranked(runs) else []

@@ -5,7 +5,6 @@ docs/results/probes.
 """
 
 import json
-import math
 import re
 import sys
 from pathlib import Path
@@ -15,11 +14,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gen_tables import NOTHING, Row, made_by_benchmark, table
+from recorded import HERE, NOTHING, Row, folded, made_by_benchmark, span, table
 
-from comparisons.results.text import format_cell, markdown_table
+from comparisons.results.text import markdown_table
 
-HERE = Path(__file__).resolve().parent
 MARKER = re.compile(r"<!-- (starts\w*) -->")
 
 
@@ -34,22 +32,18 @@ def starts(name: str, docs: Path) -> str:
     losses = {(row["scheme"], row["start"], row["task"]): row["losses"] for row in found["starts"]}
     lines = []
     for scheme, start in dict.fromkeys((row["scheme"], row["start"]) for row in found["starts"]):
-        cells = [span(losses.get((scheme, start, task))) for task in tasks]
+        cells = [span(losses.get((scheme, start, task), [])) for task in tasks]
         verdict = verdicts.get((scheme, start))
         words = "*default*" if verdict is None else judged(verdict)
         lines.append([f"`{scheme}`", f"`{start}`", *cells, words])
     columns = ["scheme", "start", *tasks, "against the default"]
     return "\n\n".join(
-        [table(found["settings"]), markdown_table(columns, lines, tasks), made_by_benchmark(found)]
+        [
+            folded("Table of the settings", table(found["settings"])),
+            folded("Table of the losses", markdown_table(columns, lines, tasks)),
+            made_by_benchmark(found),
+        ]
     )
-
-
-def span(losses: list[float | None] | None) -> str:
-    """The least and the largest of the losses of all seeds."""
-    if losses is None:
-        return format_cell(None)
-    known = [math.inf if loss is None else loss for loss in losses]
-    return f"{format_cell(min(known))} to {format_cell(max(known))}"
 
 
 def judged(verdict: Row) -> str:

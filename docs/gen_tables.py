@@ -1,10 +1,9 @@
 """Put the recorded benchmarks and trainings into the pages: a mkdocs hook.
 
-Pages name what they show by comments: ``benchmark: NAME`` is a file of docs/benchmarks,
-``results: NAME`` and ``losses: NAME`` are one of docs/results.
+Pages name what they show by comments: ``figures: NAME`` and ``benchmark: NAME``, its tables, are of
+a file of docs/benchmarks, ``results: NAME`` and ``losses: NAME`` are of one of docs/results.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -12,19 +11,38 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-# mkdocs does not look for modules in the folder it is started in.
+# mkdocs does not look for modules in the folder it is started in, nor in that of a hook.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from comparisons.models import is_baseline
-from comparisons.results.text import format_cell, markdown_table
+import result_figures
+from benchmark_figures import FIGURES
+from recorded import (
+    DIGITS,
+    HERE,
+    NOTHING,
+    Row,
+    exported,
+    folded,
+    in_order,
+    interval,
+    made_by_benchmark,
+    made_by_runs,
+    measured,
+    metric,
+    place,
+    ranked,
+    table,
+    where,
+    without_memory,
+)
+from result_figures import curves, scores
+
+from comparisons.results.intervals import LEVEL
+from comparisons.results.text import NONE, format_cell, markdown_table
 from unitary_zoo import Parametrization
 
-Row = dict[str, Any]
-
-HERE = Path(__file__).resolve().parent
-
 MARKER = re.compile(r"<!-- (\w+): (\w+) -->")
-NOTHING = "*No run is recorded yet.*"
 
 # ----------------------------------------------------------------------------------- benchmarks
 
@@ -37,32 +55,32 @@ SPLIT = {
 
 
 def benchmark(name: str, docs: Path) -> str:
-    """All tables of a benchmark's file, or the command that makes it."""
-    path = docs / "benchmarks" / f"{name}.json"
+    """Origin and tables of a benchmark's file, or the command that makes it."""
     command = f"python -m comparisons.benchmarks {name} --json docs/benchmarks/{name}.json"
-    if not path.exists():
+    found = measured(name, docs)
+    if found is None:
         return f"{NOTHING} *This makes one:* `{command}`"
-    found = json.loads(path.read_text(encoding="utf-8"))
     # The recorded command may be that of an older version.
     shown = [f"{made_by_benchmark(found)} To run it again: `{command}`."]
     for key, rows in found.items():
-        if not (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
-            continue
-        shown.append(f"### {name}: {key}".replace("_", " "))
-        if columns := SPLIT.get((name, key)):
-            for title, group in grouped(rows, columns).items():
-                shown += [f"#### {title}", table(group)]
-        else:
-            shown.append(table(rows))
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+            title = f"Table of {name}: {key}".replace("_", " ")
+            shown.append(folded(title, _tables(name, key, rows)))
     return "\n\n".join(shown)
 
 
-def table(rows: list[Row]) -> str:
-    """Rows that have the same keys as a table, with numbers to the right."""
-    names = {key: key.replace("_", " ") for key in rows[0]}
-    numbers = [names[key] for key, value in rows[0].items() if not isinstance(value, str)]
-    lines = [list(map(format_cell, row.values())) for row in rows]
-    return markdown_table(list(names.values()), lines, numbers)
+def figures(name: str, docs: Path) -> str:
+    """The figures of a benchmark's file; "" where there is none, which its tables say."""
+    found = measured(name, docs)
+    return FIGURES[name](found) if found else ""
+
+
+def _tables(name: str, key: str, rows: list[Row]) -> str:
+    """The rows of a section of a benchmark as a table, or as several by the values of columns."""
+    if not (columns := SPLIT.get((name, key))):
+        return table(rows)
+    groups = grouped(rows, columns).items()
+    return "\n\n".join(f"**{title}**\n\n{table(group)}" for title, group in groups)
 
 
 def grouped(rows: list[Row], keys: tuple[str, ...]) -> dict[str, list[Row]]:
@@ -78,19 +96,6 @@ def grouped(rows: list[Row], keys: tuple[str, ...]) -> dict[str, list[Row]]:
     return found
 
 
-def made_by_benchmark(found: Row) -> str:
-    """A sentence on the command, machine and day behind a benchmark's file."""
-    machine = found["machine"]
-    loads = [found["load_before"], found["load_after"]]
-    load = " and ".join("unknown" if load is None else format_cell(load[0]) for load in loads)
-    return (
-        f"Made on {found['date'][:10]} by `{found['command']}` on {machine['cpu']}, "
-        f"{machine['instructions']}, {machine['cores']} cores, with {found['threads']} threads, "
-        f"torch {found['versions']['torch']}, Python {found['versions']['python']}; "
-        f"load average before and after: {load}."
-    )
-
-
 # -------------------------------------------------------------------------------------- results
 
 BY_NAME = (
@@ -100,12 +105,10 @@ BY_NAME = (
 MOST_TABLES = 8
 """The most tables of a comparison; the results on more tasks are shown as a matrix."""
 COLUMNS = ("model", "n", "seeds", "iterations", "batch", "training", "metric", "loss", "published")
-DIGITS = 4
-"""Digits of metrics and losses; two accuracies can differ in the fourth alone."""
 
 
 def results(name: str, docs: Path) -> str:
-    """All tables of an exported comparison, or the commands that make it."""
+    """The figures and tables of an exported comparison, or the commands that make it."""
     found = exported(name, docs)
     if found is None:
         which = "--preset quick" if name == "quick" else f"--paper {name}"
@@ -115,47 +118,21 @@ def results(name: str, docs: Path) -> str:
         )
     sections = [list(group) for _, group in groupby(found["runs"], place)]
     if len(sections) > MOST_TABLES:
-        shown = [matrix(sections)]
+        shown = [scores(sections), folded("Table of all models and tasks", matrix(sections))]
     else:
-        shown = []
+        shown = [curves(sections)]
         for runs in sections:
-            shown += [f"**{where(runs[0])}** ({name}; {bounds(runs[0])})", results_table(runs)]
+            title = f"Table: {where(runs[0])} ({name}; {bounds(runs[0])})"
+            shown.append(folded(title, results_table(runs)))
+    if any(run["seeds"] > 1 for run in found["runs"]):
+        shown.append(f"In brackets: the interval of confidence {LEVEL:.0%} of a mean over seeds.")
     if not all(map(ranked, sections)):
         shown.append(BY_NAME)
-    shown += [f"![Figure of {name}](images/{image})" for image in found["images"]]
     if found.get("search"):  # older exports do not have it
-        shown += [found["search_caption"], table(found["search"])]
+        shown += [found["search_caption"], folded("Table of the search", table(found["search"]))]
     if found["failed"]:
         shown.append(f"Failed, and counted in no row: {'; '.join(found['failed'])}.")
     return "\n\n".join([*shown, made_by_runs(found["runs"])])
-
-
-def exported(name: str, docs: Path) -> Row | None:
-    """The content of a file that comparisons.report.export wrote; None if there is none."""
-    path = docs / "results" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def place(run: Row) -> tuple[str, str, str, int]:
-    """Task, title, variant and length of a record."""
-    return run["task"], run["title"], run["variant"], run["T"]
-
-
-def where(run: Row) -> str:
-    """Title, variant and length of a record, as a heading."""
-    return ", ".join(part for part in (run["title"], run["variant"], f"T = {run['T']}") if part)
-
-
-def ranked(runs: list[Row]) -> bool:
-    """Whether every record has several seeds: only then do the losses have an order."""
-    return all(run["seeds"] > 1 for run in runs)
-
-
-def in_order(runs: list[Row]) -> list[Row]:
-    """The least loss first if all records have several seeds, otherwise by name, schemes first."""
-    if ranked(runs):
-        return sorted(runs, key=lambda run: run["loss"])
-    return sorted(runs, key=lambda run: (is_baseline(run["model"]), run["model"], run["n"]))
 
 
 def bounds(run: Row) -> str:
@@ -171,20 +148,14 @@ def bounds(run: Row) -> str:
     return f"{run['data']}; {', '.join(known)}"
 
 
-def without_memory(run: Row) -> float:
-    """The least loss known that needs no memory."""
-    memoryless = run.get("memoryless")
-    return run["baseline"] if memoryless is None else memoryless
-
-
 def matrix(sections: list[list[Row]]) -> str:
     """The metric of every model on every task, and the least loss known that needs no memory."""
     models = sorted({run["model"] for runs in sections for run in runs})
     columns = [f"{where(runs[0])}: {runs[0]['metric_name']}" for runs in sections]
     lines = []
     for model in models:
-        own = (next((r["metric"] for r in runs if r["model"] == model), None) for runs in sections)
-        lines.append([model, *(format_cell(metric, DIGITS) for metric in own)])
+        own = (next((run for run in runs if run["model"] == model), None) for runs in sections)
+        lines.append([model, *(NONE if run is None else interval(metric(run), 3) for run in own)])
     baselines = (format_cell(without_memory(runs[0]), DIGITS) for runs in sections)
     lines.append(["*loss without memory*", *baselines])
     return markdown_table(["model", *columns], lines, columns)
@@ -203,25 +174,12 @@ def results_table(runs: list[Row]) -> str:
 
 
 def result_cell(run: Row, key: str) -> str:
-    """A cell of a record; the metric of several seeds with its spread and median."""
-    shown = format_cell(run[key], DIGITS)
-    if key == "metric" and run["metric_spread"] is not None:
-        # One seed that is caught can pull the mean far from all the others.
-        spread = format_cell(run["metric_spread"], 2)
-        shown += f" ± {spread} (median {format_cell(run['metric_median'], DIGITS)})"
-    return shown
-
-
-def made_by_runs(runs: list[Row]) -> str:
-    """A sentence on the commands, machines and days behind some records."""
-    commands = dict.fromkeys(f"`{command}`" for run in runs for command in run["commands"])
-    machines = dict.fromkeys(
-        f"{run['machine']['gpu'] or run['machine']['cpu']}, torch {run['versions']['torch']}"
-        for run in runs
-    )
-    days = sorted({run["date"] for run in runs})
-    day = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"Made {day} by {', '.join(commands)} on {'; '.join(machines)}."
+    """A cell of a record; the metric of several seeds with its interval and median."""
+    if key != "metric":
+        return format_cell(run[key], DIGITS)
+    shown = interval(metric(run), DIGITS)
+    # One seed that is caught can pull the mean far from all the others.
+    return shown + f" (median {format_cell(run['metric_median'], DIGITS)})" * (run["seeds"] > 1)
 
 
 # --------------------------------------------------------------------------------------- losses
@@ -236,7 +194,8 @@ def losses(name: str, docs: Path) -> str:
     if found is None:
         return results(name, docs)
     runs = [run for run in found["runs"] if run["task"] in LOSS_TASKS]
-    return f"{table(loss_rows(runs))}\n\n{made_by_runs(runs)}"
+    shown = result_figures.losses(runs, LOSS_TASKS)
+    return "\n\n".join([shown, folded("Table", table(loss_rows(runs))), made_by_runs(runs)])
 
 
 def loss_rows(runs: list[Row]) -> list[Row]:
@@ -279,10 +238,17 @@ def loss_rows(runs: list[Row]) -> list[Row]:
 # ----------------------------------------------------------------------------------------- hook
 
 SHOWN: dict[str, Callable[[str, Path], str]] = {
+    "figures": figures,
     "benchmark": benchmark,
     "results": results,
     "losses": losses,
 }
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """Add the style of the figures; mkdocs calls it with its settings."""
+    config.extra_css.append("stylesheets/figures.css")
+    return config
 
 
 def on_page_markdown(markdown: str, /, *, docs: Path = HERE, **_: Any) -> str:

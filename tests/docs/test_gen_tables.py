@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import statistics
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from comparisons.benchmarks import timing
 from comparisons.report.export import records
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def test_hook_leaves_other_comments_alone(show):
 @pytest.mark.parametrize("page", ["choosing", "experiments", "speed", "silent_failures"])
 def test_pages_show_every_recorded_file(hook, page):
     text = hook["on_page_markdown"]((DOCS / f"{page}.md").read_text("utf-8"), page=None)
-    assert not re.search(r"<!-- (benchmark|results|losses)", text)
+    assert not re.search(r"<!-- (figures|benchmark|results|losses)", text)
     for line in text.splitlines():
         if hook["NOTHING"] in line:  # the command that makes it, so the file is not there
             name = re.findall(r"results/(\w+)`|--json docs/benchmarks/(\w+)\.json", line)[-1]
@@ -59,6 +62,26 @@ def test_recorded_files_are_shown():
     assert recorded <= set(markers("benchmark"))
     exported = {path.stem for path in (DOCS / "results").glob("*.json")}
     assert exported <= set(markers("results"))
+
+
+def test_figures_stand_before_the_tables():
+    for page in DOCS.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"<!-- figures: (\w+) -->", text):
+            assert text.index(f"figures: {name}") < (text + f"benchmark: {name}").index(
+                f"benchmark: {name}"
+            )
+
+
+def test_intervals_of_older_exports_are_those_of_their_mean_and_spread(hook, make_result):
+    results = [make_result("cayley", seed=seed) for seed in range(3)]
+    (run,) = records(results)
+    values = [20.0, 25.0, 36.0]
+    run |= {"seed_metrics": values, "metric": statistics.fmean(values)}
+    older = {**run, "metric_spread": statistics.stdev(values)}
+    del older["seed_metrics"]
+    found, again = hook["metric"](run), hook["metric"](older)
+    assert (again.low, again.high) == (pytest.approx(found.low), pytest.approx(found.high))
 
 
 def test_missing_files_show_the_command_that_makes_them(hook, show):
@@ -99,7 +122,7 @@ def test_benchmark_shows_the_schemes_by_field_and_size(show, tmp_path):
     path = tmp_path / "benchmarks" / "scheme_speed.json"
     timing.write_json(path, schemes=rows, memory=[{"scheme": "arjovsky", "held_mb": 7.0}])
     page = show("<!-- benchmark: scheme_speed -->")
-    titles = [line.strip("# ") for line in page.splitlines() if line.startswith("####")]
+    titles = [line.strip("*") for line in page.splitlines() if line.startswith("**")]
     assert titles == ["real, n = 128", "real, n = 512", "complex, n = 128"]
     assert tables(page)[0] == [
         ["scheme", "parameters", "build ms"], ["cayley", "8128", "1.5"], ["expm", "8128", "1.5"],
@@ -107,9 +130,9 @@ def test_benchmark_shows_the_schemes_by_field_and_size(show, tmp_path):
     assert tables(page)[-1] == [["scheme", "held mb"], ["arjovsky", "7"]]
 
 
-def keep(folder: Path, name: str, runs, images=(), failed=()) -> None:
+def keep(folder: Path, name: str, runs, failed=()) -> None:
     """Write the file of an exported comparison."""
-    found = {"runs": runs, "images": list(images), "failed": list(failed)}
+    found = {"runs": runs, "images": [], "failed": list(failed)}
     (folder / "results" / f"{name}.json").write_text(json.dumps(found))
 
 
@@ -123,16 +146,17 @@ def test_results_show_the_records_of_each_place(show, tmp_path, make_result):
     )
     failed = ["Copying memory, T = 5: rnn, n = 8 (DivergedError): seeds 0, 3"]
     runs[1]["published"] = "≈ 26 [F]"
-    keep(tmp_path, "psiml2017", runs, ["psiml2017-copying-T5-curves.png"], failed)
+    keep(tmp_path, "psiml2017", runs, failed)
     page = show("<!-- results: psiml2017 -->")
     ((columns, cayley, lstm),) = tables(page)
     assert dict(zip(columns, cayley, strict=True)) == {
         "model": "cayley", "n": "8", "seeds": "2", "iterations": "6", "batch": "4",
-        "training": runs[0]["training"], "accuracy %": "25 ± 0 (median 25)", "loss": "0.375",
+        "training": runs[0]["training"], "accuracy %": "25 [25, 25] (median 25)", "loss": "0.375",
         "published": "",
     }  # fmt: skip
     assert lstm[6:] == ["25", "0.75", "≈ 26 [F]"]
-    assert "(images/psiml2017-copying-T5-curves.png)" in page
+    assert page.count("<svg ") == 1
+    assert 'aria-label="Learning curves, Copying memory, T = 5"' in page
     assert failed[0] in page
     for fact in ("2026-01-02", "`python comparisons/run_all.py --preset imaginary`", "torch 2"):
         assert fact in page
@@ -147,13 +171,13 @@ def test_results_without_published_ones_have_no_column_for_them(show, tmp_path, 
 def test_results_of_many_tasks_are_a_matrix(show, tmp_path, make_result):
     (run,) = records([make_result("cayley")])
     runs = [
-        {**run, "task": f"t{i}", "title": f"Task {i}", "model": model, "metric": metric}
+        {**run, "T": i + 1, "title": f"Task {i}", "model": model, "seed_metrics": [metric]}
         for i in range(9)
         for model, metric in [("expm", 0.5), ("lstm", 0.25)][: 2 if i else 1]
     ]
     keep(tmp_path, "quick", runs)
     ((columns, expm, lstm, nothing),) = tables(show("<!-- results: quick -->"))
-    assert columns[:2] == ["model", "Task 0, T = 5: accuracy %"]
+    assert columns[:2] == ["model", "Task 0, T = 1: accuracy %"]
     assert expm == ["expm"] + ["0.5"] * 9
     assert lstm == ["lstm", "–"] + ["0.25"] * 8
     assert set(nothing[1:]) == {"0.8318"}  # the memoryless baseline, 10 ln 8 / 25
