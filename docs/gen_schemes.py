@@ -1,149 +1,47 @@
-"""Make the table of schemes, and a page for each, from SchemeInfo: a mkdocs hook and a script."""
+"""Make the table of schemes, and complete the page of each: a mkdocs hook and a script.
 
-import math
+docs/schemes/NAME.md says when to take a scheme and has an example. What it did in recorded
+trainings, what it claims, its class and its paper follow here. A scheme without such a file, which
+an installed package brings, has a page without these words.
+"""
+
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-# mkdocs does not look for modules in the folder it is started in.
+# mkdocs does not look for modules in the folder it is started in, nor in that of a hook.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from comparisons.results.text import markdown_table
-from unitary_zoo import Parametrization, SchemeInfo
-from unitary_zoo.base import Determinant
+from recorded import HERE
+from scheme_claims import claims_of, overview
+from scheme_numbers import cost, reached
+
+from unitary_zoo import Parametrization
 
 MARKER = "<!-- schemes -->"
-SIZE = 128
-HEADER = (
-    "scheme",
-    "W",
-    "family",
-    "field",
-    "group",
-    f"dimension at n = {SIZE}",
-    "det",
-    "cost",
-    "unitary",
-)
-FAMILIES = {
-    "static": "static: W is a function of the parameters, and a step needs no after-care",
-    "rebased": "rebased: every K steps the coordinates move into a base; without `attach` W stays "
-    "unitary, but the coordinates grow",
-    "projected": "projected: W itself is stored, and after a step it is returned to the group; "
-    "without `attach` reading it raises",
-}
-ASSIGNED = {
-    True: "reproduces every matrix that the scheme can produce",
-    False: "holds no general matrix; with `nearest=True` it takes one nearby",
-}
+FOLDER = "schemes"
 
 
-# --------------------------------------------------------------------------------------- tables
-
-
-def by_field(scheme: SchemeInfo) -> list[SchemeInfo]:
-    """The info for each field served, the default field first."""
-    fields = sorted(scheme.fields, key=lambda field: field != scheme.field)
-    return [replace(scheme, field=field) for field in fields]
-
-
-def dimension(info: SchemeInfo) -> str:
-    """The dimension at SIZE, or at the next size that the scheme accepts."""
-    size = next(n for n in range(SIZE, 2 * SIZE + 1) if info.accepts(n))
-    return f"{info.dimension(size)}" + ("" if size == SIZE else f" (n = {size})")
-
-
-def rows() -> list[tuple[str, ...]]:
-    """One row for each registered scheme and each field it serves, its default field first."""
-    found = []
-    for name in Parametrization.names():
-        for info in by_field(Parametrization.get(name).info):
-            cells = (f"[`{name}`](schemes/{name}.md)", f"`{info.title}`", info.family, info.field)
-            cells += (info.reach, dimension(info), str(info.determinant), info.cost)
-            found.append((*cells, info.deviation or "yes"))
-    return found
-
-
-# ---------------------------------------------------------------------------------------- pages
-
-
-def option(info: SchemeInfo) -> str:
-    """Values that the option ``determinant`` takes over the info's field, and their meaning."""
-    if not info.claims[info.field].determinants:
-        return "`+1` (no change)" if info.determinant is Determinant.PLUS_ONE else "-"
-    return "`+1`: SU(n)" if info.field == "complex" else "`+1`, `-1`: a component of O(n)"
-
-
-def claims(scheme: SchemeInfo) -> str:
-    """Table of a scheme's claims over each field."""
-    header = ("field", "group", f"dimension at n = {SIZE}", "determinant", "cost of W h")
-    lines = [
-        (info.field, info.reach, dimension(info), str(info.determinant), info.cost, option(info))
-        for info in by_field(scheme)
-    ]
-    return markdown_table((*header, "option `determinant`"), lines)
-
-
-def accepted(info: SchemeInfo) -> str:
-    """The sizes at which the scheme exists, in words."""
-    sizes = [n for n in range(1, 65) if info.accepts(n)]
-    return "every n" if len(sizes) == 64 else ", ".join(map(str, sizes)) + ", ..."
-
-
-def bound(info: SchemeInfo) -> str:
-    """The tolerance as a formula, and its reason."""
-    tolerance = info.tolerance
-    extra = " and ".join(f"{x:.1e} in {dtype}" for dtype, x in tolerance.truncation.items())
-    series = f", and of the series that is cut {extra}" if extra else ""
-    return f"{tolerance.factor:g} √n eps{series}: {tolerance.reason}"
-
-
-def facts(info: SchemeInfo) -> str:
-    """Table of the claims that hold over every field."""
-    lines = [
-        ("family", FAMILIES[info.family]),
-        ("unitary", info.deviation or "by construction"),
-        ("tolerance", bound(info)),
-        ("`assign_`", ASSIGNED[info.assignable]),
-        ("default start", f"`{info.default_init}`"),
-        ("sizes", accepted(info)),
-    ]
-    if info.retraction_order is not None:
-        order = info.retraction_order
-        agreement = f"order {order:g}" if math.isfinite(order) else "every order"
-        lines.append(("step", f"agrees with the geodesic to {agreement}"))
-    return markdown_table(("", "at the default options"), lines)
-
-
-def failures(info: SchemeInfo) -> str:
-    """The conformance checks that a scheme is known to fail."""
-    if not info.expected_failures:
-        return "Every [conformance check](../extending.md) that applies passes."
-    known = "\n".join(f"- `{check}`: {why}" for check, why in info.expected_failures.items())
-    return f"Expected failures of the [conformance checks](../extending.md):\n\n{known}"
-
-
-def page(name: str) -> str:
-    """The page of a scheme."""
+def complete(written: str, name: str, docs: Path = HERE) -> str:
+    """The page of a scheme: its formula below the title of what is written, and more at the end."""
     scheme = Parametrization.get(name)
-    info = scheme.info
-    parts = [
-        f"# {name}\n\n`{info.title}`",
-        f"## What it claims\n\n{claims(info)}\n\n{facts(info)}\n\n{failures(info)}",
-        f"## The class\n\n::: {scheme.__module__}.{scheme.__qualname__}\n    options:\n"
+    title, _, rest = written.partition("\n")
+    sections = {
+        "What it reached in short trainings": reached(name, docs),
+        "What it costs": cost(name, docs),
+        "What it claims": claims_of(name),
+        "The class": f"::: {scheme.__module__}.{scheme.__qualname__}\n    options:\n"
         "      members: []\n      docstring_section_style: list",
-        f"## Reference\n\n```bibtex\n{info.reference}\n```",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-# ---------------------------------------------------------------------------------------- hooks
+        "Reference": f"```bibtex\n{scheme.info.reference}\n```",
+    }
+    shown = [f"## {heading}\n\n{text}" for heading, text in sections.items() if text]
+    return "\n\n".join([title, f"`{scheme.info.title}`", rest.strip(), *shown]) + "\n"
 
 
 def on_config(config: Any, **_: Any) -> Any:
     """List the schemes' pages below their table; mkdocs calls it with its settings."""
-    pages = [{name: f"schemes/{name}.md"} for name in Parametrization.names()]
+    pages = [{name: f"{FOLDER}/{name}.md"} for name in Parametrization.names()]
     for entry in config.nav:
         if "Schemes" in entry:
             entry["Schemes"] = [*entry["Schemes"], *pages]
@@ -151,18 +49,23 @@ def on_config(config: Any, **_: Any) -> Any:
 
 
 def on_files(files: Any, *, config: Any) -> Any:
-    """Add the schemes' pages, which are not on disk; mkdocs calls it with the files it found."""
+    """Add the pages that are not on disk; mkdocs calls it with the files it found."""
     from mkdocs.structure.files import File  # only the site needs mkdocs, not the tests
 
     for name in Parametrization.names():
-        files.append(File.generated(config, f"schemes/{name}.md", content=page(name)))
+        path = f"{FOLDER}/{name}.md"
+        if files.get_file_from_path(path) is None:
+            files.append(File.generated(config, path, content=f"# {name}\n"))
     return files
 
 
-def on_page_markdown(source: str, /, **_: Any) -> str:
-    """Replace the marker by the table; mkdocs calls it with every page."""
-    return source.replace(MARKER, markdown_table(HEADER, rows())) if MARKER in source else source
+def on_page_markdown(source: str, /, *, page: Any, docs: Path = HERE, **_: Any) -> str:
+    """Complete a scheme's page, or put the table into another; mkdocs calls it with each page."""
+    path = Path(page.file.src_uri) if page else Path()
+    if path.parent.name == FOLDER:
+        return complete(source, path.stem, docs)
+    return source.replace(MARKER, overview()) if MARKER in source else source
 
 
 if __name__ == "__main__":
-    print(markdown_table(HEADER, rows()))
+    print(overview())
