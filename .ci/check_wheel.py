@@ -24,7 +24,8 @@ def main(path: str, *, pure: bool) -> int:
     if not pure:
         library.add(KERNEL)
     problems = []
-    platform = "any" if pure else r"(linux|macosx)_\w+"
+    # auditwheel writes several tags, with dots between them.
+    platform = "any" if pure else r"((many|musl)?linux|macosx)\w+(\.(many|musl)linux\w+)*"
     if not re.search(rf"-py3-none-{platform}\.whl$", wheel.name):
         problems.append(f"the tag is not py3-none-{platform}: {wheel.name}")
     problems += [f"missing from the wheel: {name}" for name in sorted(library - names)]
@@ -38,7 +39,10 @@ def main(path: str, *, pure: bool) -> int:
         problems.append("the kernel needs the C++ runtime library; see csrc/CMakeLists.txt")
     if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
         problems.append("the licence is missing")
-    print("\n".join(problems) or f"{wheel.name}: {len(names)} files")
+    print(
+        "\n".join(problems)
+        or f"{wheel.name}: {sum(not name.endswith('/') for name in names)} files"
+    )
     return 1 if problems else 0
 
 
