@@ -10,8 +10,8 @@ from comparisons import plugins
 from comparisons.output import write_file
 from comparisons.papers import PAPERS
 from comparisons.report.figures import drawings, save_png
-from comparisons.report.html import html_page
 from comparisons.report.markdown import markdown_page
+from comparisons.report.page import html_page
 from comparisons.report.sections import build_report
 from comparisons.report.task_section import Section
 from comparisons.results.conformance import read_conformance
@@ -45,7 +45,7 @@ def write_report(folder: Path) -> WrittenReport:
     for drawing in (drawing for drawn in figures.values() for drawing in drawn):
         save_png(drawing.figure, folder / "figures" / f"{drawing.name}.png")
     texts = {
-        "report.html": html_page(report, figures),
+        "report.html": html_page(report),
         "report.md": markdown_page(report, figures),
     }
     for name, text in texts.items():

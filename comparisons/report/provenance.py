@@ -20,17 +20,20 @@ class Provenance:
 def provenance_of(results: Sequence[Result]) -> Provenance:
     """The provenance of one or more results."""
     days = sorted(result.date[:10] for result in results)
-    machines = (
-        f"{result.machine['gpu'] or result.machine['cpu']}, {result.machine['cores']} cores, "
-        f"{result.threads} thread{'s' * (result.threads > 1)} a run, "
-        f"{result.machine['platform']}, torch {result.versions['torch']}, "
-        f"unitary_zoo {result.versions['unitary_zoo']}{_plugins(result)}"
-        for result in results
-    )
     return Provenance(
         commands=tuple(dict.fromkeys(result.command for result in results)),
-        machines=tuple(dict.fromkeys(machines)),
+        machines=tuple(dict.fromkeys(map(machine_of, results))),
         days=days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
+    )
+
+
+def machine_of(result: Result) -> str:
+    """The machine of a run, and the versions of what it ran."""
+    machine, versions = result.machine, result.versions
+    return (
+        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, "
+        f"{result.threads} thread{'s' * (result.threads > 1)} a run, {machine['platform']}, "
+        f"torch {versions['torch']}, unitary_zoo {versions['unitary_zoo']}{_plugins(result)}"
     )
 
 

@@ -21,6 +21,7 @@ class SizeCurve:
     """The metric of a model at several sizes.
 
     Attributes:
+        model: Our name of the model.
         label: Name in the legend.
         style: Style of the line and the markers.
         values: Values of the metric, one for each seed, by the number of hidden units.
@@ -28,6 +29,7 @@ class SizeCurve:
         published: Whether the values are published ones; they are drawn as hollow markers.
     """
 
+    model: str
     label: str
     style: Style
     values: Mapping[int, tuple[float, ...]]
@@ -68,6 +70,7 @@ def size_curves(
     ordered = sorted(groups, key=lambda group: (group[0], group[1].summary))
     ours = [
         SizeCurve(
+            model,
             model if models.count(model) == 1 else f"{model}, {setting.summary}",
             style,
             {size: tuple(values) for size, values in sorted(groups[model, setting].items())},
@@ -91,7 +94,7 @@ def _published_curves(
         for (model, name), style in zip(ordered, lines, strict=True):
             points = {size: (value,) for size, value in sorted(found[model, name].items())}
             label = f"{name}: {paper.cite}"
-            yield SizeCurve(label, style, points, unitary[model], published=True)
+            yield SizeCurve(model, label, style, points, unitary[model], published=True)
 
 
 def _values(task: Task, paper: Paper) -> dict[tuple[str, str], dict[int, float]]:

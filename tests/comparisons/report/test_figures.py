@@ -142,9 +142,11 @@ def test_line_styles_tell_lines_of_one_model_apart():
 
 
 CURVES = (
-    SizeCurve("urnn", STYLES["urnn"], {4: (0.5, 0.7), 6: (0.6,), 8: (0.9,)}, unitary=True),
-    SizeCurve("rnn", STYLES["rnn"], {4: (0.2,), 6: (0.3,), 8: (0.4,)}, unitary=False),
-    SizeCurve("theirs", STYLES["urnn"], {2: (0.8,), 10: (0.9,)}, unitary=True, published=True),
+    SizeCurve("urnn", "urnn", STYLES["urnn"], {4: (0.5, 0.7), 6: (0.6,), 8: (0.9,)}, unitary=True),
+    SizeCurve("rnn", "rnn", STYLES["rnn"], {4: (0.2,), 6: (0.3,), 8: (0.4,)}, unitary=False),
+    SizeCurve(
+        "urnn", "theirs", STYLES["urnn"], {2: (0.8,), 10: (0.9,)}, unitary=True, published=True
+    ),
 )
 
 

@@ -1,0 +1,40 @@
+// A page that a server on this machine shows loads again when a new version of it is there.
+import { remember, remembered } from "page/state";
+
+const SECONDS = 3;
+const HERE = ["127.0.0.1", "localhost", "[::1]"];
+
+export function startLive() {
+  restore();
+  if (!location.protocol.startsWith("http") || !HERE.includes(location.hostname)) return;
+  let known = null;
+  const timer = setInterval(async () => {
+    try {
+      const response = await fetch("version.json", { cache: "no-store" });
+      if (!response.ok) return clearInterval(timer); // another server, which knows no versions
+      const { version } = await response.json();
+      known ??= version;
+      if (version !== known && !document.querySelector("dialog[open]")) reload();
+    } catch {
+      // The server has ended or is busy; the page stays as it is and asks again.
+    }
+  }, 1000 * SECONDS);
+}
+
+function reload() {
+  const open = [...document.querySelectorAll("details[open][id]")].map((details) => details.id);
+  remember("reload", { top: scrollY, open });
+  location.reload();
+}
+
+function restore() {
+  const before = remembered("reload", null);
+  if (!before) return;
+  remember("reload", null);
+  for (const id of before.open) {
+    const details = document.getElementById(id);
+    if (details) details.open = true;
+  }
+  history.scrollRestoration = "manual";
+  scrollTo(0, before.top);
+}
