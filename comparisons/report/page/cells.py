@@ -75,19 +75,19 @@ def results_lines(section: Section) -> list[ResultsLine]:
     for line in section.table.lines:
         if line.kind == "bound":
             loss = dict(section.levels.baselines()).get(line.cells[0], section.levels.optimum)
-            orders: dict[str, Order] = {"test loss": LAST if loss is None else loss}
+            orders: dict[str, float] = {"test loss": LAST if loss is None else loss}
             own = None
         else:  # they are in the order of the summaries
             orders, own, place = _orders(section.summaries[place]), place, place + 1
         cells = tuple(
-            (text, "" if column in TEXT_COLUMNS else orders.get(column, LAST))
+            (text, "" if column in TEXT_COLUMNS else _short(orders.get(column, LAST)))
             for column, text in zip(columns, line.cells, strict=True)
         )
         lines.append(ResultsLine(line.kind, own, cells))
     return lines
 
 
-def _orders(summary: Summary) -> dict[str, Order]:
+def _orders(summary: Summary) -> dict[str, float]:
     model, training = summary.setting.model, summary.setting.training
 
     def mean(value: Callable[[Result], float | None]) -> float:
@@ -107,6 +107,11 @@ def _orders(summary: Summary) -> dict[str, Order]:
         "defect start": mean(lambda result: result.defect_start),
         "defect end": mean(lambda result: result.defect_end),
     }
+
+
+def _short(order: float) -> float:
+    """The number to as many digits as sorting needs; more would make the page larger."""
+    return float(f"{order:.6g}")
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -142,9 +147,9 @@ def _matrix_cell(standing: Standing | None, section: str) -> MatrixCell | None:
         standing,
         section,
         {
-            "score": (f"{score.mean:.2f}", interval(score, "{:.2f}") or seeds, score.mean),
-            "metric": (format_cell(metric.mean), interval(metric) or seeds, metric.mean),
-            "loss": (format_cell(loss.mean), interval(loss) or seeds, loss.mean),
+            "score": (f"{score.mean:.2f}", interval(score, "{:.2f}") or seeds, _short(score.mean)),
+            "metric": (format_cell(metric.mean), interval(metric) or seeds, _short(metric.mean)),
+            "loss": (format_cell(loss.mean), interval(loss) or seeds, _short(loss.mean)),
         },
     )
 

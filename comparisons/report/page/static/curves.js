@@ -1,5 +1,5 @@
 // Learning curves of a section: the chosen models with mean and band, the others as thin grey lines.
-import { control, layout, logTicks, number, sectionOf, show } from "page/figures";
+import { control, layout, logAxis, number, sectionOf, show } from "page/figures";
 import { grey, look } from "page/looks";
 import { slotOf, toggle } from "page/picker";
 
@@ -28,6 +28,7 @@ export function drawCurves(Plotly, figure) {
   }
   const ends = range(section.curves, against);
   const levels = section.levels.map(([name, loss], i) => level(name, loss, ends, i, figure));
+  const shown = section.curves.flatMap((curve) => curve.mean.filter((loss) => loss <= section.top));
   const plot = figure.querySelector(".plot");
   show(
     Plotly,
@@ -37,8 +38,7 @@ export function drawCurves(Plotly, figure) {
       x: { title: against === "seconds" ? "training seconds" : "iterations", type: logX ? "log" : "linear" },
       y: {
         title: `test ${section.loss}`,
-        type: logY ? "log" : "linear",
-        ...(logY ? logTicks : {}),
+        ...(logY ? logAxis(shown) : {}),
         autorangeoptions: { clipmax: section.top },
       },
     }),

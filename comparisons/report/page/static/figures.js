@@ -64,8 +64,13 @@ function restoreControls(figure) {
   }
 }
 
-// Whole numbers on a logarithmic axis, instead of single digits between powers of ten.
-export const logTicks = { tickformat: "~g", nticks: 8 };
+// A logarithmic axis with as many numbers as have room, each written in full.
+export function logAxis(values) {
+  const positive = values.filter((value) => value > 0);
+  const decades = Math.log10(Math.max(...positive) / Math.min(...positive));
+  const dtick = decades > 4 ? Math.ceil(decades / 8) : decades > 0.7 ? "D2" : undefined;
+  return { type: "log", tickformat: "~g", dtick, nticks: 6 };
+}
 
 // What all figures have in common. Colours of text and lines are those of the page.
 export function layout(figure, { x, y, ...more }) {

@@ -1,5 +1,5 @@
 // What happened inside a model: eigenphases on the circle, defect over training, gradients.
-import { control, layout, logTicks, show } from "page/figures";
+import { control, layout, logAxis, show } from "page/figures";
 import { grey, look } from "page/looks";
 import { data } from "page/unpack";
 
@@ -7,20 +7,25 @@ export function drawModel(Plotly, figure) {
   const all = data.inside[figure.dataset.model];
   const chosen = all[Number(control(figure, "section"))];
   drawPhases(Plotly, figure, chosen);
-  drawLines(Plotly, figure, ".defects", all, chosen, {
+  drawLines(Plotly, figure, "defects", all, chosen, {
     x: (inside) => inside.iterations,
     y: (inside) => inside.defects,
     titles: { x: "iterations", y: "defect ‖WᴴW − I‖₂" },
   });
-  drawLines(Plotly, figure, ".gradients", all, chosen, {
+  drawLines(Plotly, figure, "gradients", all, chosen, {
     x: (inside) => inside.steps,
     y: (inside) => inside.norms,
     titles: { x: "step t", y: "‖dL/dhₜ‖" },
   });
 }
 
+// Plotly's own elements have classes, among them "gradients"; so ours are found by an attribute.
+function plotOf(figure, name) {
+  return figure.querySelector(`[data-plot="${name}"]`);
+}
+
 function drawPhases(Plotly, figure, { start, end }) {
-  const plot = figure.querySelector(".phases");
+  const plot = plotOf(figure, "phases");
   plot.hidden = !start && !end;
   if (plot.hidden) return;
   const points = (phases, radius, marker, name) => ({
@@ -55,8 +60,8 @@ function drawPhases(Plotly, figure, { start, end }) {
   );
 }
 
-function drawLines(Plotly, figure, selector, all, chosen, { x, y, titles }) {
-  const plot = figure.querySelector(selector);
+function drawLines(Plotly, figure, name, all, chosen, { x, y, titles }) {
+  const plot = plotOf(figure, name);
   plot.hidden = !y(chosen)?.length;
   if (plot.hidden) return;
   const traces = all
@@ -65,7 +70,7 @@ function drawLines(Plotly, figure, selector, all, chosen, { x, y, titles }) {
     .sort((a, b) => (a === chosen) - (b === chosen))
     .map((inside) => ({
       x: x(inside),
-      y: y(inside),
+      y: y(inside).map((value) => value || null), // a logarithmic axis has no place for zero
       mode: "lines",
       line: inside === chosen ? { color: look(0).color, width: 2 } : { color: grey(), width: 1 },
       hovertemplate: `<b>${inside.title}</b><br>%{x}: %{y:.3g}<extra></extra>`,
@@ -76,7 +81,7 @@ function drawLines(Plotly, figure, selector, all, chosen, { x, y, titles }) {
     traces,
     layout(figure, {
       x: { title: titles.x },
-      y: { title: titles.y, type: "log", ...logTicks },
+      y: { title: titles.y, ...logAxis(all.flatMap((inside) => y(inside) ?? [])) },
       showlegend: false,
     }),
   );

@@ -1,5 +1,7 @@
 """The cells of the page's tables, and the numbers by which they are sorted."""
 
+import pytest
+
 from comparisons.report.page.cells import LAST, interval, matrix_lines, results_lines, speed_lines
 from comparisons.report.tables import TEXT_COLUMNS
 from comparisons.results.intervals import Estimate
@@ -36,7 +38,7 @@ def test_results_lines_name_the_summary_of_each_line(build, make_result):
         if line.kind == "bound":
             assert line.place is None
         else:
-            assert line.cells[column][1] == section.summaries[line.place].loss
+            assert line.cells[column][1] == pytest.approx(section.summaries[line.place].loss)
     assert {line.kind for line in results_lines(section)} == {"scheme", "baseline", "bound"}
 
 
