@@ -9,8 +9,9 @@ from pathlib import Path
 from comparisons import plugins
 from comparisons.output import write_file
 from comparisons.papers import PAPERS
-from comparisons.report.figures import drawings, save_png
+from comparisons.report.figures import drawings, save_figure
 from comparisons.report.markdown import markdown_page
+from comparisons.report.model_figures import model_drawings
 from comparisons.report.page import html_page
 from comparisons.report.sections import build_report
 from comparisons.report.task_section import Section
@@ -28,7 +29,7 @@ class WrittenReport:
 
 
 def write_report(folder: Path) -> WrittenReport:
-    """Write ``report.html``, ``report.md`` and ``figures/*.png`` from what the folder holds.
+    """Write ``report.html``, ``report.md`` and ``figures`` from what the folder holds.
 
     A partial folder makes a partial report, which says what is missing. The report of a paper is
     headed by it and lists all that it published.
@@ -43,7 +44,9 @@ def write_report(folder: Path) -> WrittenReport:
     report = build_report(contents, tuple(_notes(folder, contents)))
     figures = {section.name: drawings(section) for section in report.sections}
     for drawing in (drawing for drawn in figures.values() for drawing in drawn):
-        save_png(drawing.figure, folder / "figures" / f"{drawing.name}.png")
+        save_figure(drawing.figure, folder / "figures" / drawing.name)
+    for drawing in model_drawings(report.models):
+        save_figure(drawing.figure, folder / "figures" / drawing.name)
     texts = {
         "report.html": html_page(report),
         "report.md": markdown_page(report, figures),

@@ -7,7 +7,7 @@ has a dash pattern and every point a marker of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -29,6 +29,13 @@ RC: Any = {  # each key has a value of its own type
     "svg.fonttype": "none",  # text stays text: smaller, and a reader can search it
     "svg.hashsalt": "unitary_zoo",  # equal results give equal files
 }
+
+
+COLUMN: Any = {**RC, "font.size": 7.5, "lines.linewidth": 1.1, "lines.markersize": 3.5}
+"""For figures that are :data:`COLUMN_WIDTH` wide."""
+COLUMN_WIDTH = 3.5  # inches, a column of most journals
+OTHERS: Any = {"color": "#c4c4c4", "linewidth": 0.6, "zorder": 1}
+"""Look of the lines that have none of their own."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,22 @@ def styles(schemes: Sequence[str], baselines: Sequence[str]) -> dict[str, Style]
     for i, name in enumerate(baselines):
         dash = DASHES[(i + 1) % len(DASHES)]
         chosen[name] = Style(GREYS[i % len(GREYS)], dash, LINE_MARKERS[i % len(LINE_MARKERS)])
+    return chosen
+
+
+def count_of_others(count: int) -> str:
+    """The label of the lines that have no look of their own."""
+    return f"{count} other{'s' * (count > 1)}"
+
+
+def distinct(styles: Sequence[Style]) -> list[Style]:
+    """The styles, each in a colour of its own as long as there are colours."""
+    chosen: list[Style] = []
+    for style in styles:
+        taken = {other.color for other in chosen}
+        free = (color for color in (*PALETTE, *GREYS) if color not in taken)
+        color = next(free, style.color) if style.color in taken else style.color
+        chosen.append(replace(style, color=color))
     return chosen
 
 

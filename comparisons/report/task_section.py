@@ -23,6 +23,11 @@ class Series:
     style: Style
     results: tuple[Result, ...]
 
+    @property
+    def model(self) -> str:
+        """Name of the scheme or baseline."""
+        return self.results[0].run.model
+
 
 @dataclass(frozen=True)
 class Section:

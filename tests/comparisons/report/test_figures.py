@@ -12,7 +12,8 @@ from comparisons.records import Optimizer
 from comparisons.report import figures
 from comparisons.report.levels import Levels
 from comparisons.report.size_curves import SizeCurve
-from comparisons.report.style import DASHES, PALETTE, line_styles, styles
+from comparisons.report.size_figure import metric_against_size
+from comparisons.report.style import DASHES, OTHERS, PALETTE, line_styles, styles
 from comparisons.report.task_section import Series
 
 STYLES = styles(["urnn"], ["lstm", "rnn"])
@@ -84,17 +85,21 @@ def test_curves_show_the_optimum(series, optimum):
         assert "constant baseline" not in drawn(axes)  # the memoryless one is the same
 
 
-def test_curves_show_every_model_of_the_library_in_a_style_of_its_own(make_result, build):
+def test_curves_show_eight_models_in_styles_of_their_own_and_the_others_in_grey(make_result, build):
     results = [
         make_result(model, unitary_optimizer=None if is_baseline(model) else Optimizer("sgd", 1.0))
         for model in model_names()
     ]
     (section,) = build(results).sections
     (axes,) = figures.learning_curves(section.series, section.levels, "loss").axes
-    assert {label.split(",")[0] for label in drawn(axes)} == {
-        *model_names(), "memoryless baseline",
-    }  # fmt: skip
-    assert len({(s.style.color, str(s.style.dash)) for s in section.series}) == len(model_names())
+    labels = [label for label in drawn(axes) if "n = 8" in label]
+    assert len(labels) == 8
+    assert f"{len(model_names()) - 8} others" in drawn(axes)
+    colors = {to_hex(line.get_color()) for line in axes.lines if line.get_label() in labels}
+    assert len(colors) == 8
+    assert OTHERS["color"] not in colors
+    curves = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert len(curves) == len(model_names())
 
 
 def test_drawings_are_four_figures_of_a_section(build, make_result):
@@ -115,6 +120,15 @@ def test_drawings_over_sizes_are_one_figure(build, make_result):
     (section,) = build(results).sections
     (drawing,) = figures.drawings(section)
     assert drawing.name == "copying-T5-sizes"
+
+
+def test_save_figure_writes_png_and_svg_that_are_equal_for_equal_results(series, tmp_path):
+    for name in ("one", "two"):
+        figures.save_figure(figures.defects(series), tmp_path / f"{name}.T5-defect")
+    svg = (tmp_path / "one.T5-defect.svg").read_bytes()
+    assert svg == (tmp_path / "two.T5-defect.svg").read_bytes()
+    assert b"</svg>" in svg
+    assert (tmp_path / "one.T5-defect.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_to_svg_prefixes_every_id(series):
@@ -151,7 +165,7 @@ CURVES = (
 
 
 def over_sizes(curves: Sequence[SizeCurve], optimum: float | None, halve_unitary_units: bool):
-    return figures.metric_against_size(curves, "R²", optimum, halve_unitary_units).axes
+    return metric_against_size(curves, "R²", optimum, halve_unitary_units).axes
 
 
 def lines(axes):
@@ -181,6 +195,12 @@ def test_metric_against_size_halves_the_units_of_unitary_models_in_the_second_pa
 def test_metric_against_size_without_optimum_draws_no_line():
     (single,) = over_sizes(CURVES, None, halve_unitary_units=False)
     assert ("#C00000", "full") not in lines(single)
+
+
+def test_metric_against_size_draws_other_models_in_grey_and_without_what_is_published():
+    (axes,) = metric_against_size(CURVES, "R²", None, False, models={"rnn"}).axes
+    assert [line.get_label() for line in axes.lines] == ["1 other", "rnn"]
+    assert axes.lines[0].get_color() == OTHERS["color"]
 
 
 def test_metric_against_size_shades_the_standard_error():
