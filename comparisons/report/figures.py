@@ -103,8 +103,8 @@ def loss_against_parameters(series: Sequence[Series], levels: Levels, loss_name:
             look: dict[str, Any] = {"color": color, "marker": line.style.marker, "ls": "none"}
             axes.plot(place, _mean_loss(line), label=line.label, **look)
             axes.plot([place, place], [min(losses), max(losses)], color=color, lw=1)
-        _name_others(axes, series, marker=".", ls="none", markersize=3)
-        return _finish(figure, axes, levels)
+        title = _name_others(axes, series, marker=".", ls="none", markersize=3)
+        return _finish(figure, axes, levels, title)
 
 
 def defects(series: Sequence[Series]) -> Figure:
@@ -149,12 +149,12 @@ def _curves(
             if len(line.results) > 1:
                 low, high = map(min, losses), map(max, losses)
                 axes.fill_between(places, list(low), list(high), color=color, alpha=0.15, lw=0)
-        _name_others(axes, series)
+        title = _name_others(axes, series)
         # The first losses can be a hundred times the baseline; what matters lies below it.
         shown = [result for line in highlighted(series) for result in line.results]
         worst = max(result.final.test_loss for result in shown)
         axes.set_ylim(top=min(axes.get_ylim()[1], max(5 * levels.constant, 1.5 * worst)))
-        return _finish(figure, axes, levels)
+        return _finish(figure, axes, levels, title)
 
 
 def _curve(line: Series, x: Callable[[Point], float]) -> tuple[list[float], list[list[float]]]:
@@ -169,11 +169,15 @@ def _mean_loss(line: Series) -> float:
     return statistics.fmean(result.chosen.test_loss for result in line.results)
 
 
-def _name_others(axes: Axes, series: Sequence[Series], **look: Any) -> None:
-    """Give all lines without a look of their own one entry of the legend."""
+def _name_others(axes: Axes, series: Sequence[Series], **look: Any) -> str:
+    """Give all lines without a look of their own one entry of the legend; return its title."""
     count = len(others(series))
-    if count:
-        axes.add_line(Line2D([], [], label=count_of_others(count), **{**OTHERS, **look}))
+    if not count:
+        return ""
+    axes.add_line(Line2D([], [], label=count_of_others(count), **{**OTHERS, **look}))
+    seeds = max(len(line.results) for line in series)
+    loss = "loss of one seed" if seeds == 1 else f"mean loss of {seeds} seeds"
+    return f"In colour: best schemes and baseline ({loss})"
 
 
 def _axes(loss_name: str, x_name: str) -> tuple[Figure, Axes]:
@@ -185,7 +189,7 @@ def _axes(loss_name: str, x_name: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, levels: Levels) -> Figure:
+def _finish(figure: Figure, axes: Axes, levels: Levels, title: str) -> Figure:
     # The last baseline is the one to get below.
     for (name, loss), color in zip(
         reversed(levels.baselines()), ("#c00000", "#e0a0a0"), strict=False
@@ -195,7 +199,10 @@ def _finish(figure: Figure, axes: Axes, levels: Levels) -> Figure:
     if optimum is not None:
         axes.axhline(optimum, color="#007000", lw=1, ls=(0, (1, 1)), label="optimum")
         axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.8 * optimum))
-    figure.legend(loc="outside lower center", ncols=2, fontsize=6.5, handlelength=2.5)
+    figure.legend(
+        loc="outside lower center", ncols=2, fontsize=6.5, handlelength=2.5, title=title or None,
+        title_fontsize=6.5,
+    )  # fmt: skip
     return figure
 
 

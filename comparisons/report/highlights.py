@@ -19,7 +19,8 @@ def highlighted(series: Sequence[Series]) -> tuple[Series, ...]:
     """At most :data:`LOOKS` of the series, in their order, in styles that differ.
 
     Where there are more, they are the best of each model: models of plug-ins, then the schemes with
-    the least mean loss, and the best baseline. If that leaves room, the others with the least loss.
+    the least mean loss, and the best baseline. If that leaves room, the next baselines, and then
+    further series of these models.
     """
     chosen = list(series)
     if len(series) > LOOKS:
@@ -28,8 +29,8 @@ def highlighted(series: Sequence[Series]) -> tuple[Series, ...]:
         for line in ordered:
             firsts.setdefault(line.model, line)
         schemes = [line for model, line in firsts.items() if not is_baseline(model)]
-        baselines = [line for model, line in firsts.items() if is_baseline(model)][:1]
-        kept = [*schemes[: LOOKS - len(baselines)], *baselines]
+        baselines = [line for model, line in firsts.items() if is_baseline(model)]
+        kept = [*schemes[: LOOKS - min(1, len(baselines))], *baselines][:LOOKS]
         kept += [line for line in ordered if line not in kept][: LOOKS - len(kept)]
         chosen = [line for line in series if line in kept]
     looks = distinct([line.style for line in chosen])

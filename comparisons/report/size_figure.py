@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from comparisons.report.size_curves import SizeCurve
 from comparisons.report.style import (
@@ -58,6 +59,7 @@ def metric_against_size(
             if optimum is not None:
                 label = None if halved else "optimum"
                 axes.axhline(optimum, color="#c00000", lw=1, ls=(0, (2, 2)), label=label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         row[0].set_ylabel(f"test {metric_name}")
         figure.legend(loc="outside lower center", ncols=2 * panels, fontsize=6.5, handlelength=2.5)
         return figure
