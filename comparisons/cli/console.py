@@ -8,9 +8,9 @@ import inspect
 import io
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,8 +22,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
+from comparisons.cli.terminal_table import Column, print_table
 from comparisons.models import BASELINES, MODELS, Builder, relevant_setting
 from comparisons.papers import paper_titles
 from comparisons.plan import PRESETS
@@ -33,11 +33,6 @@ from comparisons.results.store import Contents, Store
 from comparisons.results.text import format_cell
 from comparisons.tasks import TASKS, Task
 from unitary_zoo import Parametrization
-
-if TYPE_CHECKING:  # drawing is slow to import, and every worker process imports this file
-    from comparisons.report.task_section import Section
-
-NARROWEST = 180  # columns, where no terminal says how many it has: tables must not be cut in files
 
 
 class _StandardOutput(io.TextIOBase):
@@ -75,9 +70,7 @@ class _StandardOutput(io.TextIOBase):
 @functools.cache
 def get_console() -> Console:
     """The console that everything is printed on; made when it is first asked for."""
-    output = cast(IO[str], _StandardOutput())
-    console = Console(file=output)
-    return console if console.is_terminal else Console(file=output, width=NARROWEST)
+    return Console(file=cast(IO[str], _StandardOutput()))
 
 
 class ProgressBars:
@@ -181,24 +174,24 @@ def minutes(seconds: float) -> str:
 
 def print_runs(runs: Sequence[Run], finished: set[str], jobs: int = 1) -> None:
     """Print the runs of a command, which of them are finished, and the time of the others."""
-    table = Table("task", "variant", "T", "model", "n", "seed", "iterations", "batch", "training",
-                  "device", "state", title=f"{len(runs)} runs")  # fmt: skip
-    for run in runs:
-        setting = run.setting
-        table.add_row(
-            run.task,
-            run.variant,
-            str(run.length),
-            run.model,
-            str(setting.model.hidden_size),
-            str(run.seed),
-            f"{setting.training.iterations:,}",
-            str(setting.training.batch_size),
-            relevant_setting(run.model, setting).summary,
-            run.device,
-            "finished" if run.id in finished else "to run",
-        )
-    get_console().print(table)
+    show(
+        f"{len(runs)} runs",
+        [
+            {
+                "model": run.model,
+                "task": f"{run.task} ({run.variant})" if run.variant else run.task,
+                "T": run.length,
+                "seed": run.seed,
+                "state": "finished" if run.id in finished else "to run",
+                "n": run.setting.model.hidden_size,
+                "iterations": f"{run.setting.training.iterations:,}",
+                "batch": run.setting.training.batch_size,
+                "device": run.device,
+                "training": relevant_setting(run.model, run.setting).summary,
+            }
+            for run in runs
+        ],
+    )
     if line := expected([run for run in runs if run.id not in finished], jobs):
         say(line)
 
@@ -235,30 +228,25 @@ def _task(task: type[Task]) -> str:
     return task.title + variants
 
 
-def print_summary(sections: Iterable[Section]) -> None:
-    """Print the main columns of each section of a report."""
-    styles = {"bound": "red", "baseline": "dim", "scheme": ""}
-    for section in sections:
-        summary = section.table.part(section.main_columns)
-        table = Table(*summary.columns, title=section.title, title_justify="left")
-        for line in summary.lines:
-            table.add_row(*map(escape, line.cells), style=styles[line.kind])
-        get_console().print(table)
-        for remark in section.remarks:
-            say(remark)
-
-
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that have the same keys as a table; without rows, print nothing."""
+    """Print rows as a table; without rows, print nothing.
+
+    Args:
+        title: A line above it.
+        rows: Values by column, with the same keys in each row, the most important ones first.
+            Columns that do not fit are left out from the end.
+    """
     if not rows:
         return
-    table = Table(title=title)
-    for key, value in rows[0].items():
-        justify: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
-        table.add_column(key, justify=justify, overflow="fold")  # an id must not be cut
-    for row in rows:
-        table.add_row(*map(escape, map(format_cell, row.values())))
-    get_console().print(table)
+    columns = [
+        Column(
+            name,
+            tuple(format_cell(row[name]) for row in rows),
+            numbers=not isinstance(rows[0][name], str),
+        )
+        for name in rows[0]
+    ]
+    print_table(get_console(), title, columns)
 
 
 def say(text: str) -> None:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from comparisons.cli import console
+from comparisons.cli.summary import print_summary
 
 # Drawing is imported late: every worker process imports this file, and only one process draws.
 
@@ -21,7 +22,7 @@ def report(folder: Path) -> bool:
         again = shlex.join(["python", "-m", "comparisons.report", str(folder)])
         console.say(f"the report could not be written ({error}); this tries again: {again}")
         return False
-    console.print_summary(written.sections)
+    print_summary(written.overview, written.sections, written.pages[-1])
     console.say("report: " + ", ".join(map(str, written.pages)))
     return True
 

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from comparisons.records import Failure, Result, Run
 from comparisons.results.claims import current_claims
 from comparisons.results.comparing import Pair, differences, losses, pairs
 from comparisons.results.exporting import setting_values
-from comparisons.results.text import NONE, format_cell
+from comparisons.results.text import format_cell
 
 POINTS_SHOWN = 5
 """Evaluations that are shown from each end of a curve."""
+_EVALUATION = (
+    "iteration", "test_loss", "test_accuracy", "train_loss", "valid_loss", "seconds", "defect",
+)  # fmt: skip
 
 
 def print_list(args: argparse.Namespace) -> None:
@@ -33,7 +36,7 @@ def print_list(args: argparse.Namespace) -> None:
             for ended in contents.ended
             if _asked(ended.run, args)
         ]
-        show(f"{folder}: {len(rows)} runs", sorted(rows, key=lambda row: tuple(row.values())[:5]))
+        show(f"{folder}: {len(rows)} runs", sorted(rows, key=_order))
         ended_ids = {ended.run.id for ended in contents.ended}
         for id, claim in held.items():
             if id not in ended_ids:
@@ -75,6 +78,8 @@ def print_run(args: argparse.Namespace) -> None:
         say(ended.traceback)
         return
     points = [dataclasses.asdict(point) for point in ended.curve]
+    measured = [name for name in _EVALUATION if any(point[name] is not None for point in points)]
+    points = [{name: point[name] for name in measured} for point in points]
     if len(points) > 2 * POINTS_SHOWN:
         show(f"the first of {len(points)} evaluations", points[:POINTS_SHOWN])
         show("the last ones", points[-POINTS_SHOWN:])
@@ -115,11 +120,12 @@ def _print_pairs(found: Sequence[Pair], first: str, second: str) -> None:
         "test losses, as mean ± standard deviation (seeds)",
         [
             {
-                **_kind(pair.result.run),
-                "loss A": _spread(losses(pair.first)),
-                "loss B": _spread(losses(pair.second)),
+                **_trained(pair.result.run),
                 "B - A": pair.difference,
                 "p (Welch)": pair.p_value,
+                "n": pair.result.run.setting.model.hidden_size,
+                "loss A": _spread(losses(pair.first)),
+                "loss B": _spread(losses(pair.second)),
                 "setting": "differs" if pair.differences else "the same",
             }
             for pair in both
@@ -154,25 +160,29 @@ def _asked(run: Run, args: argparse.Namespace) -> bool:
     return all(values is None or value in values for values, value in asked)
 
 
+def _trained(run: Run) -> dict[str, Any]:
+    task = f"{run.task} ({run.variant})" if run.variant else run.task
+    return {"model": run.model, "task": task, "T": run.length}
+
+
 def _kind(run: Run) -> dict[str, Any]:
-    return {
-        "task": f"{run.task} ({run.variant})" if run.variant else run.task,
-        "T": run.length,
-        "model": run.model,
-        "n": run.setting.model.hidden_size,
-    }
+    return {**_trained(run), "n": run.setting.model.hidden_size}
 
 
 def _row(ended: Result | Failure, state: str | None) -> dict[str, Any]:
     usual = "failed" if isinstance(ended, Failure) else ended.stopped or "finished"
     return {
-        **_kind(ended.run),
-        "seed": ended.run.seed,
-        "loss": NONE if isinstance(ended, Failure) else format_cell(ended.chosen.test_loss),
+        "id": ended.run.id,  # it names the task, the length, the model, its size and the seed
+        "loss": None if isinstance(ended, Failure) else ended.chosen.test_loss,
         "state": state or usual,
         "date": ended.date[:16].replace("T", " "),
-        "id": ended.run.id,
+        **_kind(ended.run),
+        "seed": ended.run.seed,
     }
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("task", "T", "model", "n", "seed"))
 
 
 def _outcome(name: str, result: Result) -> dict[str, Any]:

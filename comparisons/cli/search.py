@@ -113,9 +113,9 @@ def print_searches(seekers: Sequence[Seeker], jobs: int) -> None:
         "search",
         [
             {
+                "model": study.model,
                 "task": study.task,
                 "T": study.length,
-                "model": study.model,
                 "n": study.hidden_size,
                 "trials": study.budget,
                 "sampler": study.sampler,

@@ -12,6 +12,7 @@ from comparisons.papers import PAPERS
 from comparisons.report.figures import drawings, save_figure
 from comparisons.report.markdown import markdown_page
 from comparisons.report.model_figures import model_drawings
+from comparisons.report.overview import Overview
 from comparisons.report.page import html_page
 from comparisons.report.sections import build_report
 from comparisons.report.task_section import Section
@@ -21,9 +22,10 @@ from comparisons.results.store import Contents, Store
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """The files of a report, and its sections and remarks on the folder for a terminal."""
+    """The files of a report, and what a terminal shows of it: remarks are on the folder."""
 
     pages: tuple[Path, ...]
+    overview: Overview
     sections: tuple[Section, ...]
     remarks: tuple[str, ...]
 
@@ -54,7 +56,7 @@ def write_report(folder: Path) -> WrittenReport:
     for name, text in texts.items():
         write_file(folder / name, text)
     pages = tuple(folder / name for name in texts)
-    return WrittenReport(pages, report.sections, report.problems)
+    return WrittenReport(pages, report.overview, report.sections, report.problems)
 
 
 def _notes(folder: Path, contents: Contents) -> Iterator[str]:

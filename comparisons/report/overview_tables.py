@@ -14,8 +14,9 @@ BEST = "★"
 
 def task_table(overview: Overview) -> Table:
     """Who solves each task, who needs the least for it, and who has the least loss."""
-    columns = ("task", "form", "solved by", "in the least time", "with the fewest parameters", BEST)
-    return Table(columns, tuple(Line(_task_cells(task), "scheme") for task in overview.tasks))
+    columns = ("task", "solved by", "in the least time", "with the fewest parameters", BEST)
+    lines = tuple(Line(_task_cells(task), "scheme") for task in overview.tasks)
+    return Table(columns, lines, texts=tuple(column for column in columns if column != "solved by"))
 
 
 def model_table(overview: Overview) -> Table:
@@ -45,11 +46,11 @@ def with_interval(value: Estimate) -> str:
 
 
 def _task_cells(task: TaskLine) -> tuple[str, ...]:
-    best = [standing.model for standing in task.standings if standing.best]
+    marked = [standing for standing in task.standings if standing.best]
+    best = [standing.model for standing in sorted(marked, key=lambda s: s.loss.mean)]
     solvers, fastest, smallest = task.solvers, task.fastest, task.smallest
     return (
-        task.task,
-        task.form,
+        f"{task.task}, {task.form}",
         f"{len(solvers)} of {len(task.standings)}" if task.solvable else NONE,
         f"{fastest.model}: {_time(fastest)}" if fastest else NONE,
         f"{smallest.model}: {smallest.parameters:,}" if smallest else NONE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +14,8 @@ from comparisons.tasks import Task
 
 TEXT_COLUMNS = ("model", "training", "settings")
 """Columns that hold no numbers."""
-MAIN_COLUMNS = ("model", "n", "test loss", "validation", "solved at", "ms / step", "defect end")
-"""Columns for a terminal, beside the task's metric."""
+MAIN_COLUMNS = ("solved at", "n", "ms / step", "validation", "defect end", "parameters (of W)")
+"""Columns for a terminal after model, loss and metric, the most important ones first."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,23 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts."""
+    """A table of texts.
+
+    Attributes:
+        columns: Names of the columns.
+        lines: Its lines.
+        texts: Names of the columns that hold no numbers.
+    """
 
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
+    texts: tuple[str, ...] = TEXT_COLUMNS
 
-    def part(self, columns: Collection[str]) -> Table:
-        """The table with those of its columns that are named."""
-        places = [i for i, column in enumerate(self.columns) if column in columns]
+    def part(self, columns: Sequence[str]) -> Table:
+        """The table with those of its columns that are named, in the order of the names."""
+        places = [self.columns.index(column) for column in columns if column in self.columns]
         lines = (Line(tuple(line.cells[i] for i in places), line.kind) for line in self.lines)
-        return Table(tuple(self.columns[i] for i in places), tuple(lines))
+        return Table(tuple(self.columns[i] for i in places), tuple(lines), self.texts)
 
 
 def results_table(

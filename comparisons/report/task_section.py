@@ -42,7 +42,7 @@ class Section:
         levels: Losses that are known without training.
         description: Sentences on the levels, the data and the choice of the evaluation.
         table: The results.
-        main_columns: Columns of the table that a terminal shows.
+        main_columns: Columns of the table for a terminal, the most important ones first.
         deviations: Models that are not unitary by construction, each with its reason.
         stops: Models of which a seed ended before its last iteration.
         sources: Sources of the settings; the table refers to them by number.
@@ -101,7 +101,7 @@ def build_section(
         levels=levels,
         description=_description(task, summaries, levels),
         table=results_table(task, summaries, levels, numbers),
-        main_columns=(*MAIN_COLUMNS, task.metric_name),
+        main_columns=("model", "test loss", task.metric_name, *MAIN_COLUMNS),
         deviations=tuple(
             f"{NOT_UNITARY} {model}: {why}" for model, why in sorted(deviations.items())
         ),

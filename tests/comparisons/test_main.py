@@ -43,8 +43,8 @@ def test_results_list_shows_the_runs_and_writes_nothing(folder, capsys):
         assert main(["results", "list"]) == 0
         assert files(folder) == before
     out = capsys.readouterr().out
-    assert out.count("│ finished │") == 4
-    assert out.count("│ failed   │") == 1
+    assert out.count("  finished  ") == 4
+    assert out.count("  failed    ") == 1
     assert "runs/damaged.json cannot be read" in out
     assert "in training on" in out
     assert "1 runs of the last command have not ended" in out

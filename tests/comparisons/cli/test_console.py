@@ -3,31 +3,11 @@
 import errno
 import io
 import sys
-from dataclasses import replace
 
 import pytest
 
 from comparisons.cli import console
 from comparisons.records import Failure
-from comparisons.report.sections import build_report
-from comparisons.results.store import Store
-
-
-def test_print_summary_shows_the_main_columns_and_deviations(tmp_path, make_result, capsys):
-    store = Store(tmp_path)
-    why = "unitary in the limit only: <= 0.5"
-    landing = replace(make_result("landing", losses=(2.0, 0.125), defect=0.2), deviation=why)
-    for result in (make_result("cayley", losses=(2.0, 0.25)), landing):
-        store.save(result)
-    (section,) = build_report(store.load()).sections
-    console.print_summary([section])
-    out = capsys.readouterr().out
-    assert section.title in out
-    assert all(column in out for column in section.table.part(section.main_columns).columns)
-    assert "training" not in out
-    # single seeds are sorted by name
-    assert out.index("0.25") < out.index("landing †") < out.index("0.125")
-    assert f"† landing: {why}" in out
 
 
 def test_show_prints_rows_without_reading_markup(capsys):
@@ -36,6 +16,24 @@ def test_show_prints_rows_without_reading_markup(capsys):
     assert all(text in out for text in ("a title", "case", "[red]", "1.5", "–"))
     console.show("nothing", [])
     assert capsys.readouterr().out == ""
+
+
+def test_show_leaves_out_the_last_columns_where_they_do_not_fit(narrow, capsys):
+    row = {"id": "copying-T100", "loss": 0.25, "state": "finished", "comment": "x" * 30}
+    console.show("a title", [row])
+    out = capsys.readouterr().out
+    assert "finished" in out
+    assert "xx" not in out
+    assert "not shown: comment" in out
+    assert max(map(len, out.splitlines())) <= 50
+
+
+def test_print_runs_fits_a_narrow_terminal(make_run, narrow, capsys):
+    console.print_runs([make_run("scaled_cayley_unitary", task="contractive_system")], set())
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 50
+    (run,) = (line.split() for line in lines if "scaled_cayley_unitary" in line)
+    assert run[1] == "contractive_system"
 
 
 def test_progress_bars_print_a_line_for_each_run_that_ended(make_result, make_run, capsys):

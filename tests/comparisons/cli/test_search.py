@@ -133,7 +133,7 @@ def test_search_goes_on_where_it_was_interrupted(tmp_path, trained, monkeypatch,
     assert by_command[0] == by_command[1]
 
 
-def test_search_dry_run_says_space_and_number_of_trials(tmp_path, trained, capsys):
+def test_search_dry_run_says_space_and_number_of_trials(tmp_path, trained, wide, capsys):
     assert main([*COMMAND, str(tmp_path / "none"), "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "12 trials come before the runs" in out

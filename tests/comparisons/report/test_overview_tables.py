@@ -22,8 +22,8 @@ def test_overview_tables_show_who_solves_what(build, copying, make_result):
     ]
     overview = build(results).overview
     assert [line.cells for line in task_table(overview).lines] == [
-        ("Copying memory", "T = 100", "1 of 2", "cayley: 0.2 s", "cayley: 1,234", "cayley"),
-        ("Copying memory", "T = 200", "0 of 1", "–", "–", "–"),
+        ("Copying memory, T = 100", "1 of 2", "cayley: 0.2 s", "cayley: 1,234", "cayley"),
+        ("Copying memory, T = 200", "0 of 1", "–", "–", "–"),
     ]
     cayley, expm = (line.cells for line in model_table(overview).lines)
     assert cayley == ("cayley", "1 of 1", "1", "0.99", "1,234", "1.5", "0.2 s")
