@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from recorded import HERE
 from scheme_claims import claims_of, overview
 from scheme_numbers import cost, reached
+from scheme_pictures import inside
 
 from unitary_zoo import Parametrization
 
@@ -28,6 +29,7 @@ def complete(written: str, name: str, docs: Path = HERE) -> str:
     scheme = Parametrization.get(name)
     title, _, rest = written.partition("\n")
     sections = {
+        "Inside one training": inside(name, docs),
         "What it reached in short trainings": reached(name, docs),
         "What it costs": cost(name, docs),
         "What it claims": claims_of(name),
