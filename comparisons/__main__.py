@@ -1,11 +1,11 @@
-"""``python -m comparisons COMMAND``; the command ``results`` works with the results of runs."""
+"""``python -m comparisons COMMAND``: ``results`` lists and compares runs, ``report`` shows them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from comparisons.cli import results_command
+from comparisons.cli import report_command, results_command
 from comparisons.cli.arguments import Parser
 from comparisons.output import tolerate_encoding
 
@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     results_command.add_to(commands)
+    report_command.add_to(commands)
     args = parser.parse_args(argv)
     return int(args.run(args))
 

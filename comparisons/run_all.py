@@ -18,8 +18,9 @@ from comparisons.cli.arguments import parser
 from comparisons.cli.execute import Keeper, complete
 from comparisons.cli.execution_flags import execution_options
 from comparisons.cli.follow import follow, is_follower
+from comparisons.cli.live_page import LivePage
 from comparisons.cli.planned import REFUSALS, planned
-from comparisons.cli.reporting import report
+from comparisons.cli.reporting import report, report_interrupted
 from comparisons.cli.search import print_searches, searched
 from comparisons.execution import EXECUTORS
 from comparisons.output import tolerate_encoding
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> int:
         asked = planned(args, command)
         store = Store(asked.folder)
         executor = EXECUTORS[args.executor](execution_options(args, store.folder))
+        page = LivePage(None if args.dry_run else args.serve, store.folder, asked.plugins)
     except REFUSALS as error:
         p.error(str(error))
     if args.dry_run:
@@ -57,15 +59,16 @@ def main(argv: list[str]) -> int:
         p.error(f"results cannot be kept in {store.folder}: {error}; choose another --results")
     keeper = Keeper(store, command)
     try:
-        runs = searched(executor, asked, store, command)
-        complete(executor, runs, store, keeper, args.jobs or usable_cpus())
+        with page:
+            runs = searched(executor, asked, store, command)
+            complete(executor, runs, store, keeper, args.jobs or usable_cpus())
         reported = report(store.folder)
     except REFUSALS as error:
         p.error(str(error))
     except KeyboardInterrupt:
         keeper.report_unsaved()
-        console.say(f"interrupted; what finished is kept, and the same command goes on: {command}")
-        return 130
+        return report_interrupted(store.folder, command)
+    page.close()
     if keeper.failed:
         console.say(f"{keeper.failed} runs failed; tracebacks are in {store.folder / 'failures'}")
     keeper.report_unsaved()

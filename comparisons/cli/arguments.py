@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from comparisons.cli.execution_flags import add_execution_flags
+from comparisons.cli.live_page import DEFAULT_PORT
 from comparisons.cli.own_parts import plugin
-from comparisons.cli.values import device, positive
+from comparisons.cli.values import device, port, positive
 from comparisons.execution.ddp import rank, started_by_torchrun
 from comparisons.plan import DEFAULT_PRESET
 from comparisons.plan.search import SAMPLERS
@@ -91,6 +92,11 @@ def parser(description: str) -> Parser:
     )  # fmt: skip
     add_search_flags(p)
     add_execution_flags(p)
+    p.add_argument(
+        "--serve", nargs="?", type=port, const=DEFAULT_PORT, metavar="PORT",
+        help="show the report to a browser of this machine while runs go on; at port "
+        f"{DEFAULT_PORT} without a number, and 0 takes a free one",
+    )  # fmt: skip
     p.add_argument("--dry-run", action="store_true", help="show the runs and train nothing")
     p.add_argument("--list", action="store_true", help="show everything that has a name here")
     return p

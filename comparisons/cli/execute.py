@@ -5,13 +5,12 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparisons.cli import console
+from comparisons.cli.interruption import ended_like_ctrl_c
 from comparisons.cli.reporting import report_early
 from comparisons.cli.sharing import SharedRuns, open_claims
 from comparisons.execution import Divides, Executor
@@ -163,22 +162,6 @@ def complete(
                 f"{len(shared.held)} runs are left to another command, which is at work on this "
                 "folder; once it has ended, the same command trains what it did not"
             )
-
-
-@contextlib.contextmanager
-def ended_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: runs save their checkpoints, and the command ends in order.
-
-    A batch system sends it before it takes the machine back.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may choose what a signal does
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def execute(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparisons.cli.conformance import NotConformingError, require_conformance
+from comparisons.cli.serving import ServingError
 from comparisons.data import DataError, files
 from comparisons.execution import ExecutorError
 from comparisons.papers import find_paper
@@ -18,7 +19,7 @@ from comparisons.plan.spaces import read_space
 from comparisons.records import Run
 from comparisons.tasks import TASKS
 
-REFUSALS = (PlanError, DataError, NotConformingError, ExecutorError)
+REFUSALS = (PlanError, DataError, NotConformingError, ExecutorError, ServingError)
 """Errors that keep a command from starting; the message says what to change."""
 
 

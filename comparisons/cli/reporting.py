@@ -7,24 +7,49 @@ import shlex
 from pathlib import Path
 
 from comparisons.cli import console
+from comparisons.cli.interruption import ended_like_ctrl_c
 from comparisons.cli.summary import print_summary
 
 # Drawing is imported late: every worker process imports this file, and only one process draws.
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
 
-def report(folder: Path) -> bool:
-    """Write and print the report; returns whether it could be written."""
+
+def report(folder: Path, tables: bool = True) -> bool:
+    """Write the report and print where it is; Ctrl-C meanwhile ends the command at once.
+
+    Args:
+        folder: The results folder.
+        tables: Whether to print its main tables, too.
+
+    Returns:
+        Whether it could be written.
+    """
     from comparisons.report import write_report
 
+    again = shlex.join(["python", "-m", "comparisons", "report", str(folder)])
     try:
-        written = write_report(folder)
+        with ended_like_ctrl_c():
+            written = write_report(folder)
     except OSError as error:
-        again = shlex.join(["python", "-m", "comparisons.report", str(folder)])
         console.say(f"the report could not be written ({error}); this tries again: {again}")
         return False
-    print_summary(written.overview, written.sections, written.pages[-1])
+    except KeyboardInterrupt:
+        console.say(f"the report is not finished; this writes it: {again}")
+        raise SystemExit(INTERRUPTED) from None
+    if tables:
+        print_summary(written.overview, written.sections, written.pages[-1])
     console.say("report: " + ", ".join(map(str, written.pages)))
     return True
+
+
+def report_interrupted(folder: Path, command: str) -> int:
+    """Report what had finished when Ctrl-C or SIGTERM came; return the exit code."""
+    console.say(f"interrupted; what finished is kept, and the same command goes on: {command}")
+    console.say("writing the report of what finished; Ctrl-C again ends at once")
+    report(folder, tables=False)
+    return INTERRUPTED
 
 
 def report_early(folder: Path) -> None:

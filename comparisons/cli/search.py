@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from comparisons.cli import console
-from comparisons.cli.execute import Keeper, ended_like_ctrl_c
+from comparisons.cli.execute import Keeper
+from comparisons.cli.interruption import ended_like_ctrl_c
 from comparisons.cli.planned import Asked
 from comparisons.cli.sharing import open_claims
 from comparisons.execution import Executor

@@ -22,6 +22,13 @@ def non_negative(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """A number of a port; 0 stands for any that is free."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """A finite time from 0 up."""
     try:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from comparisons import run_all
+from comparisons.__main__ import main as work_with
 from comparisons.cli import conformance
 from comparisons.execution import EXECUTORS
 from comparisons.execution.executor import failure
 from comparisons.models import model_names
-from comparisons.report.__main__ import main as report_again
 from comparisons.report.export import main as export
 from comparisons.results import store
 from comparisons.results.store import Store
@@ -41,6 +41,7 @@ SCRIPT = Path(run_all.__file__)
         (["--jobs", "-1"], "positive"),
         (["--device", "toaster"], "try cpu"),
         (["--device", "cuda:99"], "try cpu"),
+        (["--serve", "65536"], "from 0 to 65535"),
         (["--frobnicate"], "--frobnicate"),
     ],
 )
@@ -191,7 +192,50 @@ def test_main_keeps_finished_runs_on_interruption(tmp_path, how):
         assert process.returncode == 130
         assert "interrupted" in out
         assert "python comparisons/run_all.py --preset smoke" in out
-        assert "Traceback" not in out
+        assert "Traceback" not in out, out
+        assert f"report: {tmp_path / 'report.html'}" in out
+        finished = len(contents.results)
+        assert f"{finished} runs finished" in (tmp_path / "report.md").read_text("utf-8")
+
+
+SLOW_REPORT = """
+import time
+import comparisons.report
+
+
+def write_report(folder):
+    print("drawing", flush=True)
+    time.sleep(300)
+
+
+comparisons.report.write_report = write_report
+"""
+
+
+def test_main_ends_at_once_by_a_second_ctrl_c(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_REPORT)
+    command = ["--preset", "smoke", "--tasks", "copying", "--schemes", "lstm", "--seeds"]
+    command += [*map(str, range(200)), "--plugin", str(tmp_path / "slow.py")]
+    with subprocess.Popen(
+        [sys.executable, str(SCRIPT), *command, "--results", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            wait_until(lambda: list(tmp_path.glob("runs/*.json")))
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.stdout is not None
+            assert any(line == "drawing\n" for line in process.stdout)
+            os.killpg(process.pid, signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            if running(process.pid):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    again = f"python -m comparisons report {tmp_path}"
+    assert out.splitlines() == [f"the report is not finished; this writes it: {again}"]
 
 
 def wait_until(condition):
@@ -273,7 +317,7 @@ def test_main_says_where_report_cannot_be_written(tmp_path, trained, capsys):
     (tmp_path / "figures").write_text("")
     assert main([*SMOKE, str(tmp_path)]) == 3
     out = capsys.readouterr().out
-    assert f"python -m comparisons.report {tmp_path}" in out
+    assert f"python -m comparisons report {tmp_path}" in out
     assert len(Store(tmp_path).load().results) == 2
 
 
@@ -285,7 +329,7 @@ def test_commands_print_in_narrow_encodings(tmp_path, trained, monkeypatch):
     assert main(["--list"]) == 0
     assert main([*SMOKE, str(folder)]) == 0
     assert main([*SMOKE, str(folder), "--dry-run"]) == 0
-    report_again([str(folder)])
+    assert work_with(["report", str(folder)]) == 0
     export([str(folder), "--docs", str(tmp_path / "数"), "--no-figures"])
     text = buffer.getvalue().decode("ascii")
     assert "?" in text
@@ -376,7 +420,7 @@ def test_main_shows_what_a_plugin_brings_as_ours(tmp_path, apart, capsys):
         assert "plugin.py" in results["leaky"].versions
     with apart():
         capsys.readouterr()
-        report_again([folder])
+        assert work_with(["report", folder]) == 0
         out = capsys.readouterr().out
         assert "unknown task 'first_sign'" in out
         assert f"the last command loaded {PLUGIN}" in out

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -57,6 +58,30 @@ def preloaded() -> list[str]:
     # the system's linear algebra cannot be used on both sides of a fork.
     warm = sys.platform == "linux" and not torch.cuda.is_available()
     return [*modules, "comparisons.execution.local.warm"] if warm else modules
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off what Ctrl-C and SIGTERM do until the block has ended.
+
+    Else a worker whose start is interrupted would be known to nobody, and train on.
+    """
+    numbers = sorted(BLOCKED)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    if threading.current_thread() is not threading.main_thread() or None in handlers.values():
+        yield  # only the main thread is interrupted, and a handler that is not Python's stays
+        return
+    came: list[int] = []
+    try:
+        for number in numbers:
+            # No mask of this thread, for then another thread would take the signal.
+            signal.signal(number, lambda which, frame: came.append(which))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextlib.contextmanager

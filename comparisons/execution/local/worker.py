@@ -19,6 +19,7 @@ from typing import Any
 from comparisons.execution import faults
 from comparisons.execution.executor import START_SECONDS, attempt, failure, failure_by
 from comparisons.execution.local.memory import own_mb
+from comparisons.execution.local.server import uninterrupted
 from comparisons.execution.options import ExecutionOptions
 from comparisons.records import Failure, Result, Run
 
@@ -77,7 +78,7 @@ class Worker:
     def start(self) -> None:
         """Start the process."""
         # Closed here at once, so that the pipes end when the process does.
-        with self._answer, self._trace:
+        with self._answer, self._trace, uninterrupted():
             self._process.start()
         self._begun = time.monotonic()
         # A forked process shares what its server holds.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from comparisons import run_all
+from comparisons.__main__ import main as work_with
 from comparisons.execution import EXECUTORS
 from comparisons.execution.executor import failure
-from comparisons.report.__main__ import main as report_again
 from comparisons.report.export import main as export
 from comparisons.results import store as store_module
 from comparisons.results.store import Store
@@ -123,7 +123,7 @@ def test_search_goes_on_where_it_was_interrupted(tmp_path, trained, monkeypatch,
     cell.cell_contents = short
     assert main([*COMMAND, str(cut)]) == 130
     cell.cell_contents = trained
-    report_again([str(cut)])  # of what there is
+    assert work_with(["report", str(cut)]) == 0  # of what there is
     assert main([*COMMAND, str(cut)]) == 0
     assert sorted(run.id for run in [*short, *trained]) == sorted(expected)
     by_command = [

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,21 @@ def test_preloaded_trains_nothing_where_gpus_would_be_touched(monkeypatch, gpu):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     warm = "comparisons.execution.local.warm" in server.preloaded()
     assert warm == (sys.platform == "linux" and not gpu)
+
+
+def test_uninterrupted_puts_off_ctrl_c():
+    before, done = signal.getsignal(signal.SIGINT), []
+
+    def interrupted():
+        with server.uninterrupted():
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+            done.append("the whole block")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.skipif(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from comparisons.__main__ import main
 from comparisons.records import Failure
 from comparisons.report import write_report
-from comparisons.report.__main__ import main
 from comparisons.results.store import Store
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
@@ -154,7 +154,7 @@ def test_markdown_tables_are_whole(markdown):
 
 def test_main_writes_the_pages_of_a_comparison_without_results(tmp_path, capsys):
     Store(tmp_path).save_plan("python run_it", [])
-    main([str(tmp_path)])
+    main(["report", str(tmp_path)])
     pages = capsys.readouterr().out.split()
     assert pages == [str(tmp_path / name) for name in ("report.html", "report.md")]
     for page in pages:
@@ -174,7 +174,7 @@ def test_main_refuses_a_mistyped_folder_and_creates_nothing(tmp_path, capsys, na
     (tmp_path / "other").mkdir()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path / name)])
+        main(["report", str(tmp_path / name)])
     error = capsys.readouterr().err
     assert f"{tmp_path / name} {reason}" in error
     assert "name a folder that run_all.py filled" in error
@@ -185,5 +185,5 @@ def test_main_names_what_is_in_the_way_of_a_page(tmp_path, capsys):
     Store(tmp_path).save_plan("python run_it", [])
     (tmp_path / "report.md").mkdir()
     with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path)])
+        main(["report", str(tmp_path)])
     assert str(tmp_path / "report.md") in capsys.readouterr().err
