@@ -7,18 +7,31 @@ const HERE = ["127.0.0.1", "localhost", "[::1]"];
 export function startLive() {
   restore();
   if (!location.protocol.startsWith("http") || !HERE.includes(location.hostname)) return;
-  let known = null;
+  let known = ownVersion();
   const timer = setInterval(async () => {
     try {
       const response = await fetch("version.json", { cache: "no-store" });
       if (!response.ok) return clearInterval(timer); // another server, which knows no versions
-      const { version } = await response.json();
+      const { version, ...counts } = await response.json();
       known ??= version;
+      showProgress(counts);
       if (version !== known && !document.querySelector("dialog[open]")) reload();
     } catch {
       // The server has ended or is busy; the page stays as it is and asks again.
     }
   }, 1000 * SECONDS);
+}
+
+// The version that the server named as it gave the page; null where a browser does not tell.
+function ownVersion() {
+  const timings = performance.getEntriesByType("navigation")[0]?.serverTiming ?? [];
+  return timings.find((timing) => timing.name === "version")?.description ?? null;
+}
+
+function showProgress({ finished, failed, running, left }) {
+  const line = document.getElementById("progress");
+  line.hidden = false;
+  line.textContent = `Now: ${finished} runs finished, ${failed} failed, ${running} in training, ${left} left.`;
 }
 
 function reload() {
