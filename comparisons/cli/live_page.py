@@ -87,7 +87,8 @@ class _Writer(threading.Thread):
     def __init__(self, folder: Path, plugins: Iterable[str]) -> None:
         super().__init__(daemon=True)
         self._folder = folder
-        self._command = [sys.executable, "-m", "comparisons", "report", str(folder.absolute())]
+        self._command = [sys.executable, "-m", "comparisons", "report", "--no-figures"]
+        self._command.append(str(folder.absolute()))
         if named := list(plugins):
             self._command += ["--plugin", *named]
         self._stopped = threading.Event()

@@ -31,6 +31,10 @@ def add_to(commands: Any) -> None:
         "--port", type=port, metavar="N",
         help=f"where --serve listens; {DEFAULT_PORT}, if not given, and 0 takes a free one",
     )  # fmt: skip
+    p.add_argument(
+        "--no-figures", action="store_true",
+        help="write report.html alone, which takes a fraction of the time",
+    )  # fmt: skip
     plugins.add_flag(p)
 
     def run(args: argparse.Namespace) -> int:
@@ -38,7 +42,7 @@ def add_to(commands: Any) -> None:
             p.error(f"--port {args.port} is the port of --serve; give both")
         try:
             with ended_like_ctrl_c():
-                return _serve(args) if args.serve else _write(args.folder)
+                return _serve(args) if args.serve else _write(args)
         except (ResultsError, ServingError) as error:
             p.error(str(error))
         except OSError as error:
@@ -49,11 +53,11 @@ def add_to(commands: Any) -> None:
     p.set_defaults(run=run)
 
 
-def _write(folder: Path) -> int:
+def _write(args: argparse.Namespace) -> int:
     """Write the report; print remarks on the folder and the pages."""
     from comparisons.report import write_report  # drawing is slow to import
 
-    written = write_report(folder)
+    written = write_report(args.folder, not args.no_figures)
     for line in (*written.remarks, *map(str, written.pages)):
         console.say(line)
     return 0
@@ -63,7 +67,7 @@ def _serve(args: argparse.Namespace) -> int:
     """Serve the report until Ctrl-C."""
     Store(args.folder).require()
     page = LivePage(DEFAULT_PORT if args.port is None else args.port, args.folder, args.plugin)
-    _write(args.folder)
+    _write(args)
     with page:
         console.say("Ctrl-C ends it")
         threading.Event().wait()  # for the signal

@@ -53,9 +53,9 @@ def report_interrupted(folder: Path, command: str) -> int:
 
 
 def report_early(folder: Path) -> None:
-    """Write a first report; one that cannot be written now is written at the end."""
+    """Write a first page; one that cannot be written now is written at the end."""
     from comparisons.report import write_report
 
     with contextlib.suppress(OSError):
-        pages = ", ".join(map(str, write_report(folder).pages))
+        pages = ", ".join(map(str, write_report(folder, figures=False).pages))
         console.say(f"a first report, of what has finished: {pages}")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,9 +26,7 @@ ADDRESS = "127.0.0.1"
 _HOSTS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 # Any port: that of a tunnel (ssh -L) is another one.
 _NAME = r"[^./\\:][^/\\:]*"
-_FILES = re.compile(
-    rf"report\.html|report\.md|(?:runs|failures)/{_NAME}\.json|figures/{_NAME}\.(?:png|svg)"
-)
+_FILES = re.compile(rf"report\.md|(?:runs|failures)/{_NAME}\.json|figures/{_NAME}\.(?:png|svg)")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".md": "text/plain; charset=utf-8",
@@ -98,11 +97,15 @@ class ReportServer(socketserver.ThreadingTCPServer):
         """The content of a file that may be read, by its path in the folder; None of all others."""
         if not _FILES.fullmatch(path):
             return None
+        return _read_inside(self.folder, path)
+
+    def read_report(self) -> tuple[bytes | None, str]:
+        """The report and its version; the version is the older one if it is replaced just now."""
         version = self.version()
-        content = _read_inside(self.folder, path)
-        if path == "report.html" and content is not None:
+        content = _read_inside(self.folder, "report.html")
+        if content is not None:
             self._shown = version
-        return content
+        return content, version
 
     def wait_for_pages(self, seconds: float) -> None:
         """Wait until an open page has loaded the last report, or for that time at most."""
@@ -137,16 +140,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "This server answers to localhost only")
             return
         path = unquote(urlsplit(self.path).path).removeprefix("/") or "report.html"
-        if path == "version.json":
+        if path == "report.html":
+            self._answer_with_report()
+        elif path == "version.json":
             self._send(HTTPStatus.OK, ".json", json.dumps(self.server.status()).encode())
         elif (content := self.server.read(path)) is not None:
             self._send(HTTPStatus.OK, Path(path).suffix, content)
-        elif path == "report.html":
-            self._send(HTTPStatus.SERVICE_UNAVAILABLE, ".html", _NOT_YET.encode())
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
-    def _send(self, status: HTTPStatus, suffix: str, content: bytes) -> None:
+    def _answer_with_report(self) -> None:
+        content, version = self.server.read_report()
+        if content is None:
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE, ".html", _NOT_YET.encode())
+        else:
+            # The one header that a page can read of itself: so it knows which version it is.
+            self._send(
+                HTTPStatus.OK, ".html", content, {"Server-Timing": f"version;desc={version}"}
+            )
+
+    def _send(
+        self,
+        status: HTTPStatus,
+        suffix: str,
+        content: bytes,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.send_response(status)
         for name, value in {
             "Content-Type": _TYPES[suffix],
@@ -156,6 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Cross-Origin-Resource-Policy": "same-origin",
             "Content-Security-Policy": "frame-ancestors 'none'",
             "Referrer-Policy": "no-referrer",
+            **headers,
         }.items():
             self.send_header(name, value)
         self.end_headers()

@@ -30,11 +30,16 @@ class WrittenReport:
     remarks: tuple[str, ...]
 
 
-def write_report(folder: Path) -> WrittenReport:
+def write_report(folder: Path, figures: bool = True) -> WrittenReport:
     """Write ``report.html``, ``report.md`` and ``figures`` from what the folder holds.
 
     A partial folder makes a partial report, which says what is missing. The report of a paper is
     headed by it and lists all that it published.
+
+    Args:
+        folder: The results folder.
+        figures: Whether to draw the figures, which takes most of the time, and to write
+            ``report.md``, which shows them. ``report.html`` draws its own in the browser.
 
     Raises:
         ResultsError: There is no such folder, or it holds no comparison; nothing is created.
@@ -44,19 +49,16 @@ def write_report(folder: Path) -> WrittenReport:
     store.require()
     contents = store.load()
     report = build_report(contents, tuple(_notes(folder, contents)))
-    figures = {section.name: drawings(section) for section in report.sections}
-    for drawing in (drawing for drawn in figures.values() for drawing in drawn):
-        save_figure(drawing.figure, folder / "figures" / drawing.name)
-    for drawing in model_drawings(report.models):
-        save_figure(drawing.figure, folder / "figures" / drawing.name)
-    texts = {
-        "report.html": html_page(report),
-        "report.md": markdown_page(report, figures),
-    }
-    for name, text in texts.items():
-        write_file(folder / name, text)
-    pages = tuple(folder / name for name in texts)
-    return WrittenReport(pages, report.overview, report.sections, report.problems)
+    pages = [folder / "report.html"]
+    write_file(pages[0], html_page(report))  # first: it is there if the rest is interrupted
+    if figures:
+        drawn = {section.name: drawings(section) for section in report.sections}
+        of_sections = (drawing for found in drawn.values() for drawing in found)
+        for drawing in (*of_sections, *model_drawings(report.models)):
+            save_figure(drawing.figure, folder / "figures" / drawing.name)
+        pages.append(folder / "report.md")
+        write_file(pages[1], markdown_page(report, drawn))
+    return WrittenReport(tuple(pages), report.overview, report.sections, report.problems)
 
 
 def _notes(folder: Path, contents: Contents) -> Iterator[str]:

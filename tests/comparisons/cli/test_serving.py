@@ -80,6 +80,11 @@ def test_server_gives_the_report_and_its_files(server, path, kind):
     assert int(headers["Content-Length"]) == len(content)
 
 
+def test_server_names_the_version_that_it_gives(server, folder):
+    version = json.loads(ask(server, "/version.json")[2])["version"]
+    assert ask(server, "/report.html")[1]["Server-Timing"] == f"version;desc={version}"
+
+
 def test_server_gives_raw_results(server, make_result):
     run = make_result().run
     status, _, content = ask(server, f"/runs/{run.id}.json")

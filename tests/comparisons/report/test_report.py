@@ -9,3 +9,9 @@ def test_report_names_plugins_of_the_command_that_are_not_loaded(tmp_path, make_
     assert plugin.startswith("the last command loaded /x/mine.py")
     assert "--plugin" in paper
     assert "--plugin" in plugin
+
+
+def test_report_without_figures_is_the_page_alone(tmp_path, make_result):
+    Store(tmp_path).save(make_result())
+    assert write_report(tmp_path, figures=False).pages == (tmp_path / "report.html",)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "report.html"}
