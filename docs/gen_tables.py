@@ -245,12 +245,6 @@ SHOWN: dict[str, Callable[[str, Path], str]] = {
 }
 
 
-def on_config(config: Any, **_: Any) -> Any:
-    """Add the style of the figures; mkdocs calls it with its settings."""
-    config.extra_css.append("stylesheets/figures.css")
-    return config
-
-
 def on_page_markdown(markdown: str, /, *, docs: Path = HERE, **_: Any) -> str:
     """Replace the comments of a page; mkdocs calls it with every page."""
 

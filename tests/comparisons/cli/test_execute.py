@@ -294,7 +294,7 @@ def test_complete_reports_first_complete_task_and_says_what_is_left(
     out = capsys.readouterr().out
     assert "left on this machine" in out
     assert out.count("a first report") == 1
-    assert "This report is partial" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "This report is partial" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_outlook_weighs_runs_by_their_cost(make_run, monkeypatch):
