@@ -1,4 +1,4 @@
-"""Export a results folder to the documentation: one small JSON file and the first figures.
+"""Export a results folder to the documentation: one small JSON file.
 
 Nothing is trained. For each model in each configuration the file keeps what the runs recorded:
 metric and loss over the seeds, a thinned learning curve, and the command, machine and day behind
@@ -11,7 +11,7 @@ model has ``probes``, those of one seed: an object of
 - ``defects``, pairs (iteration, unitarity defect), empty for models that claim none.
 
     python comparisons/run_all.py --paper arjovsky2016
-    python -m comparisons.report.export results/arjovsky2016 [--docs docs] [--no-figures]
+    python -m comparisons.report.export results/arjovsky2016 [--docs docs]
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ from comparisons import plugins
 from comparisons.output import tolerate_encoding, write_file
 from comparisons.papers import PAPERS, Paper
 from comparisons.records import Failure, Result
-from comparisons.report.figures import drawings, save_png
 from comparisons.report.levels import Levels
 from comparisons.report.search_table import caption, search_rows
-from comparisons.report.sections import build_report
 from comparisons.results.published import published_for
 from comparisons.results.store import Contents, ResultsError, Store
 from comparisons.results.summary import Summary, points_by_iteration, summarize
@@ -167,13 +165,12 @@ def _rounded(value: float, digits: int = 4) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False) -> Path:
-    """Write ``results/NAME.json`` and ``images/NAME-*.png``; NAME is that of the folder.
+def export(folder: Path, docs: Path, partial: bool = False) -> Path:
+    """Write ``results/NAME.json``; NAME is that of the folder.
 
     Args:
         folder: The results folder.
         docs: The folder of the documentation.
-        figures: Whether to write images.
         partial: Whether to export a comparison that is not finished.
 
     Returns:
@@ -189,11 +186,6 @@ def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False
     contents = store.load()
     _check(folder, contents, partial)
     name = Path(os.path.abspath(folder)).name  # that of "." and of "a/.." too
-    images = []
-    for section in build_report(contents).sections if figures else ():
-        drawing = drawings(section)[0]
-        images.append(f"{name}-{drawing.name}.png")
-        save_png(drawing.figure, docs / "images" / images[-1])
     path = docs / "results" / f"{name}.json"
     named = contents.plan.paper if contents.plan else ""
     runs = records(contents.results, PAPERS.get(named))
@@ -201,7 +193,6 @@ def export(folder: Path, docs: Path, figures: bool = True, partial: bool = False
     lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
     others = json.dumps(
         {
-            "images": images,
             "failed": failed(contents.failures),
             "search": search_rows(contents.searches),
             "search_caption": caption(contents.searches) if contents.searches else "",
@@ -233,12 +224,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--docs", type=Path, default=Path("docs"), help="folder of the documentation"
     )
-    parser.add_argument("--no-figures", action="store_true", help="export the numbers alone")
     parser.add_argument("--partial", action="store_true", help="export although runs are missing")
     plugins.add_flag(parser)
     options = parser.parse_args(argv)
     try:
-        print(export(options.folder, options.docs, not options.no_figures, options.partial))
+        print(export(options.folder, options.docs, options.partial))
     except ResultsError as error:
         parser.error(str(error))
     except OSError as error:

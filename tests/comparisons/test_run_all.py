@@ -330,7 +330,7 @@ def test_commands_print_in_narrow_encodings(tmp_path, trained, monkeypatch):
     assert main([*SMOKE, str(folder)]) == 0
     assert main([*SMOKE, str(folder), "--dry-run"]) == 0
     assert work_with(["report", str(folder)]) == 0
-    export([str(folder), "--docs", str(tmp_path / "数"), "--no-figures"])
+    export([str(folder), "--docs", str(tmp_path / "数")])
     text = buffer.getvalue().decode("ascii")
     assert "?" in text
     assert text.count("report.html") == 2
@@ -425,7 +425,7 @@ def test_main_shows_what_a_plugin_brings_as_ours(tmp_path, apart, capsys):
         assert "unknown task 'first_sign'" in out
         assert f"the last command loaded {PLUGIN}" in out
         assert len(list((tmp_path / "runs").iterdir())) == 3
-        export([folder, "--docs", folder, "--no-figures", "--plugin", PLUGIN])
+        export([folder, "--docs", folder, "--plugin", PLUGIN])
         assert "97.5 %" in next((tmp_path / "results").iterdir()).read_text(encoding="utf-8")
 
 

@@ -81,7 +81,7 @@ def test_search_chooses_by_validation_and_leaves_test_sets_alone(tmp_path, train
     assert "Each model had 6 trials on each task: the same budget for every model" in page
     assert "| lr | [0.0001, 0.03] |" in page
     assert "search for settings" in (tmp_path / "report.html").read_text("utf-8").lower()
-    export([str(tmp_path), "--docs", str(tmp_path), "--no-figures"])
+    export([str(tmp_path), "--docs", str(tmp_path)])
     kept = json.loads((tmp_path / "results" / f"{tmp_path.name}.json").read_text("utf-8"))
     assert {row["model"] for row in kept["search"]} == {"cayley", "lstm"}
 

@@ -99,7 +99,7 @@ def test_export_names_failed_runs_with_their_seeds(make_run, make_result, tmp_pa
         (1, "Odd", ""),
     ):
         store.save_failure(Failure(make_run("rnn", seed=seed), error, "", "2026-01-02", kind))
-    path = export(tmp_path / "some", tmp_path, figures=False)
+    path = export(tmp_path / "some", tmp_path)
     found = json.loads(path.read_text(encoding="utf-8"))
     place = "Copying memory, T = 5: rnn, n = 8"
     assert sorted(found["failed"]) == [
@@ -142,20 +142,7 @@ def test_export_writes_where_the_pages_are(make_result, tmp_path, capsys):
     path = tmp_path / "docs" / "results" / "arjovsky2016.json"
     assert str(path) in capsys.readouterr().out
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["images"] == ["arjovsky2016-copying-T5-curves.png"]
-    image = tmp_path / "docs" / "images" / "arjovsky2016-copying-T5-curves.png"
-    assert image.read_bytes().startswith(b"\x89PNG")
     assert [run["model"] for run in found["runs"]] == ["cayley"]
-
-
-def test_export_without_figures_writes_numbers_only(make_result, tmp_path):
-    folder = tmp_path / "quick"
-    Store(folder).save(make_result("cayley"))
-    main([str(folder), "--docs", str(tmp_path / "docs"), "--no-figures"])
-    found = json.loads((tmp_path / "docs" / "results" / "quick.json").read_text(encoding="utf-8"))
-    assert found["images"] == []
-    assert len(found["runs"]) == 1
-    assert not (tmp_path / "docs" / "images").exists()
 
 
 def test_export_refuses_an_empty_folder(tmp_path, capsys):
@@ -169,8 +156,8 @@ def test_export_refuses_a_comparison_that_was_interrupted(make_result, make_run,
     store.save(make_result("cayley"))
     store.save_plan("python comparisons/run_all.py", [make_run("cayley"), make_run("gru")])
     with pytest.raises(ResultsError, match="lacks 1 runs"):
-        export(store.folder, tmp_path, figures=False)
-    assert export(store.folder, tmp_path, figures=False, partial=True).exists()
+        export(store.folder, tmp_path)
+    assert export(store.folder, tmp_path, partial=True).exists()
 
 
 def test_export_refuses_damaged_files(make_result, tmp_path):
@@ -178,4 +165,4 @@ def test_export_refuses_damaged_files(make_result, tmp_path):
     store.save(make_result("cayley"))
     (store.folder / "runs" / "broken.json").write_text("{")
     with pytest.raises(ResultsError, match="1 files"):
-        export(store.folder, tmp_path, figures=False)
+        export(store.folder, tmp_path)
