@@ -14,17 +14,20 @@ export function drawCurves(Plotly, figure) {
   const behind = [];
   const bands = [];
   const lines = [];
+  // Plotly would leave room below for losses far above, which runs that diverged have.
+  const clip = (losses) => losses?.map((loss) => Math.min(loss, 2 * section.top));
   for (const curve of section.curves) {
     const repeat = repeats.get(curve.model) ?? 0;
     repeats.set(curve.model, repeat + 1);
     const slot = slotOf(curve.model);
     if (slot < 0) {
-      behind.push(thin(curve, against));
+      behind.push(thin(curve, against, clip));
       continue;
     }
     const chosen = look(slot, repeat);
-    if (curve.low) bands.push(band(curve, against, chosen.color));
-    lines.push(line(curve, against, chosen, counts.get(curve.model) > 1 ? curve.label : curve.model));
+    if (curve.low) bands.push(band(curve, against, clip, chosen.color));
+    const name = counts.get(curve.model) > 1 ? curve.label : curve.model;
+    lines.push(line(curve, against, clip, chosen, name));
   }
   const ends = range(section.curves, against);
   const levels = section.levels.map(([name, loss], i) => level(name, loss, ends, i, figure));
@@ -35,9 +38,12 @@ export function drawCurves(Plotly, figure) {
     plot,
     [...behind, ...bands, ...levels, ...lines],
     layout(figure, {
-      x: { title: against === "seconds" ? "training seconds" : "iterations", type: logX ? "log" : "linear" },
+      x: {
+        title: against === "seconds" ? "training seconds" : "iterations",
+        type: logX ? "log" : "linear",
+      },
       y: {
-        title: `test ${section.loss}`,
+        title: "test loss", // the caption says of which kind
         ...(logY ? logAxis(shown) : {}),
         autorangeoptions: { clipmax: section.top },
       },
@@ -49,9 +55,9 @@ export function drawCurves(Plotly, figure) {
   }
 }
 
-function line(curve, against, { color, dash, symbol }, name) {
+function line(curve, against, clip, { color, dash, symbol }, name) {
   return {
-    ...common(curve, against),
+    ...common(curve, against, clip),
     mode: "lines+markers",
     name,
     line: { color, dash, width: 2 },
@@ -61,28 +67,29 @@ function line(curve, against, { color, dash, symbol }, name) {
   };
 }
 
-function thin(curve, against) {
-  return { ...common(curve, against), mode: "lines", line: { color: grey(), width: 1 }, showlegend: false };
+function thin(curve, against, clip) {
+  const line = { color: grey(), width: 1 };
+  return { ...common(curve, against, clip), mode: "lines", line, showlegend: false };
 }
 
-function common(curve, against) {
+function common(curve, against, clip) {
   const x = against === "seconds" ? "%{x:.3g} s" : "%{x:,} iterations";
   const range = curve.low?.map((low, i) => ` (${number(low)} – ${number(curve.high[i])})`) ?? [];
   const seeds = curve.seeds > 1 ? `${curve.seeds} seeds` : "1 seed";
   return {
     x: curve[against],
-    y: curve.mean,
+    y: clip(curve.mean),
     text: curve.mean.map((mean, i) => number(mean) + (range[i] ?? "")),
     meta: curve.model,
     hovertemplate: `<b>${curve.label}</b><br>${x}<br>%{text}<br>${seeds}<extra></extra>`,
   };
 }
 
-function band(curve, against, color) {
+function band(curve, against, clip, color) {
   const x = curve[against];
   return {
     x: [...x, ...x.toReversed()],
-    y: [...curve.high, ...curve.low.toReversed()],
+    y: [...clip(curve.high), ...clip(curve.low).toReversed()],
     mode: "lines",
     line: { width: 0 },
     fill: "toself",

@@ -91,7 +91,15 @@ export function layout(figure, { x, y, ...more }) {
     hoverlabel: { namelength: -1 },
     // On a touch screen a finger on a figure scrolls the page; elsewhere dragging magnifies.
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-    legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top", itemclick: false, itemdoubleclick: false },
+    legend: {
+      orientation: "h",
+      x: 0,
+      y: -0.2,
+      yanchor: "top",
+      // The bar above the tasks chooses models, for all figures at once.
+      itemclick: false,
+      itemdoubleclick: false,
+    },
     ...more,
     xaxis: { ...axis, ...x, title: { text: x.title, standoff: 6 } },
     yaxis: { ...axis, ...y, title: { text: y.title, standoff: 8 } },

@@ -53,12 +53,12 @@ function drawPhases(Plotly, figure, { start, end }) {
       y: { ...hidden, scaleanchor: "x" },
       margin: { l: 4, r: 4, t: 4, b: 4 },
       legend: { x: 0.5, y: 0.5, xanchor: "center", yanchor: "middle", itemclick: false },
-      shapes: [
-        { type: "circle", x0: -1, x1: 1, y0: -1, y1: 1, line: { color: grey(), width: 1 }, layer: "below" },
-      ],
+      shapes: [{ ...circle, line: { color: grey(), width: 1 } }],
     }),
   );
 }
+
+const circle = { type: "circle", x0: -1, x1: 1, y0: -1, y1: 1, layer: "below" };
 
 function drawLines(Plotly, figure, name, all, chosen, { x, y, titles }) {
   const plot = plotOf(figure, name);
