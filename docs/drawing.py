@@ -3,7 +3,7 @@
 import html
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -99,11 +99,20 @@ def side_by_side(figures: Sequence[str], caption: str = "") -> str:
     return f'<div class="figures">\n{inside}\n</div>{below}'
 
 
-def ranges(axes: Axes, names: Sequence[str], rows: Sequence[tuple[float, float, float]]) -> None:
-    """Draw for each name a point and the range around it, the first name at the top."""
-    for y, (middle, low, high) in enumerate(reversed(rows)):
-        axes.plot([low, high], [y, y], color=COLORS[0], lw=2.2, alpha=0.45, solid_capstyle="round")
-        axes.plot(middle, y, color=COLORS[0], marker="o", markersize=4.5, ls="none")
+def ranges(
+    axes: Axes,
+    names: Sequence[str],
+    rows: Sequence[tuple[float, float, float]],
+    marked: Collection[str] = (),
+) -> None:
+    """Draw for each name a point and the range around it, the first name at the top.
+
+    Names that are marked have another colour and a square.
+    """
+    for y, (name, (middle, low, high)) in enumerate(zip(names[::-1], rows[::-1], strict=True)):
+        color, marker = (COLORS[1], "s") if name in marked else (COLORS[0], "o")
+        axes.plot([low, high], [y, y], color=color, lw=2.2, alpha=0.45, solid_capstyle="round")
+        axes.plot(middle, y, color=color, marker=marker, markersize=4.5, ls="none")
     by_name(axes, names)
 
 

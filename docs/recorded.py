@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from comparisons.models import is_baseline
-from comparisons.results.intervals import Estimate, estimate
+from comparisons.results.intervals import Estimate, among_best, estimate
 from comparisons.results.text import NONE, format_cell, markdown_table
 
 Row = dict[str, Any]
@@ -109,6 +110,35 @@ def in_order(runs: list[Row]) -> list[Row]:
     if ranked(runs):
         return sorted(runs, key=lambda run: run["loss"])
     return sorted(runs, key=lambda run: (is_baseline(run["model"]), run["model"], run["n"]))
+
+
+def best_models(runs: list[Row]) -> list[str]:
+    """The model of the least loss on a task, and every other that its seeds cannot tell from it.
+
+    None is one where a model has a single seed, or where the seeds were not exported.
+    """
+    losses = [run.get("seed_losses", ()) for run in runs]
+    if min(map(len, losses), default=0) < 2:
+        return []
+    best = [run for run, tied in zip(runs, among_best(losses), strict=True) if tied]
+    return [run["model"] for run in sorted(best, key=typical_loss)]
+
+
+def best_by_place(name: str, docs: Path = HERE) -> dict[tuple[str, str, str, int], list[str]]:
+    """What :func:`best_models` finds on each task of an exported comparison."""
+    path = docs / "results" / f"{name}.json"
+    return _best_by_place(path, path.stat().st_mtime_ns) if path.exists() else {}
+
+
+@functools.lru_cache  # some thousand tests of pairs, for every page of a scheme
+def _best_by_place(path: Path, changed: int) -> dict[tuple[str, str, str, int], list[str]]:
+    runs = _loaded(path, changed)["runs"]
+    return {at: best_models(list(group)) for at, group in groupby(runs, place)}
+
+
+def typical_loss(run: Row) -> float:
+    """The mean of the losses by which models are compared: that of the logarithms."""
+    return estimate(run["seed_losses"], positive=True).mean
 
 
 def without_memory(run: Row) -> float:

@@ -14,7 +14,7 @@ from drawing import (
     side_by_side,
     title,
 )
-from recorded import Row, in_order, ranked, where, without_memory
+from recorded import Row, best_models, in_order, ranked, where, without_memory
 
 from comparisons.models import is_baseline
 from comparisons.results.intervals import estimate
@@ -94,6 +94,7 @@ def scores(sections: list[list[Row]]) -> str:
     shades = mpl.colormaps["Blues"]
     with drawn("How far each model comes on each task", height, width) as (axes, figure):
         for x, runs in enumerate(sections):
+            best = best_models(runs)
             for y, model in enumerate(models):
                 found = score(runs, model)
                 if found is None:
@@ -102,6 +103,17 @@ def scores(sections: list[list[Row]]) -> str:
                 color = mpl.colors.to_hex(shades(0.05 + 0.9 * shade))
                 axes.add_patch(mpl.patches.Rectangle((x, y), 1, 1, facecolor=color, lw=0))
                 ink = "#ffffff" if shade > 0.6 else "#111111"
+                if model in best:
+                    axes.add_patch(
+                        mpl.patches.Rectangle(
+                            (x + 0.06, y + 0.08),
+                            0.88,
+                            0.84,
+                            fill=False,
+                            edgecolor="#e69f01",
+                            lw=1.6,
+                        )
+                    )
                 axes.text(
                     x + 0.5, y + 0.55, f"{100 * found:.0f}",
                     ha="center", va="center", color=ink, fontsize=8,
@@ -119,8 +131,8 @@ def scores(sections: list[list[Row]]) -> str:
         '<p class="figure-caption" markdown="1">Per cent of the way from the loss without memory '
         "(0) to the best that is known (100): the optimum, 0 where it is unknown, or on a text the "
         "least loss of all models. Below 0 a model is worse than one without memory. Means over "
-        "the seeds, whose intervals are in the table: they tell models far apart, and not every "
-        "neighbour.</p>"
+        "the seeds, whose intervals are in the table. Framed are the model of the least loss on a "
+        "task and every one that its seeds cannot tell from it.</p>"
     )
 
 
@@ -158,7 +170,7 @@ def losses(runs: list[Row], tasks: tuple[str, ...]) -> str:
         rows = [_loss(run) for run in own]
         label = f"Test loss, {where(own[0])}"
         with drawn(label, height_of(len(own))) as (axes, figure):
-            ranges(axes, [run["model"] for run in own], rows)
+            ranges(axes, [run["model"] for run in own], rows, best_models(own))
             axes.axvline(without_memory(own[0]), color=QUIET, lw=1.2, ls=(0, (5, 3)))
             logarithmic(axes, "x")
             title(axes, where(own[0]))
@@ -167,7 +179,8 @@ def losses(runs: list[Row], tasks: tuple[str, ...]) -> str:
     return side_by_side(
         figures,
         "Test loss, mean over the seeds and its interval where there are several; the broken line "
-        "is the loss without memory. Models whose intervals overlap are not told apart.",
+        "is the loss without memory. Squares are the model of the least loss and every one that "
+        "its seeds cannot tell from it; single seeds have none.",
     )
 
 

@@ -1,12 +1,12 @@
 """What a scheme cost and reached, as recorded: sections of its page."""
 
 import statistics
-from itertools import groupby
 from pathlib import Path
 
 from recorded import (
     HERE,
     Row,
+    best_by_place,
     exported,
     interval,
     made_by_benchmark,
@@ -19,7 +19,7 @@ from recorded import (
     where,
 )
 
-from comparisons.results.intervals import LEVEL, among_best
+from comparisons.results.intervals import LEVEL
 from comparisons.results.summary import SOLVED, solvable
 from comparisons.results.text import NONE, format_cell, markdown_table
 from comparisons.tasks import TASKS
@@ -34,13 +34,14 @@ PEER = "tanh_rnn"
 def reached(name: str, docs: Path = HERE) -> str:
     """What a scheme reached on each task of the preset; "" if nothing is recorded."""
     found = exported(PRESET, docs)
-    sections = [list(group) for _, group in groupby(found["runs"], place)] if found else []
-    own = [(run, runs) for runs in sections for run in runs if run["model"] == name]
+    own = [run for run in found["runs"] if run["model"] == name] if found else []
     if not own:
         return ""
-    lines = [_task_line(run, runs) for run, runs in own]
+    best = best_by_place(PRESET, docs)
+    among = [name in best[place(run)] if best[place(run)] else None for run in own]
+    lines = [_task_line(run, tied) for run, tied in zip(own, among, strict=True)]
     columns = ["task", "metric", "value", "solved", "seconds to there", "among the best"]
-    seeds = {run["seeds"] for run, _ in own}
+    seeds = {run["seeds"] for run in own}
     words = [
         f"Mean over the seeds ({', '.join(map(str, sorted(seeds)))}), and its interval of "
         f"confidence {LEVEL:.0%}."
@@ -52,11 +53,15 @@ def reached(name: str, docs: Path = HERE) -> str:
         "*Among the best* is the model of the least loss, and every one that its seeds cannot tell "
         "from that." * (max(seeds) > 1),
     ]
-    shown = [_in_short(own), markdown_table(columns, lines, columns[4:5]), " ".join(words).strip()]
-    return "\n\n".join([*filter(None, shown), made_by_runs([run for run, _ in own])])
+    shown = [
+        _in_short(own, among),
+        markdown_table(columns, lines, columns[4:5]),
+        " ".join(words).strip(),
+    ]
+    return "\n\n".join([*filter(None, shown), made_by_runs(own)])
 
 
-def _task_line(run: Row, runs: list[Row]) -> list[str]:
+def _task_line(run: Row, tied: bool | None) -> list[str]:
     seconds = [solution[1] for solution in run.get("solved", ())]
     return [
         where(run),
@@ -64,7 +69,7 @@ def _task_line(run: Row, runs: list[Row]) -> list[str]:
         interval(metric(run)),
         f"{len(seconds)} of {run['seeds']} seeds" if _counts(run) else NONE,
         format_cell(statistics.fmean(seconds)) if seconds else NONE,
-        format_cell(_is_best(run, runs)),
+        format_cell(tied),
     ]
 
 
@@ -73,25 +78,17 @@ def _counts(run: Row) -> bool:
     return "solved" in run and solvable(TASKS.get(run["task"])(run["T"], run["variant"]))
 
 
-def _is_best(run: Row, runs: list[Row]) -> bool | None:
-    """Whether no model is better than that of a record, as far as seeds tell; None if unknown."""
-    losses = [other.get("seed_losses", ()) for other in runs]
-    if min(map(len, losses)) < 2:
-        return None
-    return among_best(losses)[runs.index(run)]
-
-
-def _in_short(own: list[tuple[Row, list[Row]]]) -> str:
+def _in_short(own: list[Row], among: list[bool | None]) -> str:
     """A sentence on all tasks; "" where the seeds are not recorded."""
-    counted = [run for run, _ in own if _counts(run)]
+    counted = [run for run in own if _counts(run)]
     if not counted:
         return ""
     solved = sum(len(run["solved"]) == run["seeds"] for run in counted)
     text = f"It solved {solved} of {len(counted)} tasks with every seed"
-    best = [_is_best(run, runs) for run, runs in own]
-    if None not in best:
-        text += f", and on {sum(map(bool, best))} of {len(best)} no model was better"
-    return f"{text}, as far as the seeds can tell." if None not in best else f"{text}."
+    if None in among:
+        return f"{text}."
+    count = sum(map(bool, among))
+    return f"{text}, and on {count} of {len(among)} no model was better, as far as seeds can tell."
 
 
 # ------------------------------------------------------------------------------------------- cost

@@ -55,20 +55,26 @@ def test_leaders_are_the_three_best_by_each_measure(show, tmp_path, make_result)
         ]
     ]  # fmt: skip
     timing.write_json(tmp_path / "benchmarks" / "scheme_speed.json", schemes=rows)
-    runs = records(
-        [
-            make_result("cayley", losses=(2.0, 0.5)),
-            make_result("cayley", task="adding", losses=(1.0, 0.125)),
-            make_result("lstm", losses=(2.0, 0.75), defect=None, unitary_optimizer=None),
-        ]
-    )
+    assert best(show()) == [["`fast` 1", "`second` 2", "`third` 3"]]
 
-    def keep(runs):
-        found = {"runs": runs, "images": [], "failed": []}
+
+def test_leaders_of_losses_are_all_that_the_seeds_cannot_tell_apart(show, tmp_path, make_result):
+    losses = {"cayley": 0.01, "expm": 0.012, "lstm": 0.7}
+    results = [
+        make_result(model, seed=seed, losses=(2.0, loss * (1 + 0.5 * seed)))
+        for model, loss in losses.items()
+        for seed in range(3)
+    ]
+
+    def keep(results):
+        found = {"runs": records(results), "images": [], "failed": []}
         (tmp_path / "results" / "quick.json").write_text(json.dumps(found))
 
-    keep(runs)
-    build = ["`fast` 1", "`second` 2", "`third` 3"]
-    assert best(show()) == [build]  # no losses: there is a single seed
-    keep([{**run, "seeds": 3} for run in runs])
-    assert best(show()) == [build, ["`cayley` 0.5", "`lstm` 0.75"], ["`cayley` 0.125"]]
+    keep(results)
+    page = show()
+    assert "**Copying memory, T = 5**: the least test loss is that of `cayley`, 0.0144 (geo" in page
+    assert page.endswith("; the seeds cannot tell `expm` from it.")
+    keep([result for result in results if result.run.model != "expm"])
+    assert show().endswith("; all others are worse.")
+    keep([result for result in results if result.run.seed == 0])
+    assert "least test loss" not in show()  # single seeds have no order
