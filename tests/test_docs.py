@@ -52,7 +52,7 @@ def table(text: str) -> list[list[str]]:
 
 def test_no_page_has_examples_that_are_not_run():
     pages = {page.stem for page in DOCS.glob("*.md") if "```py" in page.read_text("utf-8")}
-    assert pages == {*EXECUTED, "extending", *OWN_PARTS}
+    assert pages == {*EXECUTED, "extending", "tutorial", *OWN_PARTS}
 
 
 OWN_PARTS = ("own_model", "own_task", "own_paper", "own_preset")
@@ -104,6 +104,28 @@ def test_examples_run_as_a_reader_copies_them(page):
             exec(compiled, names)
             ran += 1
     assert ran
+
+
+SHORTER = {"steps=500": "steps=2", "epochs=20": "epochs=5", "drawn[:1438]": "drawn[:64]",
+           "torch.randn(100, 16, 1)": "torch.randn(20, 2, 1)"}  # fmt: skip
+"""What the tutorial says, and what is enough to see that its code runs."""
+
+
+def test_tutorial_runs_in_order_in_a_shorter_form(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # it saves a figure
+    pytest.importorskip("matplotlib").use("Agg")
+    blocks = examples("tutorial")
+    assert [title for title, _ in blocks[1:]] == [CONTINUED] * len(blocks[1:])
+    code = "\n".join(code for _, code in blocks)
+    for long, short in SHORTER.items():
+        assert code.count(long) == 1
+        code = code.replace(long, short)
+    exec(compile(code, "tutorial.md", "exec"), {"__name__": "tutorial"})
+    assert (tmp_path / "gradients.png").stat().st_size > 1000
+    shares = re.findall(r"(\S+) of the gradient reaches the first step", capsys.readouterr().out)
+    plain, lstm, unitary = map(float, shares)
+    assert plain < 0.01 > lstm
+    assert unitary > 0.5
 
 
 def test_libraries_of_migrating_have_before_and_after():
