@@ -91,6 +91,25 @@ def test_address_is_the_same_everywhere():
         assert report in (ROOT / path).read_text(encoding="utf-8"), path
 
 
+def test_description_for_pypi_has_no_relative_links():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for rule in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"][
+        "substitutions"
+    ]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    links = re.findall(r"\]\((?!#)(.+?)\)", text)
+    assert [link for link in links if not link.startswith("https://")] == []
+    raw, page = (
+        f"https://{host}/unitary-zoo/unitary_zoo/"
+        for host in ("raw.githubusercontent.com", "github.com")
+    )
+    assert page == PYPROJECT["project"]["urls"]["Repository"] + "/"
+    ours = [link.removeprefix(f"{raw}main/").removeprefix(f"{page}blob/main/") for link in links]
+    files = [link for link in ours if not link.startswith("https://")]
+    assert len(files) > 10
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+
+
 def test_citation_has_the_version_of_the_package():
     assert read("CITATION.cff")["version"] == unitary_zoo.__version__
 
