@@ -32,6 +32,12 @@ LEGEND = (
         "is marked where a model has a single seed, and where only one model was trained.",
     ),
     (
+        "in the least time, with the fewest parameters",
+        "of the models that solve the task: the training seconds up to the evaluation that solves "
+        "it, as a mean over the seeds, and the trainable parameters of the whole model. No test "
+        "stands behind the order of times.",
+    ),
+    (
         "several configurations of a model",
         "such as sizes: the overview shows the one of which most seeds solve the task, then the "
         "one with the least mean test loss.",
