@@ -32,10 +32,10 @@ LEGEND = (
         "is marked where a model has a single seed, and where only one model was trained.",
     ),
     (
-        "in the least time, with the fewest parameters",
-        "of the models that solve the task: the training seconds up to the evaluation that solves "
-        "it, as a mean over the seeds, and the trainable parameters of the whole model. No test "
-        "stands behind the order of times.",
+        "fastest solver, smallest solver",
+        "of the models that solve the task, by the training seconds up to the evaluation that "
+        "solves it, as a mean over the seeds, and by the trainable parameters of the whole model. "
+        "No test stands behind the order of times.",
     ),
     (
         "several configurations of a model",

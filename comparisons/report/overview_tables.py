@@ -14,7 +14,7 @@ BEST = "★"
 
 def task_table(overview: Overview) -> Table:
     """Who solves each task, who needs the least for it, and who has the least loss."""
-    columns = ("task", "solved by", "in the least time", "with the fewest parameters", BEST)
+    columns = ("task", "solved by", "fastest solver", "smallest solver", BEST)
     lines = tuple(Line(_task_cells(task), "scheme") for task in overview.tasks)
     return Table(columns, lines, texts=tuple(column for column in columns if column != "solved by"))
 
