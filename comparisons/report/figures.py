@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -228,21 +227,3 @@ def save_figure(figure: Figure, stem: Path) -> None:
     with mpl.rc_context(RC):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     write_file(stem.with_name(f"{stem.name}.svg"), buffer.getvalue())
-
-
-def to_svg(figure: Figure, name: str, description: str) -> str:
-    """Return the figure as an ``<svg>`` element for a page.
-
-    Args:
-        figure: The figure.
-        name: Prefix of every id inside, so that several figures can share the page.
-        description: Text for readers who cannot see it.
-    """
-    buffer = io.StringIO()
-    with mpl.rc_context(RC):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)

@@ -53,7 +53,7 @@ def inside_model(rows: Sequence[Inside]) -> Figure:
         grid = figure.subplots(len(rows), len(columns), squeeze=False)
         # Placed by hand: a solver takes seconds for thirty axes.
         figure.subplots_adjust(
-            left=0.04, right=0.985, bottom=_BELOW / height, top=1 - _ABOVE / height,
+            left=0.055, right=0.985, bottom=_BELOW / height, top=1 - _ABOVE / height,
             hspace=0.62, wspace=0.24,
         )  # fmt: skip
         for line, inside in zip(grid, rows, strict=True):

@@ -131,15 +131,6 @@ def test_save_figure_writes_png_and_svg_that_are_equal_for_equal_results(series,
     assert (tmp_path / "one.T5-defect.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_to_svg_prefixes_every_id(series):
-    svg, again = (figures.to_svg(figures.defects(series), "here", "a text") for _ in range(2))
-    assert svg == again  # equal results give equal files
-    assert svg.startswith("<svg ")
-    assert 'id="here-' in svg
-    assert svg.count('id="') == svg.count('id="here-')
-    assert svg.count("url(#") == svg.count("url(#here-")
-
-
 # ---------------------------------------------------------------------------- styles, sizes
 
 
