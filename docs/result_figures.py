@@ -115,7 +115,7 @@ def scores(sections: list[list[Row]]) -> str:
                         )
                     )
                 axes.text(
-                    x + 0.5, y + 0.55, f"{100 * found:.0f}",
+                    x + 0.5, y + 0.55, str(round(100 * found)),
                     ha="center", va="center", color=ink, fontsize=8,
                 )  # fmt: skip
         axes.set_xlim(0, len(names))

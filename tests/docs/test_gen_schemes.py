@@ -74,6 +74,7 @@ def test_example_of_a_scheme_runs_as_a_reader_copies_it(name):
     exec(compile(code, f"schemes/{name}.md", "exec"), {"__name__": name})
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", Parametrization.names())
 def test_page_of_a_scheme_states_its_claims(gen_schemes, claimed, name):
     scheme = Parametrization.get(name)
