@@ -150,7 +150,9 @@ def without_memory(run: Row) -> float:
 def metric(run: Row) -> Estimate:
     """The metric over the seeds, with its interval."""
     if "seed_metrics" in run:
-        return estimate(run["seed_metrics"])
+        # Where the metric is the loss, its interval holds no negative values.
+        is_loss = run["seed_metrics"] == run.get("seed_losses")
+        return estimate(run["seed_metrics"], positive=is_loss)
     mean, spread, seeds = run["metric"], run["metric_spread"], run["seeds"]
     if spread is None:
         return estimate([mean])

@@ -84,6 +84,12 @@ def test_intervals_of_older_exports_are_those_of_their_mean_and_spread(hook, mak
     assert (again.low, again.high) == (pytest.approx(found.low), pytest.approx(found.high))
 
 
+def test_interval_of_a_loss_holds_no_negative_value(hook):
+    losses = [0.01, 0.01, 0.08]
+    assert hook["metric"]({"seed_metrics": losses, "seed_losses": losses}).low > 0
+    assert hook["metric"]({"seed_metrics": losses, "seed_losses": [1.0, 2.0, 3.0]}).low < 0
+
+
 def test_missing_files_show_the_command_that_makes_them(hook, show):
     page = show("<!-- benchmark: memory -->\n<!-- results: psiml2017 -->\n")
     assert page.count(hook["NOTHING"]) == 2
