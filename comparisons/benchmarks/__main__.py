@@ -31,6 +31,7 @@ NAMES = (
     "silent_failures",
     "change",
     "engine_overhead",
+    "page",
 )
 
 
