@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import subprocess
 import sys
 import threading
@@ -36,8 +37,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    """The folder of the site, named as on the host that publishes it."""
+    """The folder of the site, named as on the host that publishes it.
+
+    ``UNITARY_ZOO_SITE`` names one that was built before.
+    """
     folder = tmp_path_factory.mktemp("www") / "unitary_zoo"
+    if before := os.environ.get("UNITARY_ZOO_SITE"):
+        folder.symlink_to(Path(before).resolve(), target_is_directory=True)
+        return folder
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
