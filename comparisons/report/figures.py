@@ -209,7 +209,7 @@ def save_png(figure: Figure, path: Path) -> None:
     """Write a PNG that is sharp on a dense screen."""
     buffer = io.BytesIO()
     # A narrow figure is for print, or is enlarged by a page.
-    dpi = 160 if figure.get_figwidth() > 2 * COLUMN_WIDTH else 300
+    dpi = 160 if figure.get_figwidth() > COLUMN_WIDTH else 300
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     figure.set_layout_engine("none")  # placed once, and not again for another format
     write_file(path, buffer.getvalue())
