@@ -19,7 +19,7 @@ BLOCK, RANK, BATCH = 8, 2, 64
 EXAMPLES = 200
 """Images of the new kind, of which there are few."""
 
-RATES = {"OFT": 1e-2, "low rank": 1e-2, "all weights": 3e-3, "head alone": 1e-2}
+RATES = {"OFT": 1e-2, "low rank": 3e-2, "all weights": 3e-3, "head alone": 1e-1}
 PEFT = "OFT by peft"
 
 

@@ -170,7 +170,7 @@ def test_rotations_change_a_layer_as_those_of_peft(script):
         layer.parametrizations.weight[0].blocks = blocks
         # peft holds the entries above the diagonal of A, and multiplies by (I - A)(I + A)^-1.
         one = torch.eye(script.BLOCK)
-        a = torch.linalg.solve(one + blocks.mT, one - blocks.mT)
+        a = torch.linalg.solve(one + blocks, one - blocks)
         rows, columns = torch.triu_indices(script.BLOCK, script.BLOCK, 1)
         theirs.oft_R["default"].weight.data = a[:, rows, columns]
         theirs.merge()
