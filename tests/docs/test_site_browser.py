@@ -88,6 +88,7 @@ def contents_missing(page: Any) -> bool:
     return sections > 1 and shown < sections
 
 
+@pytest.mark.timeout(900)  # a page takes half a second, on a busy machine ten times as long
 def test_every_page_fits_every_width_and_asks_no_other_host(built, site, chromium):
     pages = [str(path.parent.relative_to(built)) + "/" for path in built.rglob("index.html")]
     assert len(pages) > 50
