@@ -26,8 +26,9 @@ class Page(HTMLParser):
         values = dict(attributes)
         if "id" in values:
             self.ids.append(values["id"])
-        if tag in {"link", "img", "iframe", "image"} or "src" in values:
-            self.loads.append(tag)
+        address = values.get("src") or (values.get("href") if tag in {"link", "image"} else None)
+        if address and not address.startswith("data:"):
+            self.loads.append(address)
         if tag == "tr":
             self.rows.append([])
         if tag in {"td", "th"}:
