@@ -1,8 +1,13 @@
-"""A real browser for the tests of pages: Chromium, headless, driven by Playwright."""
+"""A real browser for the tests of pages: Chromium, headless, driven by Playwright.
+
+Without one these tests are skipped. Where ``UNITARY_ZOO_BROWSER`` names one, as ``.ci/run`` does,
+whatever is missing is an error: a check that is always skipped would find nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +24,12 @@ _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+
+
+def _module(name: str) -> Any:
+    if os.environ.get("UNITARY_ZOO_BROWSER"):
+        return importlib.import_module(name)
+    return pytest.importorskip(name, reason=f"needs {name.partition('.')[0]}: the extra test")
 
 
 def _path() -> str | None:
@@ -38,7 +49,7 @@ def _path() -> str | None:
 @contextlib.contextmanager
 def browser() -> Iterator[Any]:
     """A Playwright ``Browser``; the test is skipped where there is no Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
+    playwright = _module("playwright.sync_api")
     path = _path()
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=path, args=list(_FLAGS))
@@ -76,10 +87,11 @@ def overflow(page: Any) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
 
-def serious_faults(page: Any) -> list[str]:
-    """The serious and critical faults that axe-core finds in the page."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page).response["violations"]
+def serious_faults(page: Any, *rules: str) -> list[str]:
+    """The serious and critical faults that axe-core finds in the page, by all rules or by these."""
+    axe = _module("axe_playwright_python.sync_playwright").Axe()
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    found = axe.run(page, options=options).response["violations"]
     return [
         f"{fault['id']}: {node['html'][:200]}"
         for fault in found
