@@ -43,6 +43,8 @@ SHARES = {
     "fidelity of the outcomes",
 }
 """Values from 0 to 1, whose intervals end there."""
+LOSSES = {"test loss, nats", "test divergence, nats"}
+"""Positive values that differ by factors: their means are geometric."""
 DASHES = ("-", (0, (2, 1.2)))
 """Of the curves that a method has."""
 
@@ -63,8 +65,11 @@ def outcomes(name: str, found: Row) -> str:
         lines.append([method, *means, *facts, format_cell(first["rate"])])
     columns = ["method", *first["values"], *first["facts"], "learning rate"]
     setting = found["setting"][0]
+    kind = (
+        "Student's t; the means of losses are geometric" if LOSSES & {*columns} else "Student's t"
+    )
     made = (
-        f"Means over {setting['seeds']} seeds with 95 % intervals (Student's t); "
+        f"Means over {setting['seeds']} seeds with 95 % intervals ({kind}); "
         f"{setting['steps']} steps a training. The learning rates are those with the least "
         f"validation loss on another seed, by `python docs/gallery/{name}.py --tune`."
     )
@@ -73,7 +78,7 @@ def outcomes(name: str, found: Row) -> str:
 
 def mean(key: str, trainings: list[Row]) -> str:
     """The mean of a value over the seeds, with its interval."""
-    found = estimate([training["values"][key] for training in trainings])
+    found = estimate([training["values"][key] for training in trainings], key in LOSSES)
     return interval(found.within(0, 1) if key in SHARES else found)
 
 
@@ -82,7 +87,7 @@ def curves(name: str, found: Row) -> str:
     x_label, y_label, is_logarithmic = AXES[name]
     methods = by_method(found)
     kinds = list(found["trainings"][0]["curves"])
-    with drawn(f"{y_label} against {x_label}: {', '.join(methods)}", 3.0, 6.0) as (axes, figure):
+    with drawn(f"{y_label} against {x_label}: {', '.join(methods)}", 3.3) as (axes, figure):
         for (i, (method, trainings)), (j, kind) in product(
             enumerate(methods.items()), enumerate(kinds)
         ):

@@ -13,7 +13,7 @@ from pathlib import Path
 # A script is started by its path, so the root of the clone is not among the folders of modules.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from comparisons.benchmarks.timing import write_json
+from comparisons.benchmarks.timing import load_average, write_json
 from comparisons.output import check_writable
 
 GRID = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -68,7 +68,7 @@ def record(train: Train, rates: Mapping[str, float], options: argparse.Namespace
         return {}
     if options.out:
         check_writable(options.out)  # now, and not after the trainings
-    start = time.perf_counter()
+    start, load = time.perf_counter(), load_average()
     seeds = range(options.seeds)
     found = {
         method: [train(method, rate, options.steps, seed) for seed in seeds]
@@ -89,7 +89,7 @@ def record(train: Train, rates: Mapping[str, float], options: argparse.Namespace
             for seed, outcome in enumerate(outcomes)
         ]
         setting = {"steps": options.steps, "seeds": options.seeds, "seconds": seconds}
-        write_json(options.out, None, setting=[setting], trainings=trainings)
+        write_json(options.out, load, setting=[setting], trainings=trainings)
     return found
 
 
