@@ -101,7 +101,7 @@ def curves(name: str, found: Row) -> str:
         axes.set(xlabel=x_label, ylabel=y_label)
         if is_logarithmic:
             logarithmic(axes, "y")
-        axes.figure.legend(loc="outside upper left", ncols=len(kinds), handlelength=2.6)
+        axes.figure.legend(loc="outside upper left", handlelength=2.6)
     caption = "Thin lines are single seeds, thick lines their means."
     return side_by_side(figure, caption)
 
