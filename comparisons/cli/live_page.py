@@ -21,7 +21,7 @@ LOOK_SECONDS = 2.0
 """Time between two looks whether runs have ended."""
 
 REST = 9.0
-"""Rest after a report was written, as a multiple of the time that this took."""
+"""Rest after a report was written, as a multiple of the CPU time that this took."""
 
 LAST_SECONDS = 10.0
 """Time at the end in which an open page can load the last report."""
@@ -107,9 +107,11 @@ class _Writer(threading.Thread):
             now = _changed(self._folder)  # before the report reads: what ends meanwhile is new
             rest = 0.0
             if now != self._written:
-                begun = time.monotonic()
+                begun, used = time.monotonic(), _used_by_children()
                 self._tell(self._write())
-                self._written, rest = now, REST * (time.monotonic() - begun)
+                taken, used = time.monotonic() - begun, _used_by_children() - used
+                # On a busy machine it waits for most of the time; not every platform tells.
+                self._written, rest = now, REST * min(taken, used or taken)
 
     def _tell(self, refusal: str) -> None:
         """Say why the report could not be written, once and not every few seconds."""
@@ -153,6 +155,12 @@ class _Writer(threading.Thread):
             except subprocess.TimeoutExpired:
                 if self._stopped.is_set():
                     process.terminate()
+
+
+def _used_by_children() -> float:
+    """CPU seconds of the processes that this one has started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _changed(folder: Path) -> tuple[int, ...]:
