@@ -69,6 +69,11 @@ class SpeedLine:
     score: float
 
 
+def main_columns(section: Section) -> tuple[str, ...]:
+    """The columns that have room beside a figure; defects have a figure of their own, too."""
+    return tuple(column for column in section.main_columns if column != "defect end")
+
+
 def results_lines(section: Section) -> list[ResultsLine]:
     """The lines of a section's table, with the numbers behind their texts."""
     columns, lines, place = section.table.columns, [], 0

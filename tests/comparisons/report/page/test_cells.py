@@ -2,7 +2,14 @@
 
 import pytest
 
-from comparisons.report.page.cells import LAST, interval, matrix_lines, results_lines, speed_lines
+from comparisons.report.page.cells import (
+    LAST,
+    interval,
+    main_columns,
+    matrix_lines,
+    results_lines,
+    speed_lines,
+)
 from comparisons.report.tables import TEXT_COLUMNS
 from comparisons.results.intervals import Estimate
 
@@ -76,3 +83,11 @@ def test_speed_lines_have_the_median_memory(build, make_result):
     lines = {line.model: line for line in speed_lines(two_sections(build, make_result))}
     assert lines["expm"].memory == 10.0
     assert lines["expm"].ms_per_step == 1.5
+
+
+def test_main_columns_are_columns_of_the_table_and_leave_the_defect_out(build, make_result):
+    section = two_sections(build, make_result).sections[0]
+    columns = main_columns(section)
+    assert "defect end" not in columns
+    assert {"model", "test loss", section.task.metric_name} <= set(columns)
+    assert "defect end" in section.table.columns
