@@ -27,7 +27,9 @@ class Role(InlineProcessor):
         """The element for a match, and where the match was."""
         role, text = match[1], " ".join(match[2].split())
         if role == "math":
-            return self.md.htmlStash.store(convert(text)), match.start(), match.end()
+            # Markdown would take a formula without the span out of its paragraph, which scrolls.
+            formula = f"<span>{convert(text)}</span>"
+            return self.md.htmlStash.store(formula), match.start(), match.end()
         code = Element("code")
         code.text = AtomicString(text.rpartition("~")[2])
         return code, match.start(), match.end()

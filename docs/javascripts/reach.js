@@ -12,7 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   // Material's own script puts the boxes around the tables, after this.
   setTimeout(() => {
-    const boxes = ".md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset p:has(> math)";
+    const boxes = ".md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset p:has(math)";
     for (const box of document.querySelectorAll(boxes)) reachable.observe(box);
   });
 });
