@@ -11,7 +11,7 @@ from unitary_zoo import orthogonal, parameter_groups
 
 LAYERS, BATCH, NOISE = 4, 128, 0.1
 
-RATES = {"rotations": 1e-2, "any matrices": 1e-2, "permutations": 1e-2}
+RATES = {"rotations": 3e-2, "any matrices": 3e-2, "permutations": 3e-2}
 
 
 # --8<-- [start:flow]

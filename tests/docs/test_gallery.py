@@ -206,9 +206,10 @@ def test_gates_are_kronecker_products_and_unitary_together(script):
 
 
 @of("circuit")
-def test_gates_find_the_circuit_and_a_free_matrix_does_not(script):
+def test_gates_find_the_circuit_and_a_free_matrix_does_not(script, monkeypatch):
+    monkeypatch.setattr(script, "STARTS", 1)
     gates, matrix = (
         script.train(method, script.RATES[method], 60, 0).values["fidelity of the outcomes"]
         for method in ("gates of two qubits", "any matrix")
     )
-    assert gates > 0.99 > 0.97 > matrix
+    assert gates > 0.95 > 0.9 > matrix
