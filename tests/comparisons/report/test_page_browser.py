@@ -332,6 +332,8 @@ def test_page_loads_again_when_it_is_served_and_changes(chromium, folder, tmp_pa
             )
             matrix(ready(page))
             assert names(page) == ["cayley"]
+            page.wait_for_selector("#progress:visible")
+            page.wait_for_timeout(100)
             assert page.evaluate("scrollY") == pytest.approx(before, abs=2)
             link = f"runs/{new.run.id}.json"
             assert page.evaluate("link => fetch(link).then((a) => a.status)", link) == 200

@@ -29,14 +29,19 @@ function ownVersion() {
 }
 
 function showProgress({ finished, failed, running, left }) {
+  tell(`Now: ${finished} runs finished, ${failed} failed, ${running} in training, ${left} left.`);
+}
+
+function tell(text) {
   const line = document.getElementById("progress");
-  line.hidden = false;
-  line.textContent = `Now: ${finished} runs finished, ${failed} failed, ${running} in training, ${left} left.`;
+  line.hidden = !text;
+  line.textContent = text;
 }
 
 function reload() {
   const open = [...document.querySelectorAll("details[open][id]")].map((details) => details.id);
-  remember("reload", { top: scrollY, open });
+  const progress = document.getElementById("progress").textContent;
+  remember("reload", { top: scrollY, open, progress });
   location.reload();
 }
 
@@ -48,6 +53,7 @@ function restore() {
     const details = document.getElementById(id);
     if (details) details.open = true;
   }
+  tell(before.progress); // it takes a line of the page, without which all below would move
   history.scrollRestoration = "manual";
   scrollTo(0, before.top);
 }
