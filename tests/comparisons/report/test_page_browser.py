@@ -29,6 +29,7 @@ SCHEMES = (
     "qr",
 )
 BASELINES = ("gru", "lstm", "tanh_rnn")
+DIVERGED = "tanh_rnn"
 SECTIONS = (("adding", 6), ("copying", 5), ("copying", 7), ("first_term", 9), ("kth_highest", 8))
 SEEDS = 5
 FIRST = "copying-T5"
@@ -41,6 +42,8 @@ def made_up(make_result, model, task, length, seed):
     level = random.Random(f"{model} {task} {length}").uniform(0.0, 3.0)
     last = random.Random(seed).uniform(0.9, 1.1) * 10**-level
     losses = [1.5 * result.memoryless * last ** (i / 10) for i in range(11)]
+    if model == DIVERGED:
+        losses[5:] = [1e9 * loss for loss in losses[5:]]
     curve = tuple(
         Point(10 * i, 0.1 * i, loss if i else None, loss, 1 / (1 + loss), defect=1e-6)
         for i, loss in enumerate(losses)
@@ -206,6 +209,17 @@ def test_page_draws_curves_against_log_axes_and_seconds(page):
     longest = "plot => Math.max(...plot.data.flatMap((trace) => trace.x))"
     assert figure.locator(".plot").evaluate(longest) == pytest.approx(1.0)
     figure.locator(".plot").hover(position={"x": 300, "y": 150})
+
+
+def test_page_keeps_runs_that_diverged_for_a_double_click(page):
+    figure = drawn(page, f"figure[data-figure=curves][data-section='{FIRST}']")
+    top = "plot => 10 ** plot.layout.yaxis.range[1]"
+    assert figure.locator(".plot").evaluate(top) < 10
+    figure.locator(".nsewdrag").dblclick()
+    page.wait_for_function(
+        f"section => (({top})(document.querySelector(`[data-section=${{section}}] .plot`)) > 1e7)",
+        arg=FIRST,
+    )
 
 
 def test_page_gives_eight_models_a_look_and_no_more(page):

@@ -1,5 +1,5 @@
 // Learning curves of a section: the chosen models with mean and band, the others as thin grey lines.
-import { control, layout, logAxis, number, sectionOf, show } from "page/figures";
+import { control, layout, logAxis, number, sectionOf, show, view } from "page/figures";
 import { grey, look } from "page/looks";
 import { slotOf, toggle } from "page/picker";
 
@@ -14,24 +14,24 @@ export function drawCurves(Plotly, figure) {
   const behind = [];
   const bands = [];
   const lines = [];
-  // Plotly would leave room below for losses far above, which runs that diverged have.
-  const clip = (losses) => losses?.map((loss) => Math.min(loss, 2 * section.top));
   for (const curve of section.curves) {
     const repeat = repeats.get(curve.model) ?? 0;
     repeats.set(curve.model, repeat + 1);
     const slot = slotOf(curve.model);
     if (slot < 0) {
-      behind.push(thin(curve, against, clip));
+      behind.push(thin(curve, against));
       continue;
     }
     const chosen = look(slot, repeat);
-    if (curve.low) bands.push(band(curve, against, clip, chosen.color));
+    if (curve.low) bands.push(band(curve, against, chosen.color));
     const name = counts.get(curve.model) > 1 ? curve.label : curve.model;
-    lines.push(line(curve, against, clip, chosen, name));
+    lines.push(line(curve, against, chosen, name));
   }
   const ends = range(section.curves, against);
   const levels = section.levels.map(([name, loss], i) => level(name, loss, ends, i, figure));
-  const shown = section.curves.flatMap((curve) => curve.mean.filter((loss) => loss <= section.top));
+  // Means and levels fill the axis; bands, and runs that diverged, may reach beyond it.
+  const losses = [...section.curves.flatMap((curve) => curve.mean), ...section.levels.map(([, l]) => l)];
+  const shown = losses.filter((loss) => Number.isFinite(loss) && loss <= section.top);
   const plot = figure.querySelector(".plot");
   show(
     Plotly,
@@ -44,8 +44,8 @@ export function drawCurves(Plotly, figure) {
       },
       y: {
         title: "test loss", // the caption says of which kind
-        ...(logY ? logAxis(shown) : {}),
-        autorangeoptions: { clipmax: section.top },
+        ...(logY ? logAxis : {}),
+        range: view(shown, logY),
       },
     }),
   );
@@ -55,9 +55,9 @@ export function drawCurves(Plotly, figure) {
   }
 }
 
-function line(curve, against, clip, { color, dash, symbol }, name) {
+function line(curve, against, { color, dash, symbol }, name) {
   return {
-    ...common(curve, against, clip),
+    ...common(curve, against),
     mode: "lines+markers",
     name,
     line: { color, dash, width: 2 },
@@ -67,29 +67,29 @@ function line(curve, against, clip, { color, dash, symbol }, name) {
   };
 }
 
-function thin(curve, against, clip) {
+function thin(curve, against) {
   const line = { color: grey(), width: 1 };
-  return { ...common(curve, against, clip), mode: "lines", line, showlegend: false };
+  return { ...common(curve, against), mode: "lines", line, showlegend: false };
 }
 
-function common(curve, against, clip) {
+function common(curve, against) {
   const x = against === "seconds" ? "%{x:.3g} s" : "%{x:,} iterations";
   const range = curve.low?.map((low, i) => ` (${number(low)} – ${number(curve.high[i])})`) ?? [];
   const seeds = curve.seeds > 1 ? `${curve.seeds} seeds` : "1 seed";
   return {
     x: curve[against],
-    y: clip(curve.mean),
+    y: curve.mean,
     text: curve.mean.map((mean, i) => number(mean) + (range[i] ?? "")),
     meta: curve.model,
     hovertemplate: `<b>${curve.label}</b><br>${x}<br>%{text}<br>${seeds}<extra></extra>`,
   };
 }
 
-function band(curve, against, clip, color) {
+function band(curve, against, color) {
   const x = curve[against];
   return {
     x: [...x, ...x.toReversed()],
-    y: [...clip(curve.high), ...clip(curve.low).toReversed()],
+    y: [...curve.high, ...curve.low.toReversed()],
     mode: "lines",
     line: { width: 0 },
     fill: "toself",

@@ -65,11 +65,15 @@ function restoreControls(figure) {
 }
 
 // A logarithmic axis with as many numbers as have room, each written in full.
-export function logAxis(values) {
-  const positive = values.filter((value) => value > 0);
-  const decades = Math.log10(Math.max(...positive) / Math.min(...positive));
-  const dtick = decades > 4 ? Math.ceil(decades / 8) : decades > 0.7 ? "D2" : undefined;
-  return { type: "log", tickformat: "~g", dtick, nticks: 6 };
+export const logAxis = { type: "log", tickformat: "~g", nticks: 4 };
+
+// The range of an axis on which these values are seen first; a double click shows all of a figure.
+export function view(values, log = false) {
+  const places = log ? values.filter((value) => value > 0).map(Math.log10) : values;
+  if (!places.length) return undefined;
+  const [low, high] = [Math.min(...places), Math.max(...places)];
+  const room = 0.05 * (high - low || 1);
+  return [low - room, high + room];
 }
 
 // What all figures have in common. Colours of text and lines are those of the page.

@@ -81,7 +81,7 @@ function drawLines(Plotly, figure, name, all, chosen, { x, y, titles }) {
     traces,
     layout(figure, {
       x: { title: titles.x },
-      y: { title: titles.y, ...logAxis(all.flatMap((inside) => y(inside) ?? [])) },
+      y: { title: titles.y, ...logAxis },
       showlegend: false,
     }),
   );

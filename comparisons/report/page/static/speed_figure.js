@@ -1,5 +1,5 @@
 // The score of each model on a task against the training seconds of a run.
-import { control, layout, number, show } from "page/figures";
+import { control, layout, number, show, view } from "page/figures";
 import { grey, look } from "page/looks";
 import { slotOf } from "page/picker";
 import { data } from "page/unpack";
@@ -7,12 +7,17 @@ import { data } from "page/unpack";
 export function drawSpeed(Plotly, figure) {
   const standings = data.standings[control(figure, "section")];
   const order = (standing) => slotOf(standing.model);
+  // A model that diverged can be far below those without memory; it does not set the axis.
+  const near = standings.map(({ score }) => score).filter((score) => score !== null && score > -1);
   const traces = [...standings].sort((a, b) => order(a) - order(b)).map(point);
   show(
     Plotly,
     figure.querySelector(".plot"),
     traces,
-    layout(figure, { x: { title: "training seconds", type: "log" }, y: { title: "score" } }),
+    layout(figure, {
+      x: { title: "training seconds", type: "log", nticks: 6 },
+      y: { title: "score", range: view([0, 1, ...near]) },
+    }),
   );
 }
 
