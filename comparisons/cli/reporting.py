@@ -16,12 +16,13 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 
 
-def report(folder: Path, tables: bool = True) -> bool:
+def report(folder: Path, whole: bool = True) -> bool:
     """Write the report and print where it is; Ctrl-C meanwhile ends the command at once.
 
     Args:
         folder: The results folder.
-        tables: Whether to print its main tables, too.
+        whole: Whether to draw its figures, which takes a minute or more, and to print its main
+            tables.
 
     Returns:
         Whether it could be written.
@@ -31,16 +32,18 @@ def report(folder: Path, tables: bool = True) -> bool:
     again = shlex.join(["python", "-m", "comparisons", "report", str(folder)])
     try:
         with ended_like_ctrl_c():
-            written = write_report(folder)
+            written = write_report(folder, figures=whole)
     except OSError as error:
         console.say(f"the report could not be written ({error}); this tries again: {again}")
         return False
     except KeyboardInterrupt:
         console.say(f"the report is not finished; this writes it: {again}")
         raise SystemExit(INTERRUPTED) from None
-    if tables:
+    if whole:
         print_summary(written.overview, written.sections, written.pages[-1])
     console.say("report: " + ", ".join(map(str, written.pages)))
+    if not whole:
+        console.say(f"this draws its figures for a paper, too: {again}")
     return True
 
 
@@ -48,7 +51,7 @@ def report_interrupted(folder: Path, command: str) -> int:
     """Report what had finished when Ctrl-C or SIGTERM came; return the exit code."""
     console.say(f"interrupted; what finished is kept, and the same command goes on: {command}")
     console.say("writing the report of what finished; Ctrl-C again ends at once")
-    report(folder, tables=False)
+    report(folder, whole=False)
     return INTERRUPTED
 
 

@@ -195,7 +195,8 @@ def test_main_keeps_finished_runs_on_interruption(tmp_path, how):
         assert "Traceback" not in out, out
         assert f"report: {tmp_path / 'report.html'}" in out
         finished = len(contents.results)
-        assert f"{finished} runs finished" in (tmp_path / "report.md").read_text("utf-8")
+        assert f"{finished} runs finished" in (tmp_path / "report.html").read_text("utf-8")
+        assert f"python -m comparisons report {tmp_path}" in out  # which draws the figures
 
 
 SLOW_REPORT = """
