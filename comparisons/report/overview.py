@@ -28,6 +28,7 @@ class ModelLine:
         parameters: Fewest and most parameters of the configurations in the overview.
         ms_per_step: Median over their runs of the milliseconds that a step takes.
         seconds: Training seconds over all its sections, of the mean run.
+        deviation: Why its weight is not unitary; "" if it is, or if the model is a baseline.
     """
 
     model: str
@@ -39,6 +40,7 @@ class ModelLine:
     parameters: tuple[int, int]
     ms_per_step: float
     seconds: float
+    deviation: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def _model_line(name: str, entries: Sequence[tuple[TaskLine, Standing, Summary]]
         parameters=(min(parameters), max(parameters)),
         ms_per_step=statistics.median(steps),
         seconds=math.fsum(standing.total_seconds for standing in standings),
+        deviation=next((s.deviation for _, _, s in entries if s.deviation), ""),
     )
 
 
@@ -125,6 +128,9 @@ def _solving(tasks: Sequence[TaskLine], models: Sequence[ModelLine]) -> Iterator
         f"{enumerated(first)} {verb} the most, with all seeds: {most} of the "
         f"{_count(len(tasks), 'task')} that can be solved."
     )
+    for model in models:
+        if model.model in first and model.deviation:
+            yield f"{model.model} is {model.deviation}."
     unsolved = [f"{task.task} ({task.form})" for task in tasks if not task.solvers]
     if unsolved:
         yield f"No model solves {enumerated(unsolved, len(unsolved), 'or')} with all of its seeds."

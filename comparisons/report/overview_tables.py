@@ -46,8 +46,7 @@ def with_interval(value: Estimate) -> str:
 
 
 def _task_cells(task: TaskLine) -> tuple[str, ...]:
-    marked = [standing for standing in task.standings if standing.best]
-    best = [standing.model for standing in sorted(marked, key=lambda s: s.loss.mean)]
+    best = [standing.model for standing in task.marked]
     solvers, fastest, smallest = task.solvers, task.fastest, task.smallest
     return (
         f"{task.task}, {task.form}",

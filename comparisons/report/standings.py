@@ -42,7 +42,8 @@ class Standing:
         loss: The test loss over the seeds, as a geometric mean.
         score: Share of the way from the memoryless baseline (0) to the best that is known (1): the
             optimum, 0 where none is known; where the task is not solvable, the least mean loss of
-            the section, or 0 if that is above the baseline. It is the mean over the seeds.
+            the section, or 0 if that is above the baseline. It is the mean over the seeds, and nan
+            where there is no way, since a model without memory reaches the optimum.
         best: Whether its loss may be the least: the seeds show no model with a smaller one. False
             for everyone if one model has a single seed, or if there is one model only.
     """
@@ -98,6 +99,12 @@ class TaskLine:
         return tuple(standing for standing in self.standings if standing.solves)
 
     @property
+    def marked(self) -> tuple[Standing, ...]:
+        """Those that may be the best, by mean loss."""
+        best = [standing for standing in self.standings if standing.best]
+        return tuple(sorted(best, key=lambda s: s.loss.mean))
+
+    @property
     def smallest(self) -> Standing | None:
         """The solver with the fewest parameters."""
         return min(self.solvers, key=lambda s: s.parameters, default=None)
@@ -149,7 +156,8 @@ def _standing(
     summary: Summary, section: Section, others: int, target: float, best: bool
 ) -> Standing:
     def score(result: Result) -> float:
-        return (result.without_memory - result.chosen.test_loss) / (result.without_memory - target)
+        way = result.without_memory - target
+        return (result.without_memory - result.chosen.test_loss) / way if way else math.nan
 
     results, solutions, task = summary.results, summary.solutions, section.task
     # Of a metric that needs both loss and accuracy, no limit is known: it is nan.

@@ -15,7 +15,7 @@ from comparisons.report.tables import TEXT_COLUMNS
 from comparisons.report.task_section import Section
 from comparisons.results.intervals import Estimate
 from comparisons.results.summary import Summary
-from comparisons.results.text import format_cell
+from comparisons.results.text import NONE, format_cell
 
 LAST = 1e300
 """Sorts values that are not known after all others."""
@@ -152,11 +152,20 @@ def _matrix_cell(standing: Standing | None, section: str) -> MatrixCell | None:
         standing,
         section,
         {
-            "score": (f"{score.mean:.2f}", interval(score, "{:.2f}") or seeds, _short(score.mean)),
+            "score": (
+                format_score(score.mean),
+                interval(score, "{:.2f}") or seeds,
+                -LAST if math.isnan(score.mean) else _short(score.mean),
+            ),
             "metric": (format_cell(metric.mean), interval(metric) or seeds, _short(metric.mean)),
             "loss": (format_cell(loss.mean), interval(loss) or seeds, _short(loss.mean)),
         },
     )
+
+
+def format_score(score: float) -> str:
+    """A score to two places; a dash where it is not defined."""
+    return NONE if math.isnan(score) else f"{score:.2f}"
 
 
 def interval(estimate: Estimate, form: str = "{:.3g}") -> str:

@@ -32,6 +32,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comparisons.records import Point, Result
+from comparisons.report.highlights import LOOKS
 from comparisons.report.model_sections import Inside
 from comparisons.report.overview import Overview
 from comparisons.report.provenance import machine_of
@@ -44,8 +45,6 @@ from comparisons.results.summary import Summary, labels, points_by_iteration
 
 POINTS = 60
 """Points of a curve, at most."""
-LOOKS = 8
-"""Models that have a look of their own at a time; more would be more than an eye can follow."""
 
 
 def page_data(report: Report) -> dict[str, Any]:

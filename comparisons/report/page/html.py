@@ -7,7 +7,13 @@ from pathlib import Path
 
 import jinja2
 
-from comparisons.report.page.cells import main_columns, matrix_lines, results_lines, speed_lines
+from comparisons.report.page.cells import (
+    format_score,
+    main_columns,
+    matrix_lines,
+    results_lines,
+    speed_lines,
+)
 from comparisons.report.page.data import page_data
 from comparisons.report.page.packing import import_map, packed, packed_library, style_sheet
 from comparisons.report.sections import Report
@@ -32,6 +38,7 @@ def html_page(report: Report) -> str:
     )
     environment.globals.update(
         format_cell=format_cell,
+        format_score=format_score,
         main_columns=main_columns,
         matrix_lines=matrix_lines,
         results_lines=results_lines,

@@ -1,5 +1,7 @@
 """Who solves what."""
 
+from dataclasses import replace
+
 import pytest
 
 LSTM = {"defect": None, "unitary_optimizer": None}
@@ -22,6 +24,15 @@ def test_overview_sums_up_the_models(build, copying, make_result):
     assert "1 scheme and 1 baseline on 2 tasks, with 2 seeds each." in text
     assert "cayley solves the most, with all seeds: 1 of the 2 tasks" in text
     assert "No model solves Copying memory (T = 200)" in text
+
+
+def test_overview_says_that_the_first_model_is_not_unitary(build, copying):
+    results = [*copying("spectral_band", 1e-3, 1e-3), *copying("landing", 1.0, 1.0)]
+    overview = build(
+        [replace(result, deviation="not unitary: σ = 1 ± r") for result in results]
+    ).overview
+    found = [sentence for sentence in overview.sentences if "not unitary" in sentence]
+    assert found == ["spectral_band is not unitary: σ = 1 ± r."]
 
 
 def test_overview_of_nothing_is_empty(build):

@@ -1,5 +1,6 @@
 """How the models stand on one task."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -114,3 +115,19 @@ def test_standings_keeps_intervals_within_what_can_be_reached(build, copying):
     assert (cayley.metric.mean, cayley.metric.low, cayley.metric.high) == (75, 0, 100)
     assert cayley.score.high == 1.0
     assert not cayley.best  # there is no other model
+
+
+def test_standings_marked_are_by_mean_loss(build, copying):
+    results = [
+        *copying("cayley", 2e-3, 1.1e-3),
+        *copying("expm", 1e-3, 1.2e-3),
+        *copying("qr", 1e-3, 2e-3),
+    ]
+    (task,) = build(results).overview.tasks
+    assert [standing.model for standing in task.marked] == ["expm", "qr", "cayley"]
+
+
+def test_standings_score_is_undefined_where_no_memory_is_needed(build, copying):
+    results = [replace(r, baseline=0.0, memoryless=0.0) for r in copying("cayley", 0.1, 0.1)]
+    (task,) = build(results).overview.tasks
+    assert math.isnan(task.standings[0].score.mean)
