@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from comparisons.cli import results_command
+from comparisons.cli import report_command, results_command
 from comparisons.cli.arguments import Parser, parser
 from comparisons.papers import PAPERS
 from unitary_zoo import Parametrization, UnitaryGRU, UnitaryRNN, orthogonal
@@ -330,13 +330,15 @@ def test_commands_of_experiments_name_papers_and_tasks_there_are():
 # --------------------------------------------------------------------------------------- commands
 
 ROOT = DOCS.parent
-PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 
 
-def results_parser() -> Parser:
+def folder_parser() -> Parser:
     """The parser of ``python -m comparisons``."""
     found = Parser()
-    results_command.add_to(found.add_subparsers())
+    subcommands = found.add_subparsers()
+    results_command.add_to(subcommands)
+    report_command.add_to(subcommands)
     return found
 
 
@@ -356,10 +358,11 @@ def test_commands_of_pages_are_taken_by_their_parsers():
             assert (ROOT / words[place + 1]).is_file()
             del words[place : place + 2]
         parser("").parse_args(["cpu" if word == "cuda" else word for word in words])
-    found = commands("-m comparisons results")
-    assert len(found) > 5
-    for words in found:
-        results_parser().parse_args(["results", *words])
+    for command, least in (("results", 6), ("report", 4)):
+        found = commands(f"-m comparisons {command}")
+        assert len(found) >= least
+        for words in found:
+            folder_parser().parse_args([command, *words])
 
 
 def test_flags_of_pages_are_there():
@@ -370,7 +373,7 @@ def test_flags_of_pages_are_there():
                 found |= set().union(*map(flags, action.choices.values()))
         return found
 
-    known = flags(parser("")) | flags(results_parser())
+    known = flags(parser("")) | flags(folder_parser())
     own = {page.stem for page in DOCS.glob("own_*.md")}
     pages = {"clusters", "experiments", "extending", "grids", "long_runs", "results", "search",
              "several_devices", "slurm", *own}  # fmt: skip
