@@ -49,7 +49,7 @@ def reached(name: str, docs: Path = HERE) -> str:
         else "Of a single seed, which has no interval and no order.",
         f"A task is *solved* when the test loss falls below {SOLVED:g} of the loss without memory "
         "(both counted from the optimum, where it is known); the seconds are those of the training "
-        "steps up to there, and their mean over the seeds that solve it.",
+        "steps up to there, and their median over the seeds that solve it.",
         "*Among the best* is the model of the least loss, and every one that its seeds cannot tell "
         "from that." * (max(seeds) > 1),
     ]
@@ -68,7 +68,8 @@ def _task_line(run: Row, tied: bool | None) -> list[str]:
         run["metric_name"],
         interval(metric(run)),
         f"{len(seconds)} of {run['seeds']} seeds" if _counts(run) else NONE,
-        format_cell(statistics.fmean(seconds)) if seconds else NONE,
+        # The median: one seed of which another program took the processor would move the mean.
+        format_cell(statistics.median(seconds)) if seconds else NONE,
         format_cell(tied),
     ]
 
