@@ -167,6 +167,8 @@ def losses(runs: list[Row], tasks: tuple[str, ...]) -> str:
         own = in_order([run for run in runs if run["task"] == task])
         if not own:
             continue
+        if ranked(own):
+            own.sort(key=lambda run: _loss(run)[0])  # by what is drawn
         rows = [_loss(run) for run in own]
         label = f"Test loss, {where(own[0])}"
         with drawn(label, height_of(len(own))) as (axes, figure):
@@ -178,9 +180,9 @@ def losses(runs: list[Row], tasks: tuple[str, ...]) -> str:
         figures += figure
     return side_by_side(
         figures,
-        "Test loss, mean over the seeds and its interval where there are several; the broken line "
-        "is the loss without memory. Squares are the model of the least loss and every one that "
-        "its seeds cannot tell from it; single seeds have none.",
+        "Test loss, geometric mean over the seeds and its interval where there are several; the "
+        "broken line is the loss without memory. Squares are the model of the least loss and every "
+        "one that its seeds cannot tell from it; single seeds have none.",
     )
 
 
