@@ -3,16 +3,16 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
 
   // What scrolls can be reached by the keyboard, as long as it scrolls.
-  const reachable = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      const scrolls = target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight;
-      if (scrolls) target.tabIndex = 0;
-      else target.removeAttribute("tabindex");
-    }
-  });
-  // Material's own script puts the boxes around the tables, after this.
-  setTimeout(() => {
+  const mark = () => {
     const boxes = ".md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset p:has(math)";
-    for (const box of document.querySelectorAll(boxes)) reachable.observe(box);
-  });
+    for (const box of document.querySelectorAll(boxes)) {
+      if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  };
+  mark();
+  addEventListener("resize", mark);
+  document.addEventListener("toggle", mark, true); // of what opens by a click
+  // Material's own script puts the boxes around the tables, sooner or later.
+  new MutationObserver(mark).observe(document.querySelector(".md-content"), { childList: true, subtree: true });
 });
