@@ -73,7 +73,12 @@ def opened(browser: Any, url: str | Path, width: int = 1400, **options: Any) -> 
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(f"script error: {error}"))
     page.on("console", lambda m: errors.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on("requestfailed", lambda request: errors.append(f"cannot load {request.url}"))
+
+    def failed(request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # which says that the page was left meanwhile
+            errors.append(f"cannot load {request.url}: {request.failure}")
+
+    page.on("requestfailed", failed)
     page.goto(url.resolve().as_uri() if isinstance(url, Path) else url)
     try:
         yield page
