@@ -82,9 +82,11 @@ def table(rows: list[Row]) -> str:
     return markdown_table(list(names.values()), lines, numbers)
 
 
-def folded(title: str, content: str) -> str:
-    """Markdown that a reader opens by a click on its title."""
-    return f'<details markdown="1">\n<summary>{title}</summary>\n\n{content}\n\n</details>'
+def folded(title: str, content: str, *, is_open: bool = False) -> str:
+    """Markdown that a reader opens, or closes, by a click on its title."""
+    state = ' open="open"' if is_open else ""
+    opening = f'<details markdown="1"{state}>\n<summary>{title}</summary>'
+    return f"{opening}\n\n{content}\n\n</details>"
 
 
 # --------------------------------------------------------------------------------------- records

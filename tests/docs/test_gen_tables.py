@@ -57,6 +57,12 @@ def test_pages_show_every_recorded_file(hook, page):
             assert not list(DOCS.glob(f"*/{''.join(name)}.json"))
 
 
+@pytest.mark.parametrize("name", markers("benchmark"))
+def test_benchmark_shows_a_figure_or_an_open_table(hook, name):
+    page = hook["benchmark"](name, DOCS)
+    assert (name in hook["FIGURES"]) != ('<details markdown="1" open' in page)
+
+
 def test_recorded_files_are_shown():
     recorded = {path.stem for path in (DOCS / "benchmarks").glob("*.json")}
     assert recorded <= set(markers("benchmark"))
