@@ -59,6 +59,12 @@ def browser() -> Iterator[Any]:
             opened.close()
 
 
+def _unloaded(request: Any) -> list[str]:
+    """What to say of a request that failed, unless the page left before its answer came."""
+    aborted = request.failure == "net::ERR_ABORTED"
+    return [] if aborted else [f"cannot load {request.url}: {request.failure}"]
+
+
 @contextlib.contextmanager
 def opened(browser: Any, url: str | Path, width: int = 1400, **options: Any) -> Iterator[Any]:
     """The page at an address or in a file; at the end, whatever it wrote as an error fails.
@@ -73,12 +79,7 @@ def opened(browser: Any, url: str | Path, width: int = 1400, **options: Any) -> 
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(f"script error: {error}"))
     page.on("console", lambda m: errors.append(f"console: {m.text}") if m.type == "error" else None)
-
-    def failed(request: Any) -> None:
-        if request.failure != "net::ERR_ABORTED":  # which says that the page was left meanwhile
-            errors.append(f"cannot load {request.url}: {request.failure}")
-
-    page.on("requestfailed", failed)
+    page.on("requestfailed", lambda request: errors.extend(_unloaded(request)))
     page.goto(url.resolve().as_uri() if isinstance(url, Path) else url)
     try:
         yield page

@@ -93,21 +93,26 @@ def test_every_page_fits_every_width_and_asks_no_other_host(built, site, chromiu
     pages = [str(path.parent.relative_to(built)) + "/" for path in built.rglob("index.html")]
     assert len(pages) > 50
     faults = []
-    with opened(chromium, site) as page:  # one page for all: the browser keeps what they share
+    widths, schemes = list(WIDTHS), list(SCHEMES)
+    # One page for all, because the browser keeps what they share. Each begins at the width and in
+    # the colours at which the one before it ended, since every change of them takes time.
+    with opened(chromium, site, widths[0], color_scheme=schemes[0]) as page:
         for name in ["404.html", *sorted(pages)]:
-            page.emulate_media(color_scheme="light")
             page.goto(site + name)
-            for width in WIDTHS:
+            for width in widths:
                 page.set_viewport_size({"width": width, "height": 900})
                 if overflow(page) > 0:
                     faults.append(f"{name} is {overflow(page)} px wider than {width} px")
-            if contents_missing(page):
-                faults.append(f"{name} shows no contents at {WIDE} px")
-            page.emulate_media(color_scheme="dark")
-            page.wait_for_selector('body[data-md-color-scheme="slate"]')
-            if background(page) > 60:
-                faults.append(f"{name} stays light in the dark")
+                if width == WIDE and contents_missing(page):
+                    faults.append(f"{name} shows no contents at {WIDE} px")
+            for scheme in schemes:
+                page.emulate_media(color_scheme=scheme)
+                page.wait_for_selector(f'body[data-md-color-scheme="{SCHEMES[scheme]}"]')
+                if (background(page) > 128) != (scheme == "light"):
+                    faults.append(f"{name} has the wrong colours where {scheme} ones are wanted")
             faults += [f"{name} asks for {url}" for url in foreign(page, site)]
+            widths.reverse()
+            schemes.reverse()
     assert not faults, "\n".join(faults)
 
 
@@ -153,9 +158,9 @@ def test_switch_changes_the_colours_and_is_remembered(site, chromium):
 
 def test_header_of_a_table_stays_while_the_table_scrolls(site, chromium):
     with opened(chromium, site + "silent_failures/", NARROW) as page:
-        box = page.locator(".md-typeset__scrollwrap:has(th:text('geotorch'))").first
+        # The keyboard reaches the box, as soon as a script has found that it scrolls.
+        box = page.locator(".md-typeset__scrollwrap[tabindex='0']:has(th:text('geotorch'))").first
         box.scroll_into_view_if_needed()
-        assert box.get_attribute("tabindex") == "0"  # the keyboard reaches it
         box.evaluate("box => box.scrollTo(0, 300)")
         assert box.evaluate("box => box.scrollTop") == 300
         header = box.locator("th").first
@@ -185,11 +190,18 @@ def test_faults_planted_in_a_page_are_found(site, chromium):
         assert any(fault.startswith("aria-dialog-name") for fault in serious_faults(page))
 
 
-def test_script_error_planted_in_a_page_is_found(site, chromium):
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("setTimeout(() => { throw new Error('planted') })", "script error: .*planted"),
+        ("fetch('http://127.0.0.1:1/planted').catch(() => 0)", "cannot load .*planted"),
+    ],
+)
+def test_error_planted_in_a_page_is_found(site, chromium, fault, found):
     def visit() -> None:
         with opened(chromium, site + "theory/", WIDE) as page:
-            page.evaluate("setTimeout(() => { throw new Error('planted') })")
+            page.evaluate(fault)
             page.wait_for_timeout(50)
 
-    with pytest.raises(AssertionError, match=r"script error: .*planted"):
+    with pytest.raises(AssertionError, match=found):
         visit()
