@@ -25,7 +25,6 @@ export function toggle(model) {
   return true;
 }
 
-
 function show() {
   const list = document.getElementById("picked");
   if (!list) return;
