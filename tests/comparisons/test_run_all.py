@@ -204,7 +204,7 @@ import time
 import comparisons.report
 
 
-def write_report(folder):
+def write_report(folder, figures):
     print("drawing", flush=True)
     time.sleep(300)
 
