@@ -1,6 +1,7 @@
 """Settings for every test: seed, threads, Hypothesis profiles, and what needs a GPU."""
 
 import os
+import signal
 
 import pytest
 import torch
@@ -16,6 +17,10 @@ settings.load_profile(
 # The matrices are small, and threads that outnumber free cores (pytest-xdist, a busy machine) spin
 # while they wait for one another: fifty times slower, measured on two cores.
 torch.set_num_threads(1)
+
+# A shell starts background commands with Ctrl-C ignored; all that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 pytest.register_assert_rewrite(  # helpers that assert, and are no test files
