@@ -33,6 +33,8 @@ COMMAND = "torchrun --nproc-per-node N comparisons/run_all.py --ddp"
 
 ALIKE_SECONDS = 10.0
 """Time in which all processes have to fail for the run to be at fault and not one process."""
+LEAVE_SECONDS = 60.0
+"""How long the first process waits at the end for the others to read that there is no more run."""
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _FOREVER = timedelta(days=3650)
@@ -215,5 +217,11 @@ class _Group:
         return replace(failure, error=words, traceback=trace, kind=LOST)
 
     def close(self) -> None:
-        """Leave the group, once all have finished."""
+        """Leave the group; the first process does so last, because its end may end the store."""
+        others = [f"left {i}" for i in range(1, self._replicas.size)]
+        if self._replicas.is_first and others:
+            with contextlib.suppress(RuntimeError):  # the time is over, and all results are there
+                self._store.wait(others, timedelta(seconds=LEAVE_SECONDS))
+        elif others:
+            self._store.set(others[self._replicas.rank - 1], "")
         dist.destroy_process_group()
