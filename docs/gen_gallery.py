@@ -70,8 +70,9 @@ def outcomes(name: str, found: Row) -> str:
     )
     made = (
         f"Means over {setting['seeds']} seeds with 95 % intervals ({kind}); "
-        f"{setting['steps']} steps a training. The learning rates are those with the least "
-        f"validation loss on another seed, by `python docs/gallery/{name}.py --tune`."
+        f"{setting['steps']} steps a training. The learning rates were chosen by the validation "
+        f"loss on another seed, partly in trainings of another length; "
+        f"`python docs/gallery/{name}.py --tune` compares them."
     )
     return f"{markdown_table(columns, lines, columns[1:])}\n\n{made} {made_by_benchmark(found)}"
 
